@@ -1,0 +1,5 @@
+//! rtcd: the media server of Mattermost Calls.
+//!
+//! Three worlds kept apart: control (api, signal, auth, store, config, metrics), plane, and the media core (`rtcd-media`).
+pub mod ids;
+pub mod signal;

@@ -1,0 +1,2 @@
+//! The rtcd daemon.
+fn main() {}

@@ -1,0 +1,106 @@
+//! Signalling: who is in which call, offers and answers, who may hear whom. Knows no packet and no HTTP.
+//!
+//! One actor owns all groups, calls and sessions; everything that can wake it is an [`Input`].
+pub mod message;
+
+use crate::ids::{CallId, ClientId, ConnId, SessionId, UserId};
+use message::{ClientMessage, MessageError, ServerMessage};
+use tokio::sync::{mpsc, oneshot};
+
+/// Messages that may wait for one WebSocket connection; a slower reader loses its connection.
+pub const OUTGOING_QUEUE: usize = 1024;
+
+/// Everything that can wake the signalling actor.
+#[derive(Debug)]
+pub enum Input {
+    /// A client's WebSocket is up.
+    Connected {
+        /// The authenticated client.
+        client: ClientId,
+        /// Its new connection.
+        conn: ConnId,
+        /// Where messages to it go.
+        outgoing: mpsc::Sender<ServerMessage>,
+    },
+    /// A message, or what could not be read as one, came in on a connection.
+    Message {
+        /// The connection it came from.
+        conn: ConnId,
+        /// The decoded message, or why it was refused.
+        message: Result<ClientMessage, MessageError>,
+    },
+    /// A WebSocket has gone.
+    Disconnected {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// The HTTP API asks for the sessions of a call.
+    Sessions {
+        /// The authenticated client: its group is looked into.
+        client: ClientId,
+        /// The call.
+        call: CallId,
+        /// `None`: the call is not known (it has ended).
+        reply: oneshot::Sender<Option<Vec<SessionInfo>>>,
+    },
+}
+
+/// What the API says of one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// The group, which is the client's id.
+    pub group: ClientId,
+    /// The call.
+    pub call: CallId,
+    /// The user.
+    pub user: UserId,
+    /// The session.
+    pub session: SessionId,
+    /// `channelID` of the join.
+    pub channel_id: String,
+    /// Whether the participant can receive AV1.
+    pub av1_support: bool,
+    /// Whether offers and answers travel over the data channel.
+    pub dc_signaling: bool,
+}
+
+/// The signalling actor has ended (the process is stopping).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the daemon is stopping")]
+pub struct Stopped;
+
+/// A cheap handle on the signalling actor.
+#[derive(Clone)]
+pub struct SignalHandle {
+    input: mpsc::Sender<Input>,
+}
+
+impl SignalHandle {
+    /// A handle that feeds `input`.
+    pub fn new(input: mpsc::Sender<Input>) -> Self {
+        Self { input }
+    }
+    /// Announces a WebSocket connection of an authenticated client; `hello` is its first outgoing message.
+    pub async fn connect(&self, client: ClientId, conn: ConnId) -> Result<mpsc::Receiver<ServerMessage>, Stopped> {
+        let (outgoing, receiver) = mpsc::channel(OUTGOING_QUEUE);
+        self.send(Input::Connected { client, conn, outgoing }).await?;
+        Ok(receiver)
+    }
+    /// Hands over one frame of a connection, decoded or refused.
+    pub async fn message(&self, conn: ConnId, message: Result<ClientMessage, MessageError>) -> Result<(), Stopped> {
+        self.send(Input::Message { conn, message }).await
+    }
+    /// The connection has gone.
+    pub async fn disconnect(&self, conn: ConnId) -> Result<(), Stopped> {
+        self.send(Input::Disconnected { conn }).await
+    }
+    /// The sessions of a call, `None` when the group or the call is unknown.
+    pub async fn sessions(&self, client: ClientId, call: CallId) -> Result<Option<Vec<SessionInfo>>, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Sessions { client, call, reply }).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+    async fn send(&self, input: Input) -> Result<(), Stopped> {
+        self.input.send(input).await.map_err(|_| Stopped)
+    }
+}
