@@ -1,1 +1,22 @@
-//! The sans-IO media core.
+//! The sans-IO media core of rtcd: every protocol of a call, and no machine.
+//!
+//! Bytes and `now` go in through `handle_*`, bytes and events come out through `poll_*`, and `next_timeout` says when
+//! to call again. Nothing here reads a clock, opens a socket, spawns a thread or takes a lock.
+//!
+//! A packet's way: [`demux`] -> [`stun`]/[`ice`] | [`dtls`] -> [`sctp`] | [`srtp`] -> [`rtp`] -> [`sfu`] -> [`srtp`].
+#![deny(clippy::disallowed_methods)]
+
+pub mod demux;
+pub mod dtls;
+pub mod ice;
+mod random;
+pub mod rtcp;
+pub mod rtp;
+pub mod sctp;
+pub mod sdp;
+pub mod sfu;
+pub mod srtp;
+pub mod stun;
+pub mod transport;
+
+pub use random::{alphanumeric, random_u32, random_u64};

@@ -1,0 +1,227 @@
+//! RTP headers (RFC 3550, section 5.1) and header extensions (RFC 8285): a walk over the bytes, no allocation.
+use crate::srtp::SeqNo;
+
+/// A synchronisation source.
+pub type Ssrc = u32;
+/// Length of the header without CSRCs and extensions.
+pub const FIXED_HEADER: usize = 12;
+
+/// Length of the header with CSRCs and extension; `None` when the packet does not hold what it announces.
+#[inline]
+pub fn header_len(packet: &[u8]) -> Option<usize> {
+    let first = *packet.first()?;
+    if packet.len() < FIXED_HEADER || first >> 6 != 2 {
+        return None;
+    }
+    let mut len = FIXED_HEADER + 4 * (first & 0x0f) as usize;
+    if first & 0x10 != 0 {
+        let words = packet.get(len + 2..len + 4)?;
+        len += 4 + 4 * u16::from_be_bytes([words[0], words[1]]) as usize;
+    }
+    (len <= packet.len()).then_some(len)
+}
+
+/// The ids under which one peer sends header extensions (`a=extmap`); 0 means not negotiated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ExtensionIds {
+    /// `urn:ietf:params:rtp-hdrext:sdes:mid`
+    pub mid: u8,
+    /// `urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id`
+    pub rid: u8,
+    /// `urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id`
+    pub repaired_rid: u8,
+    /// `urn:ietf:params:rtp-hdrext:ssrc-audio-level` (RFC 6464)
+    pub audio_level: u8,
+    /// `http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01`
+    pub transport_cc: u8,
+}
+
+/// The fields of one packet's header that an SFU looks at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Header<'a> {
+    /// Where the payload begins.
+    pub len: usize,
+    /// Last packet of a frame, first of a talk spurt.
+    pub marker: bool,
+    /// 7 bits.
+    pub payload_type: u8,
+    /// 16 bits as on the wire.
+    pub sequence: u16,
+    /// In the codec's clock.
+    pub timestamp: u32,
+    /// The stream.
+    pub ssrc: Ssrc,
+    /// MID, when it is there.
+    pub mid: Option<&'a [u8]>,
+    /// RID, when it is there.
+    pub rid: Option<&'a [u8]>,
+    /// The audio level extension's byte: voice flag and -dBov (RFC 6464, section 3).
+    pub audio_level: Option<u8>,
+    /// The transport-wide sequence number.
+    pub transport_cc: Option<u16>,
+}
+
+impl<'a> Header<'a> {
+    /// Reads the header of `packet`; extensions only as far as `ids` knows them.
+    #[inline]
+    pub fn parse(packet: &'a [u8], ids: &ExtensionIds) -> Option<Self> {
+        let len = header_len(packet)?;
+        let mut header = Self {
+            len,
+            marker: packet[1] & 0x80 != 0,
+            payload_type: packet[1] & 0x7f,
+            sequence: u16::from_be_bytes([packet[2], packet[3]]),
+            timestamp: u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]),
+            ssrc: u32::from_be_bytes([packet[8], packet[9], packet[10], packet[11]]),
+            ..Self::default()
+        };
+        if packet[0] & 0x10 != 0 {
+            let at = FIXED_HEADER + 4 * (packet[0] & 0x0f) as usize;
+            let profile = u16::from_be_bytes([packet[at], packet[at + 1]]);
+            header.read_extensions(profile, &packet[at + 4..len], ids);
+        }
+        Some(header)
+    }
+
+    fn read_extensions(&mut self, profile: u16, mut bytes: &'a [u8], ids: &ExtensionIds) {
+        let two_byte = profile & 0xfff0 == 0x1000;
+        if !two_byte && profile != 0xbede {
+            return;
+        }
+        while let [first, rest @ ..] = bytes {
+            if *first == 0 {
+                bytes = rest;
+                continue;
+            }
+            let (id, len, rest) = match (two_byte, rest) {
+                (true, [len, rest @ ..]) => (*first, *len as usize, rest),
+                (true, []) => return,
+                // Id 15 of the one-byte form ends the extensions (RFC 8285, section 4.2).
+                (false, _) if first >> 4 == 15 => return,
+                (false, rest) => (first >> 4, (first & 0x0f) as usize + 1, rest),
+            };
+            let Some(value) = rest.get(..len) else { return };
+            self.read_extension(id, value, ids);
+            bytes = &rest[len..];
+        }
+    }
+
+    fn read_extension(&mut self, id: u8, value: &'a [u8], ids: &ExtensionIds) {
+        if id == ids.mid {
+            self.mid = Some(value);
+        } else if id == ids.rid {
+            self.rid = Some(value);
+        } else if id == ids.audio_level {
+            self.audio_level = value.first().copied();
+        } else if id == ids.transport_cc
+            && let [high, low] = value
+        {
+            self.transport_cc = Some(u16::from_be_bytes([*high, *low]));
+        }
+    }
+}
+
+/// What is written in front of a forwarded payload.
+#[derive(Clone, Copy, Debug)]
+pub struct OutHeader {
+    /// As in [`Header`].
+    pub marker: bool,
+    /// The receiver's payload type.
+    pub payload_type: u8,
+    /// The outgoing sequence number.
+    pub sequence: SeqNo,
+    /// The outgoing timestamp.
+    pub timestamp: u32,
+    /// The outgoing stream.
+    pub ssrc: Ssrc,
+    /// Whether the payload ends in padding.
+    pub padding: bool,
+    /// The receiver's id of the audio level extension and its byte.
+    pub audio_level: Option<(u8, u8)>,
+}
+
+impl OutHeader {
+    /// The longest header that [`write`](Self::write) makes.
+    pub const MAX_LEN: usize = FIXED_HEADER + 8;
+
+    /// Writes the header at the start of `buffer`, which must hold [`Self::MAX_LEN`]; returns its length.
+    #[inline]
+    pub fn write(&self, buffer: &mut [u8]) -> usize {
+        let extension = self.audio_level.filter(|(id, _)| (1..15).contains(id));
+        buffer[0] = 0x80 | u8::from(self.padding) << 5 | u8::from(extension.is_some()) << 4;
+        buffer[1] = u8::from(self.marker) << 7 | self.payload_type;
+        buffer[2..4].copy_from_slice(&self.sequence.wire().to_be_bytes());
+        buffer[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
+        buffer[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
+        let Some((id, level)) = extension else { return FIXED_HEADER };
+        buffer[12..20].copy_from_slice(&[0xbe, 0xde, 0, 1, id << 4, level, 0, 0]);
+        Self::MAX_LEN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDS: ExtensionIds = ExtensionIds { mid: 4, rid: 10, repaired_rid: 11, audio_level: 1, transport_cc: 3 };
+
+    fn packet(profile: [u8; 2], extension: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0x90, 0x80 | 111, 0x12, 0x34, 0, 0, 0, 9, 0, 0, 0, 7];
+        bytes.extend(profile);
+        bytes.extend(((extension.len() / 4) as u16).to_be_bytes());
+        bytes.extend(extension);
+        bytes.extend(b"payload");
+        bytes
+    }
+
+    #[test]
+    fn one_byte_extensions_are_read() {
+        let bytes = packet([0xbe, 0xde], &[0x10, 0x85, 0x40, b'0', 0x31, 0xab, 0xcd, 0xa0, b'h', 0, 0, 0]);
+        let header = Header::parse(&bytes, &IDS).expect("well formed");
+        assert_eq!((header.marker, header.payload_type, header.sequence, header.ssrc), (true, 111, 0x1234, 7));
+        assert_eq!(header.audio_level, Some(0x85));
+        assert_eq!((header.mid, header.rid), (Some(&b"0"[..]), Some(&b"h"[..])));
+        assert_eq!(header.transport_cc, Some(0xabcd));
+        assert_eq!(&bytes[header.len..], b"payload");
+    }
+
+    #[test]
+    fn two_byte_extensions_are_read() {
+        let bytes = packet([0x10, 0x00], &[1, 1, 0x7f, 10, 2, b'h', b'i', 0]);
+        let header = Header::parse(&bytes, &IDS).expect("well formed");
+        assert_eq!((header.audio_level, header.rid), (Some(0x7f), Some(&b"hi"[..])));
+    }
+
+    #[test]
+    fn an_extension_that_lies_about_its_length_hides_nothing_else() {
+        let bytes = packet([0xbe, 0xde], &[0x10, 0x85, 0x4f, b'0']);
+        let header = Header::parse(&bytes, &IDS).expect("the header itself is fine");
+        assert_eq!((header.audio_level, header.mid), (Some(0x85), None));
+    }
+
+    #[test]
+    fn no_truncation_of_a_packet_is_read_beyond_its_end() {
+        let bytes = packet([0xbe, 0xde], &[0x10, 0x85, 0x40, b'0']);
+        for len in 0..20 {
+            assert!(Header::parse(&bytes[..len], &IDS).is_none(), "{len}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let out = OutHeader {
+            marker: true,
+            payload_type: 96,
+            sequence: SeqNo(65_537),
+            timestamp: 77,
+            ssrc: 5,
+            padding: false,
+            audio_level: Some((1, 0x85)),
+        };
+        let mut bytes = [0; OutHeader::MAX_LEN];
+        let len = out.write(&mut bytes);
+        let header = Header::parse(&bytes[..len], &IDS).expect("well formed");
+        assert_eq!((header.len, header.sequence, header.timestamp, header.ssrc), (20, 1, 77, 5));
+        assert_eq!((header.marker, header.payload_type, header.audio_level), (true, 96, Some(0x85)));
+    }
+}

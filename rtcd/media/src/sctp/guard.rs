@@ -1,0 +1,216 @@
+//! What a peer may make the SCTP crate hold or compute, bounded before the crate sees a byte: well-formed chunks, few
+//! streams, windows of TSN and SSN, one bucket for packets.
+use std::time::Instant;
+
+/// Streams a peer may use.
+pub(super) const STREAMS: usize = 16;
+/// How far a TSN may lie ahead of the cumulative one: with 1200-byte chunks four times our receive window.
+const TSN_WINDOW: i32 = 512;
+/// How many messages of one stream may be under way.
+const SSN_WINDOW: i16 = 256;
+/// Packets a second, and how many may come at once: a negotiation burst of 100 KB is 90 packets.
+const PACKETS_PER_SECOND: f64 = 200.0;
+const PACKET_BURST: f64 = 300.0;
+/// RE-CONFIG chunks in the life of an association: closing channels is rare.
+const RECONFIGS: u32 = 64;
+/// Chunks in one packet.
+const CHUNKS: usize = 64;
+/// Longest packet: a DTLS record in one datagram.
+const MAX_PACKET: usize = 1500;
+/// One message under assembly, with an overhead per fragment.
+const MAX_ASSEMBLY: u32 = 2 * super::MAX_MESSAGE as u32;
+const FRAGMENT_OVERHEAD: u32 = 64;
+
+const DATA: u8 = 0;
+const INIT: u8 = 1;
+const INIT_ACK: u8 = 2;
+const SACK: u8 = 3;
+const HEARTBEAT: u8 = 4;
+const HEARTBEAT_ACK: u8 = 5;
+const ABORT: u8 = 6;
+const SHUTDOWN: u8 = 7;
+const SHUTDOWN_ACK: u8 = 8;
+const ERROR: u8 = 9;
+const COOKIE_ECHO: u8 = 10;
+const COOKIE_ACK: u8 = 11;
+const SHUTDOWN_COMPLETE: u8 = 14;
+const RE_CONFIG: u8 = 130;
+const FORWARD_TSN: u8 = 192;
+const I_FORWARD_TSN: u8 = 194;
+
+/// What is known of one incoming stream.
+#[derive(Clone, Copy, Default)]
+struct Stream {
+    /// SSN of the next message to be delivered.
+    next: u16,
+    /// Bytes of the message that is being assembled.
+    assembling: u32,
+    unordered: bool,
+}
+
+/// The part of the state that one packet changes; committed only when the whole packet is admitted.
+#[derive(Clone, Copy)]
+struct Window {
+    /// Cumulative TSN, once known.
+    cumulative: Option<u32>,
+    streams: [Stream; STREAMS],
+    reconfigs: u32,
+}
+
+pub(super) struct SctpGuard {
+    window: Window,
+    tokens: f64,
+    refilled: Instant,
+}
+
+impl SctpGuard {
+    pub(super) fn new(now: Instant) -> Self {
+        let window = Window { cumulative: None, streams: [Stream::default(); STREAMS], reconfigs: RECONFIGS };
+        Self { window, tokens: PACKET_BURST, refilled: now }
+    }
+
+    /// A message of a stream was read: the next one may lie further ahead.
+    pub(super) fn delivered(&mut self, stream: u16) {
+        if let Some(stream) = self.window.streams.get_mut(stream as usize).filter(|stream| !stream.unordered) {
+            stream.next = stream.next.wrapping_add(1);
+        }
+    }
+
+    /// Our own SACKs tell how far the peer has come.
+    pub(super) fn sent(&mut self, packet: &[u8]) {
+        for chunk in Chunks::of(packet).map_while(Result::ok) {
+            if chunk.kind == SACK
+                && let Some(tsn) = be32(chunk.value, 0)
+            {
+                self.window.cumulative = Some(tsn);
+            }
+        }
+    }
+
+    /// Whether the packet may go to the crate.
+    pub(super) fn admit(&mut self, packet: &[u8], now: Instant) -> bool {
+        let earned = now.saturating_duration_since(self.refilled).as_secs_f64() * PACKETS_PER_SECOND;
+        self.tokens = (self.tokens + earned).min(PACKET_BURST);
+        self.refilled = now;
+        if self.tokens < 1.0 || packet.len() < 16 || packet.len() > MAX_PACKET {
+            return false;
+        }
+        self.tokens -= 1.0;
+        let mut window = self.window;
+        for (count, chunk) in Chunks::of(packet).enumerate() {
+            let admitted = chunk.is_ok_and(|chunk| window.admit(&chunk));
+            if !admitted || count >= CHUNKS {
+                // RE-CONFIGs count even in a refused packet.
+                self.window.reconfigs = window.reconfigs;
+                return false;
+            }
+        }
+        self.window = window;
+        true
+    }
+}
+
+impl Window {
+    fn admit(&mut self, chunk: &Chunk<'_>) -> bool {
+        let value = chunk.value;
+        match chunk.kind {
+            DATA => self.admit_data(chunk.flags, value).is_some(),
+            INIT | INIT_ACK => {
+                let Some(initial) = be32(value, 12) else { return false };
+                if chunk.kind == INIT && self.cumulative.is_none() {
+                    self.cumulative = Some(initial.wrapping_sub(1));
+                }
+                parameters_fit(&value[16..])
+            }
+            SACK => {
+                let (Some(gaps), Some(duplicates)) = (be16(value, 8), be16(value, 10)) else { return false };
+                value.len() == 12 + 4 * (gaps as usize + duplicates as usize)
+            }
+            HEARTBEAT | HEARTBEAT_ACK => value.len() >= 4 && parameters_fit(value),
+            // One cause at most, filling the chunk.
+            ABORT | ERROR => value.is_empty() || be16(value, 2).is_some_and(|len| len as usize == value.len()),
+            SHUTDOWN => value.len() == 4,
+            SHUTDOWN_ACK | COOKIE_ECHO | COOKIE_ACK | SHUTDOWN_COMPLETE => true,
+            RE_CONFIG => {
+                self.reconfigs = self.reconfigs.saturating_sub(1);
+                // A reset starts the numbering of streams anew.
+                self.streams.iter_mut().for_each(|stream| stream.next = 0);
+                self.reconfigs > 0 && value.len() >= 4 && parameters_fit(value)
+            }
+            FORWARD_TSN | I_FORWARD_TSN => be32(value, 0).is_some_and(|tsn| self.is_near(tsn)),
+            // Types whose highest bit says "skip if unknown" (RFC 9260, section 3.2).
+            kind => kind & 0x80 != 0,
+        }
+    }
+
+    fn admit_data(&mut self, flags: u8, value: &[u8]) -> Option<()> {
+        let (tsn, stream, ssn) = (be32(value, 0)?, be16(value, 4)?, be16(value, 6)?);
+        if value.len() < 13 || !self.is_near(tsn) {
+            return None;
+        }
+        let (begins, unordered) = (flags & 0x02 != 0, flags & 0x04 != 0);
+        let stream = self.streams.get_mut(stream as usize)?;
+        stream.unordered = unordered;
+        if !unordered && ssn.wrapping_sub(stream.next) as i16 > SSN_WINDOW {
+            return None;
+        }
+        let before = if begins { 0 } else { stream.assembling };
+        stream.assembling = before + value.len() as u32 + FRAGMENT_OVERHEAD;
+        (stream.assembling <= MAX_ASSEMBLY).then_some(())
+    }
+
+    fn is_near(&self, tsn: u32) -> bool {
+        self.cumulative.is_none_or(|cumulative| tsn.wrapping_sub(cumulative) as i32 <= TSN_WINDOW)
+    }
+}
+
+struct Chunk<'a> {
+    kind: u8,
+    flags: u8,
+    value: &'a [u8],
+}
+
+/// The chunks of a packet; an `Err` for one that lies about its length ends the walk.
+struct Chunks<'a>(&'a [u8]);
+struct Lies;
+
+impl<'a> Chunks<'a> {
+    fn of(packet: &'a [u8]) -> Self {
+        Self(packet.get(12..).unwrap_or_default())
+    }
+}
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = Result<Chunk<'a>, Lies>;
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let bytes = std::mem::take(&mut self.0);
+        let (Some(header), Some(len)) = (bytes.get(..4), be16(bytes, 2)) else { return Some(Err(Lies)) };
+        let len = len as usize;
+        let Some(value) = (len >= 4).then(|| bytes.get(4..len)).flatten() else { return Some(Err(Lies)) };
+        self.0 = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some(Ok(Chunk { kind: header[0], flags: header[1], value }))
+    }
+}
+
+/// Parameters of INIT, HEARTBEAT and RE-CONFIG: each at least its header, none past the end.
+fn parameters_fit(mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        let Some(len) = be16(bytes, 2).map(usize::from) else { return false };
+        if len < 4 || len > bytes.len() {
+            return false;
+        }
+        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
+    }
+    true
+}
+
+fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}

@@ -1,0 +1,86 @@
+//! Outgoing: plain packets become protected ones, in the buffer that they lie in.
+use super::crypt::{CM_TAG, Crypt, GCM_TAG, Purpose, cm_apply, cm_tag, gcm_nonce};
+use super::{MAX_OVERHEAD, Master, Profile, SeqNo};
+use crate::rtp;
+use aws_lc_rs::aead;
+
+/// Protects what we send to one peer.
+pub struct Protector {
+    rtp: Crypt,
+    rtcp: Crypt,
+    /// SRTCP index of the next packet, 31 bits (RFC 3711, section 3.4).
+    rtcp_index: u32,
+}
+
+impl Protector {
+    pub(crate) fn new(profile: Profile, master: &Master<'_>) -> Self {
+        Self {
+            rtp: Crypt::new(profile, master, Purpose::Rtp),
+            rtcp: Crypt::new(profile, master, Purpose::Rtcp),
+            rtcp_index: 0,
+        }
+    }
+
+    /// Bytes that a protected RTP packet is longer than the plain one.
+    pub fn rtp_overhead(&self) -> usize {
+        self.rtp.tag_len()
+    }
+
+    /// Protects the RTP packet in `buffer[..len]`, whose sequence number is `seq`; returns the new length. `None` when
+    /// the packet is malformed or the buffer has no room for the tag.
+    ///
+    /// The same `seq` must never be used for two different packets: it is the nonce. A retransmission is the same packet.
+    #[inline]
+    pub fn protect_rtp(&mut self, buffer: &mut [u8], len: usize, seq: SeqNo) -> Option<usize> {
+        let header = rtp::header_len(buffer.get(..len)?)?;
+        let end = len + self.rtp.tag_len();
+        let packet = buffer.get_mut(..end)?;
+        let ssrc: [u8; 4] = packet[8..12].try_into().ok()?;
+        match &self.rtp {
+            Crypt::Gcm { key, salt } => {
+                let nonce = gcm_nonce(salt, &ssrc, seq.0);
+                let (head, rest) = packet.split_at_mut(header);
+                let (body, tag) = rest.split_at_mut(len - header);
+                let sealed = key.seal_in_place_separate_tag(nonce, aead::Aad::from(&*head), body).ok()?;
+                tag.copy_from_slice(sealed.as_ref());
+            }
+            Crypt::Cm { key, auth, salt } => {
+                cm_apply(key, salt, ssrc, seq.0, &mut packet[header..len]).ok()?;
+                let (body, tag) = packet.split_at_mut(len);
+                tag.copy_from_slice(&cm_tag(auth, [body, &seq.roll_over().to_be_bytes()]).as_ref()[..CM_TAG]);
+            }
+        }
+        Some(end)
+    }
+
+    /// Protects the compound RTCP packet in `buffer[..len]`; returns the new length, at most [`MAX_OVERHEAD`] more.
+    pub fn protect_rtcp(&mut self, buffer: &mut [u8], len: usize) -> Option<usize> {
+        if len < 8 || buffer.len() < len + MAX_OVERHEAD {
+            return None;
+        }
+        let index = self.rtcp_index;
+        self.rtcp_index = (index + 1) & 0x7fff_ffff;
+        // The E bit says that the packet is encrypted.
+        let trailer = (index | 1 << 31).to_be_bytes();
+        let ssrc: [u8; 4] = buffer[4..8].try_into().ok()?;
+        match &self.rtcp {
+            Crypt::Gcm { key, salt } => {
+                let nonce = gcm_nonce(salt, &ssrc, u64::from(index));
+                let mut aad = [0; 12];
+                aad[..8].copy_from_slice(&buffer[..8]);
+                aad[8..].copy_from_slice(&trailer);
+                let tag = key.seal_in_place_separate_tag(nonce, aead::Aad::from(aad), &mut buffer[8..len]).ok()?;
+                buffer[len..len + GCM_TAG].copy_from_slice(tag.as_ref());
+                buffer[len + GCM_TAG..len + GCM_TAG + 4].copy_from_slice(&trailer);
+                Some(len + GCM_TAG + 4)
+            }
+            Crypt::Cm { key, auth, salt } => {
+                cm_apply(key, salt, ssrc, u64::from(index), &mut buffer[8..len]).ok()?;
+                buffer[len..len + 4].copy_from_slice(&trailer);
+                let tag = cm_tag(auth, [&buffer[..len + 4], &[]]);
+                buffer[len + 4..len + 4 + CM_TAG].copy_from_slice(&tag.as_ref()[..CM_TAG]);
+                Some(len + 4 + CM_TAG)
+            }
+        }
+    }
+}

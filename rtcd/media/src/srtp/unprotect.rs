@@ -1,0 +1,145 @@
+//! Incoming: protected packets become plain ones, in place, or are refused with a reason.
+use super::crypt::{CM_TAG, Crypt, GCM_TAG, NotAuthentic, Purpose, cm_apply, cm_verify, gcm_nonce};
+use super::{Master, Profile, ReplayWindow, SeqNo};
+use crate::rtp;
+use aws_lc_rs::aead;
+
+/// Streams of one peer whose roll-over counter and replay window are kept. A participant sends at most eight
+/// (voice, camera, two screens in two layers each, screen audio, and a spare); replaced tracks bring new ones.
+const MAX_STREAMS: usize = 64;
+
+/// Why a packet was refused: the peer's fault or the network's, counted and dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SrtpError {
+    /// Not an SRTP or SRTCP packet.
+    #[error("malformed")]
+    Malformed,
+    /// Seen before, or older than the window.
+    #[error("replayed or too old")]
+    Replayed,
+    /// The tag does not fit.
+    #[error("not authentic")]
+    NotAuthentic,
+    /// SRTCP without encryption, which WebRTC does not use.
+    #[error("not encrypted")]
+    NotEncrypted,
+}
+
+impl From<NotAuthentic> for SrtpError {
+    fn from(_: NotAuthentic) -> Self {
+        Self::NotAuthentic
+    }
+}
+
+/// Unprotects what one peer sends.
+pub struct Unprotector {
+    rtp: Crypt,
+    rtcp: Crypt,
+    /// The least recently opened stream first.
+    streams: Vec<(u32, ReplayWindow)>,
+    rtcp_seen: ReplayWindow,
+}
+
+impl Unprotector {
+    pub(crate) fn new(profile: Profile, master: &Master<'_>) -> Self {
+        Self {
+            rtp: Crypt::new(profile, master, Purpose::Rtp),
+            rtcp: Crypt::new(profile, master, Purpose::Rtcp),
+            streams: Vec::new(),
+            rtcp_seen: ReplayWindow::default(),
+        }
+    }
+
+    /// Opens an RTP packet in place; returns the plain length and the extended sequence number. Nothing is remembered
+    /// of a packet that is not authentic.
+    #[inline]
+    pub fn unprotect_rtp(&mut self, packet: &mut [u8]) -> Result<(usize, SeqNo), SrtpError> {
+        let header = rtp::header_len(packet).ok_or(SrtpError::Malformed)?;
+        let ssrc_bytes: [u8; 4] = packet[8..12].try_into().map_err(|_| SrtpError::Malformed)?;
+        let ssrc = u32::from_be_bytes(ssrc_bytes);
+        let wire = u16::from_be_bytes([packet[2], packet[3]]);
+        let known = self.streams.iter().position(|(known, _)| *known == ssrc);
+        let seq = match known {
+            Some(at) => {
+                let window = &self.streams[at].1;
+                let seq = window.extend(wire);
+                if !window.is_fresh(seq) {
+                    return Err(SrtpError::Replayed);
+                }
+                seq
+            }
+            None => SeqNo(u64::from(wire)),
+        };
+        let len = self.open_rtp(packet, header, ssrc_bytes, seq)?;
+        let at = known.unwrap_or_else(|| {
+            if self.streams.len() == MAX_STREAMS {
+                self.streams.remove(0);
+            }
+            self.streams.push((ssrc, ReplayWindow::default()));
+            self.streams.len() - 1
+        });
+        self.streams[at].1.commit(seq);
+        Ok((len, seq))
+    }
+
+    fn open_rtp(&self, packet: &mut [u8], header: usize, ssrc: [u8; 4], seq: SeqNo) -> Result<usize, SrtpError> {
+        match &self.rtp {
+            Crypt::Gcm { key, salt } => {
+                let nonce = gcm_nonce(salt, &ssrc, seq.0);
+                let (head, body) = packet.split_at_mut(header);
+                let plain = key.open_in_place(nonce, aead::Aad::from(&*head), body).map_err(|_| NotAuthentic)?;
+                Ok(header + plain.len())
+            }
+            Crypt::Cm { key, auth, salt } => {
+                let len = packet.len().checked_sub(CM_TAG).filter(|len| *len >= header).ok_or(SrtpError::Malformed)?;
+                let (body, tag) = packet.split_at_mut(len);
+                cm_verify(auth, [body, &seq.roll_over().to_be_bytes()], tag)?;
+                cm_apply(key, salt, ssrc, seq.0, &mut body[header..])?;
+                Ok(len)
+            }
+        }
+    }
+
+    /// Opens a compound RTCP packet in place; returns the plain length.
+    pub fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
+        let tail = match &self.rtcp {
+            Crypt::Gcm { .. } => 4,
+            Crypt::Cm { .. } => 4 + CM_TAG,
+        };
+        let min = 8 + if tail == 4 { GCM_TAG } else { 0 };
+        let end = packet.len().checked_sub(tail).filter(|end| *end >= min).ok_or(SrtpError::Malformed)?;
+        let trailer: [u8; 4] = packet[end..end + 4].try_into().map_err(|_| SrtpError::Malformed)?;
+        let word = u32::from_be_bytes(trailer);
+        if word >> 31 == 0 {
+            return Err(SrtpError::NotEncrypted);
+        }
+        let index = u64::from(word & 0x7fff_ffff);
+        if !self.rtcp_seen.is_fresh(SeqNo(index)) {
+            return Err(SrtpError::Replayed);
+        }
+        let ssrc: [u8; 4] = packet[4..8].try_into().map_err(|_| SrtpError::Malformed)?;
+        let len = match &self.rtcp {
+            Crypt::Gcm { key, salt } => {
+                let nonce = gcm_nonce(salt, &ssrc, index);
+                let mut aad = [0; 12];
+                aad[..8].copy_from_slice(&packet[..8]);
+                aad[8..].copy_from_slice(&trailer);
+                let body = &mut packet[8..end];
+                8 + key.open_in_place(nonce, aead::Aad::from(aad), body).map_err(|_| NotAuthentic)?.len()
+            }
+            Crypt::Cm { key, auth, salt } => {
+                let (body, tag) = packet.split_at_mut(end + 4);
+                cm_verify(auth, [body, &[]], tag)?;
+                cm_apply(key, salt, ssrc, index, &mut body[8..end])?;
+                end
+            }
+        };
+        self.rtcp_seen.commit(SeqNo(index));
+        Ok(len)
+    }
+
+    /// Streams whose state is kept, for tests of the bound.
+    pub fn stream_count(&self) -> usize {
+        self.streams.len()
+    }
+}
