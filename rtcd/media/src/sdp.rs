@@ -1,1 +1,340 @@
-//! x
+//! Session descriptions: offers and answers of peers are read with `rtc-sdp`, ours are written by [`write`].
+pub mod write;
+
+use crate::dtls::{Fingerprint, Role};
+use crate::rtp::{ExtensionIds, Ssrc};
+use crate::sfu::MAX_LAYERS;
+use crate::sfu::codec::Codec;
+use rtc_sdp::description::media::MediaDescription;
+use rtc_sdp::description::session::SessionDescription;
+use std::io::Cursor;
+
+/// The longest description that is looked at. A participant in a call with 200 tracks has 60 KB.
+pub const MAX_LEN: usize = 256 * 1024;
+/// Media sections in one description.
+pub const MAX_MEDIA: usize = 512;
+const MAX_ID: usize = 64;
+
+/// URIs of the header extensions that we speak (contract, section 5).
+pub mod extension {
+    #![allow(missing_docs, reason = "the URIs say it")]
+    pub const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+    pub const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+    pub const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
+    pub const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+    pub const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+}
+
+/// Identifies a media section within a session (`a=mid`).
+#[derive(Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct Mid(pub Box<str>);
+
+impl std::fmt::Display for Mid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Identifies a simulcast layer within a media section (`a=rid`).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Rid(pub Box<str>);
+
+/// What a media section carries.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MediaKind {
+    /// Sound.
+    Audio,
+    /// Pictures.
+    Video,
+    /// Data channels.
+    Application,
+}
+
+/// Who sends in a media section, seen from whoever wrote it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[allow(missing_docs, reason = "the attributes' names")]
+pub enum Direction {
+    SendRecv,
+    SendOnly,
+    RecvOnly,
+    Inactive,
+}
+
+impl Direction {
+    /// The attribute.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SendRecv => "sendrecv",
+            Self::SendOnly => "sendonly",
+            Self::RecvOnly => "recvonly",
+            Self::Inactive => "inactive",
+        }
+    }
+    /// Whether whoever wrote it sends.
+    pub const fn sends(self) -> bool {
+        matches!(self, Self::SendRecv | Self::SendOnly)
+    }
+}
+
+/// `a=setup` (RFC 8842): who of the two sends the ClientHello.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "the attributes' values")]
+pub enum Setup {
+    ActPass,
+    Active,
+    Passive,
+}
+
+impl Setup {
+    /// Our role when the peer's description says this. Free to choose we are the server: then the order of SRTP profiles
+    /// is ours, GCM first.
+    pub fn our_role(self) -> Role {
+        match self {
+            Self::ActPass | Self::Active => Role::Server,
+            Self::Passive => Role::Client,
+        }
+    }
+}
+
+/// A payload type of a codec that we forward.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Format {
+    /// 0..=127.
+    pub payload_type: u8,
+    /// What it means.
+    pub codec: Codec,
+    /// `a=fmtp`, possibly empty.
+    pub parameters: String,
+    /// `a=rtcp-fb` values.
+    pub feedback: Vec<String>,
+}
+
+/// A media section of a peer's description.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Media {
+    /// Sound, pictures or data.
+    pub kind: MediaKind,
+    /// Its name.
+    pub mid: Mid,
+    /// Seen from the peer.
+    pub direction: Direction,
+    /// Port 0 outside of a bundle: refused or stopped.
+    pub rejected: bool,
+    /// `UDP/TLS/RTP/SAVPF` and the like, echoed in answers.
+    pub protocol: String,
+    /// What of it we forward, one format per codec, in the peer's order.
+    pub formats: Vec<Format>,
+    /// Ids of the extensions that we speak.
+    pub extensions: ExtensionIds,
+    /// Declared streams, without retransmission streams.
+    pub ssrcs: Vec<Ssrc>,
+    /// Stream id and track id of `a=msid`.
+    pub msid: Option<(String, String)>,
+    /// Layers that the peer sends, in its order.
+    pub send_rids: Vec<Rid>,
+}
+
+/// A peer's description, as far as an SFU needs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Description {
+    /// ICE username fragment.
+    pub ufrag: String,
+    /// ICE password. An ICE-lite agent sends no checks, so it only serves to notice a restart.
+    pub password: String,
+    /// The certificate that DTLS must show.
+    pub fingerprint: Fingerprint,
+    /// Who begins DTLS.
+    pub setup: Setup,
+    /// In the order of the description, which all later ones must keep.
+    pub media: Vec<Media>,
+}
+
+/// Why a description cannot be used: the peer's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SdpError {
+    /// Longer than [`MAX_LEN`] or with more than [`MAX_MEDIA`] sections.
+    #[error("the description is too long")]
+    TooLong,
+    /// Not SDP.
+    #[error("the description cannot be read: {0}")]
+    Malformed(String),
+    /// Something is missing without which there is no transport.
+    #[error("the description has no {0}")]
+    Missing(&'static str),
+    /// Two sections with the same name.
+    #[error("mid {0} is used twice")]
+    DuplicateMid(Mid),
+}
+
+impl Description {
+    /// Reads an offer or an answer.
+    pub fn parse(text: &str) -> Result<Self, SdpError> {
+        if text.len() > MAX_LEN {
+            return Err(SdpError::TooLong);
+        }
+        let parsed = SessionDescription::unmarshal(&mut Cursor::new(text.as_bytes()))
+            .map_err(|error| SdpError::Malformed(error.to_string()))?;
+        let sections = &parsed.media_descriptions;
+        if sections.len() > MAX_MEDIA {
+            return Err(SdpError::TooLong);
+        }
+        // Transport attributes may stand at the top or, bundled, in the first section.
+        let find = |key: &str| {
+            let in_media = sections.iter().find_map(|section| section.attribute(key).flatten());
+            in_media.or_else(|| parsed.attribute(key).map(String::as_str)).filter(|value| !value.is_empty())
+        };
+        let bounded = |key: &'static str| {
+            find(key).filter(|value| value.len() <= 256).map(str::to_owned).ok_or(SdpError::Missing(key))
+        };
+        let fingerprint = fingerprints(&parsed).find_map(Fingerprint::parse);
+        let setup = match find("setup") {
+            Some("active") => Setup::Active,
+            Some("passive") => Setup::Passive,
+            _ => Setup::ActPass,
+        };
+        let mut media: Vec<Media> = Vec::with_capacity(sections.len());
+        for (index, section) in sections.iter().enumerate() {
+            let section = read_media(index, section)?;
+            if media.iter().any(|other| other.mid == section.mid) {
+                return Err(SdpError::DuplicateMid(section.mid));
+            }
+            media.push(section);
+        }
+        if media.is_empty() {
+            return Err(SdpError::Missing("media"));
+        }
+        Ok(Self {
+            ufrag: bounded("ice-ufrag")?,
+            password: bounded("ice-pwd")?,
+            fingerprint: fingerprint.ok_or(SdpError::Missing("sha-256 fingerprint"))?,
+            setup,
+            media,
+        })
+    }
+
+    /// The section of that name.
+    pub fn section(&self, mid: &Mid) -> Option<&Media> {
+        self.media.iter().find(|media| media.mid == *mid)
+    }
+}
+
+fn fingerprints(parsed: &SessionDescription) -> impl Iterator<Item = &str> {
+    let in_media = parsed.media_descriptions.iter().flat_map(|section| &section.attributes);
+    let all = parsed.attributes.iter().chain(in_media);
+    all.filter(|attribute| attribute.key == "fingerprint").filter_map(|attribute| attribute.value.as_deref())
+}
+
+fn read_media(index: usize, section: &MediaDescription) -> Result<Media, SdpError> {
+    let kind = match section.media_name.media.as_str() {
+        "audio" => MediaKind::Audio,
+        "video" => MediaKind::Video,
+        "application" => MediaKind::Application,
+        _ => return Err(SdpError::Malformed(format!("section {index} is neither audio, video nor application"))),
+    };
+    let mid = section.attribute("mid").flatten().filter(|mid| !mid.is_empty() && mid.len() <= MAX_ID);
+    let mid = Mid(mid.ok_or(SdpError::Missing("mid"))?.into());
+    let direction = [Direction::SendOnly, Direction::RecvOnly, Direction::Inactive]
+        .into_iter()
+        .find(|direction| section.has_attribute(direction.as_str()))
+        .unwrap_or(Direction::SendRecv);
+    let values = |key: &'static str| {
+        let attributes = section.attributes.iter().filter(move |attribute| attribute.key == key);
+        attributes.filter_map(|attribute| attribute.value.as_deref())
+    };
+    Ok(Media {
+        kind,
+        mid,
+        direction,
+        rejected: section.media_name.port.value == 0 && !section.has_attribute("bundle-only"),
+        protocol: section.media_name.protos.join("/"),
+        formats: if kind == MediaKind::Application { Vec::new() } else { read_formats(kind, section) },
+        extensions: read_extensions(values("extmap")),
+        ssrcs: read_ssrcs(values("ssrc"), values("ssrc-group")),
+        msid: values("msid").next().and_then(read_msid).or_else(|| values("ssrc").find_map(read_ssrc_msid)),
+        send_rids: values("rid").filter_map(read_send_rid).take(MAX_LAYERS).collect(),
+    })
+}
+
+fn read_formats(kind: MediaKind, section: &MediaDescription) -> Vec<Format> {
+    let codecs = section.codecs();
+    let mut formats: Vec<Format> = Vec::new();
+    for format in &section.media_name.formats {
+        let Some((payload_type, parsed)) =
+            format.parse().ok().filter(|pt| *pt < 128).and_then(|pt| Some((pt, codecs.get(&pt)?)))
+        else {
+            continue;
+        };
+        let Some(codec) = Codec::from_encoding_name(&parsed.name) else { continue };
+        let fits = codec.is_video() == (kind == MediaKind::Video)
+            && parsed.clock_rate == codec.clock_rate()
+            && !formats.iter().any(|other| other.codec == codec);
+        // AV1 beyond the main profile is something that our receivers have not offered.
+        let main_profile =
+            codec != Codec::Av1 || !parsed.fmtp.contains("profile=") || parsed.fmtp.contains("profile=0");
+        if fits && main_profile && parsed.fmtp.len() <= 512 {
+            let feedback = parsed.rtcp_feedback.iter().take(16).cloned().collect();
+            formats.push(Format { payload_type, codec, parameters: parsed.fmtp.clone(), feedback });
+        }
+    }
+    formats
+}
+
+fn read_extensions<'a>(values: impl Iterator<Item = &'a str>) -> ExtensionIds {
+    let mut ids = ExtensionIds::default();
+    for value in values {
+        let mut words = value.split_whitespace();
+        let (Some(id), Some(uri)) = (words.next(), words.next()) else { continue };
+        // The id may carry a direction: "3/recvonly".
+        let Some(id) = id.split('/').next().and_then(|id| id.parse().ok()).filter(|id| (1..=255).contains(id)) else {
+            continue;
+        };
+        let id: u16 = id;
+        let id = id as u8;
+        match uri {
+            extension::MID => ids.mid = id,
+            extension::RID => ids.rid = id,
+            extension::REPAIRED_RID => ids.repaired_rid = id,
+            extension::AUDIO_LEVEL => ids.audio_level = id,
+            extension::TRANSPORT_CC => ids.transport_cc = id,
+            _ => {}
+        }
+    }
+    ids
+}
+
+fn read_ssrcs<'a>(ssrcs: impl Iterator<Item = &'a str>, groups: impl Iterator<Item = &'a str>) -> Vec<Ssrc> {
+    // "FID primary retransmission": what follows the first is not media.
+    let repair: Vec<Ssrc> = groups
+        .filter_map(|group| group.strip_prefix("FID "))
+        .flat_map(|members| members.split_whitespace().skip(1).filter_map(|ssrc| ssrc.parse().ok()))
+        .take(32)
+        .collect();
+    let mut out = Vec::new();
+    for ssrc in ssrcs.filter_map(|value| value.split_whitespace().next()?.parse().ok()) {
+        if !out.contains(&ssrc) && !repair.contains(&ssrc) && out.len() < MAX_LAYERS {
+            out.push(ssrc);
+        }
+    }
+    out
+}
+
+fn read_msid(value: &str) -> Option<(String, String)> {
+    let mut words = value.split_whitespace();
+    let stream = words.next().filter(|stream| stream.len() <= 256)?;
+    let track = words.next().filter(|track| track.len() <= 256).unwrap_or_default();
+    Some((stream.to_owned(), track.to_owned()))
+}
+
+/// `a=ssrc:1 msid:stream track`, as older stacks write it.
+fn read_ssrc_msid(value: &str) -> Option<(String, String)> {
+    read_msid(value.split_once(" msid:")?.1)
+}
+
+fn read_send_rid(value: &str) -> Option<Rid> {
+    let mut words = value.split_whitespace();
+    let rid = words.next().filter(|rid| rid.len() <= 16 && rid.bytes().all(|byte| byte.is_ascii_alphanumeric()))?;
+    (words.next() == Some("send")).then(|| Rid(rid.into()))
+}
+
+#[cfg(test)]
+mod tests;

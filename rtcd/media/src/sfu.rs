@@ -1,1 +1,38 @@
-//! x
+//! Selective forwarding: what happens to a plain packet between its sender and its receivers.
+//!
+//! Incoming, in this order: [`receive`] (statistics, what to NACK), [`keyframe`], [`voice_activity`], then the packet
+//! stands as a [`Meta`] and its payload in the [`cache`]. Outgoing, per receiver: [`rewrite`].
+pub mod cache;
+pub mod codec;
+pub mod keyframe;
+pub mod receive;
+pub mod rewrite;
+pub mod voice_activity;
+
+use crate::srtp::SeqNo;
+
+/// A simulcast layer, lowest first; 0 is also the only one of a track without RIDs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Layer(pub u8);
+
+/// Layers that a track may have: `l`, `h`, and one to spare.
+pub const MAX_LAYERS: usize = 3;
+
+/// What an SFU knows of a packet besides its payload. Plain values, so that it crosses threads with the payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Meta {
+    /// The layer it belongs to.
+    pub layer: Layer,
+    /// Its extended sequence number in the sender's stream.
+    pub seq: SeqNo,
+    /// Its timestamp in the sender's stream.
+    pub timestamp: u32,
+    /// Last packet of a frame, first of a talk spurt.
+    pub marker: bool,
+    /// The payload ends in padding.
+    pub padding: bool,
+    /// A decoder can start here.
+    pub keyframe: bool,
+    /// The byte of the audio level extension.
+    pub audio_level: Option<u8>,
+}

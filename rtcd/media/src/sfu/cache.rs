@@ -1,0 +1,83 @@
+//! The packets of one incoming stream that can be sent again, kept once per worker, never per receiver.
+use super::Meta;
+use crate::srtp::SeqNo;
+
+/// The longest payload that is forwarded. Browsers make packets of at most 1200 bytes plus tag; jumbo ones are refused.
+pub const MAX_PAYLOAD: usize = 1400;
+
+/// A ring of packets addressed by sequence number. Memory is taken when it is made, none per packet.
+pub struct PacketCache {
+    slots: Box<[Slot]>,
+    payloads: Box<[u8]>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    meta: Meta,
+    len: u16,
+    filled: bool,
+}
+
+impl PacketCache {
+    /// A cache of `packets` (a power of two) packets, or of none.
+    pub fn new(packets: usize) -> Self {
+        debug_assert!(packets == 0 || packets.is_power_of_two());
+        Self { slots: vec![Slot::default(); packets].into(), payloads: vec![0; packets * MAX_PAYLOAD].into() }
+    }
+
+    fn place(&self, seq: SeqNo) -> Option<usize> {
+        (!self.slots.is_empty()).then(|| (seq.0 as usize) & (self.slots.len() - 1))
+    }
+
+    /// Keeps a packet in place of an older one; a packet older than what it would replace is not kept.
+    pub fn insert(&mut self, meta: Meta, payload: &[u8]) {
+        let Some(place) = self.place(meta.seq) else { return };
+        let slot = &mut self.slots[place];
+        if payload.len() > MAX_PAYLOAD || (slot.filled && slot.meta.seq > meta.seq) {
+            return;
+        }
+        *slot = Slot { meta, len: payload.len() as u16, filled: true };
+        self.payloads[place * MAX_PAYLOAD..][..payload.len()].copy_from_slice(payload);
+    }
+
+    /// The packet with this number, if it is still here.
+    pub fn get(&self, seq: SeqNo) -> Option<(&Meta, &[u8])> {
+        let place = self.place(seq)?;
+        let slot = self.slots[place];
+        if !slot.filled || slot.meta.seq != seq {
+            return None;
+        }
+        Some((&self.slots[place].meta, &self.payloads[place * MAX_PAYLOAD..][..slot.len as usize]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(seq: u64) -> Meta {
+        Meta { seq: SeqNo(seq), ..Meta::default() }
+    }
+
+    #[test]
+    fn packets_are_found_until_newer_ones_take_their_place() {
+        let mut cache = PacketCache::new(4);
+        for seq in 0..6 {
+            cache.insert(meta(seq), &[seq as u8; 3]);
+        }
+        assert_eq!(cache.get(SeqNo(1)), None);
+        assert_eq!(cache.get(SeqNo(5)).map(|(_, payload)| payload), Some(&[5; 3][..]));
+        cache.insert(meta(1), b"late");
+        assert_eq!(cache.get(SeqNo(5)).map(|(_, payload)| payload), Some(&[5; 3][..]), "a late packet pushes none out");
+    }
+
+    #[test]
+    fn a_cache_of_none_and_a_packet_too_long_are_no_error() {
+        let mut none = PacketCache::new(0);
+        none.insert(meta(1), b"x");
+        assert_eq!(none.get(SeqNo(1)), None);
+        let mut cache = PacketCache::new(4);
+        cache.insert(meta(1), &[0; MAX_PAYLOAD + 1]);
+        assert_eq!(cache.get(SeqNo(1)), None);
+    }
+}

@@ -1,0 +1,312 @@
+//! One outgoing track: whatever layer it is fed from, the receiver sees one stream without seams. Sequence numbers,
+//! timestamps and VP8 picture ids are shifted by constants that change only at a switch, so that any packet, also one
+//! sent again, is rewritten to the same bytes every time. (SRTP demands that: the sequence number is the nonce.)
+use super::codec::{Codec, PictureId, Vp8Descriptor};
+use super::{Layer, Meta};
+use crate::rtcp::SenderInfo;
+use crate::rtp::{OutHeader, Ssrc};
+use crate::sfu::receive::ClockReference;
+use crate::srtp::SeqNo;
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// Finished segments that late packets and retransmissions may still belong to: four switches back.
+const HISTORY: usize = 4;
+/// The first outgoing number is below this, so that the receiver's roll-over counter starts at 0 whatever is lost.
+const FIRST_SEQ: u32 = 1 << 15;
+
+/// Packets of one layer between two switches, and by how much they are shifted.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    layer: Layer,
+    /// Sequence numbers of the layer's stream, both inclusive.
+    first: SeqNo,
+    last: SeqNo,
+    /// Added to the sequence number.
+    shift: i64,
+    /// Added to the timestamp, modulo 2^32.
+    timestamp_shift: u32,
+    /// Added to the picture id, modulo its width.
+    picture_id_shift: u16,
+    tl0_shift: u8,
+}
+
+impl Segment {
+    fn out(&self, seq: SeqNo) -> SeqNo {
+        SeqNo(seq.0.wrapping_add_signed(self.shift))
+    }
+}
+
+/// The latest of what the receiver has seen.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    seq: SeqNo,
+    /// Timestamp in the outgoing stream, and when the packet was handled.
+    timestamp: u32,
+    at: Instant,
+    picture_id: u16,
+    tl0: u8,
+}
+
+/// The rewriting state of one outgoing track.
+#[derive(Debug)]
+pub struct Rewriter {
+    ssrc: Ssrc,
+    codec: Codec,
+    payload_type: u8,
+    audio_level_id: u8,
+    target: Layer,
+    current: Option<Segment>,
+    history: VecDeque<Segment>,
+    newest: Option<Newest>,
+    first_seq: SeqNo,
+    packets: u32,
+    octets: u32,
+}
+
+impl Rewriter {
+    /// A track out on `ssrc`; `audio_level_id` 0 leaves the level out. It starts with the lowest layer.
+    pub fn new(ssrc: Ssrc, codec: Codec, payload_type: u8, audio_level_id: u8) -> Self {
+        Self {
+            ssrc,
+            codec,
+            payload_type,
+            audio_level_id,
+            target: Layer(0),
+            current: None,
+            history: VecDeque::with_capacity(HISTORY),
+            newest: None,
+            first_seq: SeqNo(u64::from(crate::random_u32() % FIRST_SEQ)),
+            packets: 0,
+            octets: 0,
+        }
+    }
+
+    /// The outgoing stream.
+    pub fn ssrc(&self) -> Ssrc {
+        self.ssrc
+    }
+
+    /// The layer that is wanted; the switch happens at its next key frame.
+    pub fn set_target(&mut self, layer: Layer) {
+        self.target = layer;
+    }
+
+    /// The layer that is wanted.
+    pub fn target(&self) -> Layer {
+        self.target
+    }
+
+    /// Whether the receiver waits for a key frame of [`target`](Self::target).
+    pub fn needs_keyframe(&self) -> bool {
+        self.codec.is_video() && self.current.is_none_or(|segment| segment.layer != self.target)
+    }
+
+    /// Writes the packet for this receiver into `out`, which must hold header, payload and tag; returns the length and
+    /// the outgoing number. `None`: this receiver does not get the packet.
+    ///
+    /// `clocks` are the sender's clocks by layer; with both known, a switch keeps the timeline exactly.
+    #[inline]
+    pub fn forward(
+        &mut self,
+        now: Instant,
+        meta: &Meta,
+        payload: &[u8],
+        clocks: &[Option<ClockReference>],
+        out: &mut [u8],
+    ) -> Option<(usize, SeqNo)> {
+        let on_current = self.current.is_some_and(|segment| segment.layer == meta.layer && meta.seq >= segment.first);
+        if !on_current {
+            let starts_here = meta.layer == self.target && meta.keyframe;
+            if starts_here && self.current.is_none_or(|segment| segment.layer != meta.layer) {
+                self.switch(now, meta, payload, clocks);
+            } else {
+                // A packet of before the switch that comes late.
+                let segment = *self.history.iter().find(|old| old.layer == meta.layer && old.contains(meta.seq))?;
+                return self.write(&segment, meta, payload, out);
+            }
+        }
+        let segment = self.current.as_mut()?;
+        segment.last = segment.last.max(meta.seq);
+        let segment = *segment;
+        self.note_newest(now, &segment, meta, payload);
+        self.write(&segment, meta, payload, out)
+    }
+
+    /// Writes the packet with the outgoing wire number `wire` once more, as `find` gives it; the same bytes as before.
+    pub fn retransmit<'a>(
+        &self,
+        wire: u16,
+        find: impl FnOnce(Layer, SeqNo) -> Option<(&'a Meta, &'a [u8])>,
+        out: &mut [u8],
+    ) -> Option<(usize, SeqNo)> {
+        let newest = self.newest?.seq;
+        let behind = newest.wire().wrapping_sub(wire);
+        let out_seq = newest.0.checked_sub(u64::from(behind))?;
+        let segments = self.current.iter().chain(&self.history);
+        let (segment, seq) = segments
+            .map(|segment| (segment, SeqNo(out_seq.wrapping_add_signed(-segment.shift))))
+            .find(|(segment, seq)| segment.contains(*seq))?;
+        let (meta, payload) = find(segment.layer, seq)?;
+        self.write_packet(segment, meta, payload, out)
+    }
+
+    fn switch(&mut self, now: Instant, meta: &Meta, payload: &[u8], clocks: &[Option<ClockReference>]) {
+        let (picture_id, tl0) = picture_numbers(self.codec, payload);
+        let mut segment = Segment {
+            layer: meta.layer,
+            first: meta.seq,
+            last: meta.seq,
+            shift: (self.first_seq.0 as i64).wrapping_sub(meta.seq.0 as i64),
+            timestamp_shift: 0,
+            picture_id_shift: 0,
+            tl0_shift: 0,
+        };
+        if let (Some(old), Some(newest)) = (self.current, self.newest) {
+            segment.shift = (newest.seq.0 as i64 + 1).wrapping_sub(meta.seq.0 as i64);
+            let timestamp = self.timestamp_after_switch(now, &old, &newest, meta, clocks);
+            segment.timestamp_shift = timestamp.wrapping_sub(meta.timestamp);
+            segment.picture_id_shift = newest.picture_id.wrapping_add(1).wrapping_sub(picture_id);
+            segment.tl0_shift = newest.tl0.wrapping_add(1).wrapping_sub(tl0);
+            if self.history.len() == HISTORY {
+                self.history.pop_back();
+            }
+            self.history.push_front(old);
+        }
+        self.current = Some(segment);
+    }
+
+    /// Where the new layer's packet lies on the receiver's timeline: by both layers' sender reports if there are, else
+    /// by the time that has passed since the last packet.
+    fn timestamp_after_switch(
+        &self,
+        now: Instant,
+        old: &Segment,
+        newest: &Newest,
+        meta: &Meta,
+        clocks: &[Option<ClockReference>],
+    ) -> u32 {
+        let rate = u64::from(self.codec.clock_rate());
+        let clock = |layer: Layer| clocks.get(layer.0 as usize).copied().flatten();
+        let by_reports = clock(old.layer).zip(clock(meta.layer)).map(|(before, after)| {
+            let ticks = ntp_difference_in_ticks(after.info.ntp, before.info.ntp, rate);
+            let same_instant = before.info.rtp.wrapping_add(ticks);
+            let in_old_stream = meta.timestamp.wrapping_sub(after.info.rtp).wrapping_add(same_instant);
+            in_old_stream.wrapping_add(old.timestamp_shift)
+        });
+        let passed = now.saturating_duration_since(newest.at).as_micros() as u64 * rate / 1_000_000;
+        let by_arrival = newest.timestamp.wrapping_add((passed as u32).max(1));
+        // Reports of a broken sender must not throw the receiver's clock: believe them within one second.
+        by_reports
+            .filter(|timestamp| {
+                let ahead = timestamp.wrapping_sub(newest.timestamp) as i32;
+                ahead > 0 && (timestamp.wrapping_sub(by_arrival) as i32).unsigned_abs() < rate as u32
+            })
+            .unwrap_or(by_arrival)
+    }
+
+    fn note_newest(&mut self, now: Instant, segment: &Segment, meta: &Meta, payload: &[u8]) {
+        let seq = segment.out(meta.seq);
+        if self.newest.is_some_and(|newest| newest.seq >= seq) {
+            return;
+        }
+        let (picture_id, tl0) = picture_numbers(self.codec, payload);
+        self.newest = Some(Newest {
+            seq,
+            timestamp: meta.timestamp.wrapping_add(segment.timestamp_shift),
+            at: now,
+            picture_id: picture_id.wrapping_add(segment.picture_id_shift),
+            tl0: tl0.wrapping_add(segment.tl0_shift),
+        });
+    }
+
+    fn write(&mut self, segment: &Segment, meta: &Meta, payload: &[u8], out: &mut [u8]) -> Option<(usize, SeqNo)> {
+        let written = self.write_packet(segment, meta, payload, out)?;
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(payload.len() as u32);
+        Some(written)
+    }
+
+    #[inline]
+    fn write_packet(&self, segment: &Segment, meta: &Meta, payload: &[u8], out: &mut [u8]) -> Option<(usize, SeqNo)> {
+        if out.len() < OutHeader::MAX_LEN + payload.len() {
+            return None;
+        }
+        let sequence = segment.out(meta.seq);
+        let header = OutHeader {
+            marker: meta.marker,
+            payload_type: self.payload_type,
+            sequence,
+            timestamp: meta.timestamp.wrapping_add(segment.timestamp_shift),
+            ssrc: self.ssrc,
+            padding: meta.padding,
+            audio_level: meta.audio_level.map(|level| (self.audio_level_id, level)),
+        };
+        let at = header.write(out);
+        let body = &mut out[at..at + payload.len()];
+        body.copy_from_slice(payload);
+        if self.codec == Codec::Vp8 && (segment.picture_id_shift != 0 || segment.tl0_shift != 0) {
+            shift_picture_numbers(body, segment);
+        }
+        Some((at + payload.len(), sequence))
+    }
+
+    /// The sender report of this track at `now`, once the sender's clock is known and something was sent: the sender's
+    /// own NTP time, so that its tracks stay in sync at the receiver.
+    pub fn sender_report(&self, now: Instant, clocks: &[Option<ClockReference>]) -> Option<SenderInfo> {
+        let segment = self.current?;
+        let clock = clocks.get(segment.layer.0 as usize).copied().flatten()?;
+        let passed = now.saturating_duration_since(clock.at).as_micros() as u64;
+        let ticks = passed * u64::from(self.codec.clock_rate()) / 1_000_000;
+        let ntp = (u128::from(passed) << 32) / 1_000_000;
+        Some(SenderInfo {
+            ssrc: self.ssrc,
+            ntp: clock.info.ntp.wrapping_add(ntp as u64),
+            rtp: clock.info.rtp.wrapping_add(ticks as u32).wrapping_add(segment.timestamp_shift),
+            packets: self.packets,
+            octets: self.octets,
+        })
+    }
+}
+
+impl Segment {
+    fn contains(&self, seq: SeqNo) -> bool {
+        self.first <= seq && seq <= self.last
+    }
+}
+
+/// Picture id and TL0PICIDX of a VP8 payload, zeros when absent.
+fn picture_numbers(codec: Codec, payload: &[u8]) -> (u16, u8) {
+    if codec != Codec::Vp8 {
+        return (0, 0);
+    }
+    let Some(descriptor) = Vp8Descriptor::parse(payload) else { return (0, 0) };
+    let picture_id = descriptor.picture_id.map_or(0, |(_, id)| id.value());
+    (picture_id, descriptor.tl0_picture_index.map_or(0, |(_, index)| index))
+}
+
+fn shift_picture_numbers(payload: &mut [u8], segment: &Segment) {
+    let Some(descriptor) = Vp8Descriptor::parse(payload) else { return };
+    match descriptor.picture_id {
+        Some((at, PictureId::Long(id))) => {
+            let shifted = id.wrapping_add(segment.picture_id_shift) & 0x7fff;
+            payload[at..at + 2].copy_from_slice(&(shifted | 0x8000).to_be_bytes());
+        }
+        Some((at, PictureId::Short(id))) => {
+            payload[at] = (u16::from(id).wrapping_add(segment.picture_id_shift) & 0x7f) as u8;
+        }
+        None => {}
+    }
+    if let Some((at, index)) = descriptor.tl0_picture_index {
+        payload[at] = index.wrapping_add(segment.tl0_shift);
+    }
+}
+
+/// `after - before` of two NTP times in ticks of a clock, modulo 2^32.
+fn ntp_difference_in_ticks(after: u64, before: u64, rate: u64) -> u32 {
+    let difference = i128::from(after.wrapping_sub(before) as i64);
+    ((difference * i128::from(rate)) >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests;
