@@ -87,6 +87,11 @@ impl Rewriter {
         self.ssrc
     }
 
+    /// What it carries.
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
     /// The layer that is wanted; the switch happens at its next key frame.
     pub fn set_target(&mut self, layer: Layer) {
         self.target = layer;

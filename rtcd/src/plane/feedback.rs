@@ -1,0 +1,211 @@
+//! RTCP both ways: what receivers want, what senders say of their clocks, what we report and ask for.
+use super::command::TrackId;
+use super::counters::count;
+use super::handoff::Handoff;
+use super::peer::REPORT_INTERVAL;
+use super::worker::Worker;
+use rtcd_media::rtcp::{self, Message, SenderInfo, TRANSPORT_CC_INTERVAL};
+use rtcd_media::rtp::Ssrc;
+use rtcd_media::sfu::Layer;
+use std::time::Instant;
+
+/// Our own stream in RTCP: we have none, any constant will do.
+const OUR_SSRC: Ssrc = 1;
+/// Longest compound packet before protection.
+const MAX_COMPOUND: usize = 1100;
+/// Messages of one compound packet that are acted upon.
+const MAX_MESSAGES: usize = 64;
+
+/// A message that is acted upon after the packet has been read.
+enum Action {
+    Sender(SenderInfo),
+    Resend(Ssrc, u16),
+    Keyframe(Ssrc),
+}
+
+impl Worker {
+    /// Opens and acts upon a compound RTCP packet of a peer.
+    pub(super) fn handle_rtcp(&mut self, now: Instant, key: usize, datagram: &mut [u8]) {
+        let shared = self.shared.clone();
+        let counters = &shared.inbox(self.id).counters;
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Ok(len) = peer.transport.unprotect_rtcp(datagram) else { return count(&counters.srtp_refused) };
+        let mut actions = Vec::new();
+        rtcp::read(&datagram[..len], |message| {
+            if actions.len() >= MAX_MESSAGES {
+                return;
+            }
+            match message {
+                Message::Sender(info) => actions.push(Action::Sender(info)),
+                Message::Nack { media, pairs } => {
+                    actions.extend(rtcp::lost_packets(pairs).take(MAX_MESSAGES).map(|seq| Action::Resend(media, seq)));
+                }
+                Message::Pli { media } | Message::Fir { media } => actions.push(Action::Keyframe(media)),
+                Message::Report(_) => {}
+            }
+        });
+        for action in actions {
+            match action {
+                Action::Sender(info) => self.handle_sender_info(now, key, info),
+                Action::Resend(ssrc, seq) => self.resend(now, key, ssrc, seq),
+                Action::Keyframe(ssrc) => self.receiver_lost_picture(now, key, ssrc),
+            }
+        }
+    }
+
+    fn handle_sender_info(&mut self, now: Instant, key: usize, info: SenderInfo) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Some(stream) = peer.streams.iter_mut().find(|stream| stream.reception.ssrc() == info.ssrc) else { return };
+        stream.reception.handle_sender_info(now, info);
+        let (track, layer, clock) = (stream.track, stream.layer, stream.reception.clock());
+        let Some((place, clock)) = self.tracks_by_id.get(&track).copied().zip(clock) else { return };
+        let entry = &mut self.tracks[place];
+        if let Some(known) = entry.clocks.get_mut(layer.0 as usize) {
+            *known = Some(clock);
+        }
+        for worker in entry.remote.iter() {
+            self.hand_over(worker, Handoff::Clock { track, layer, clock });
+        }
+    }
+
+    /// Sends a packet again that a receiver misses.
+    fn resend(&mut self, now: Instant, key: usize, ssrc: Ssrc, seq: u16) {
+        let shared = self.shared.clone();
+        let counters = &shared.inbox(self.id).counters;
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Some(place) = peer.receives.iter().find(|(known, _)| *known == ssrc).map(|(_, place)| *place) else {
+            return;
+        };
+        if !peer.may_retransmit(now) {
+            return count(&counters.retransmit_missed);
+        }
+        let Some(track) = self.tracks.get(place) else { return };
+        let Some(receiver) = track.receivers.iter().find(|receiver| receiver.rewriter.ssrc() == ssrc) else { return };
+        if self.batch.is_full() {
+            self.batch.flush(&mut self.sockets, counters);
+        }
+        let slot = self.batch.slot();
+        let written = receiver.rewriter.retransmit(seq, |layer, seq| track.kept(layer, seq), slot);
+        let Some((len, seq)) = written else { return count(&counters.retransmit_missed) };
+        let Some((path, protector)) = peer.transport.outgoing() else { return };
+        if let Some(len) = protector.protect_rtp(slot, len, seq) {
+            self.batch.commit(path, len, &mut self.connections, counters);
+            count(&counters.retransmitted);
+        }
+    }
+
+    fn receiver_lost_picture(&mut self, now: Instant, key: usize, ssrc: Ssrc) {
+        let Some(peer) = self.peers.get(key) else { return };
+        let Some((_, place)) = peer.receives.iter().find(|(known, _)| *known == ssrc).copied() else { return };
+        let Some(track) = self.tracks.get(place) else { return };
+        let receiver = track.receivers.iter().find(|receiver| receiver.rewriter.ssrc() == ssrc);
+        if let Some(layer) = receiver.map(|receiver| receiver.rewriter.target()) {
+            self.ask_for_keyframe(now, place, layer);
+        }
+    }
+
+    /// Asks the sender of a track, on whatever worker it is.
+    pub(super) fn ask_for_keyframe(&mut self, now: Instant, place: usize, layer: Layer) {
+        let Some((id, publisher)) = self.tracks.get(place).and_then(|track| Some((track.id, track.publisher?))) else {
+            return;
+        };
+        let (transport, worker) = publisher;
+        if worker != self.id {
+            return self.hand_over(worker, Handoff::Keyframe { transport, track: id, layer });
+        }
+        if let Some(key) = self.peers_by_id.get(&transport).copied() {
+            self.request_keyframe(now, key, id, layer);
+        }
+    }
+
+    /// Asks a sender of ours, within the rule of one a second.
+    pub(super) fn request_keyframe(&mut self, now: Instant, key: usize, track: TrackId, layer: Layer) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let ssrc = peer.request_keyframe(now, track, layer);
+        self.touch_anew(key);
+        if let Some(ssrc) = ssrc {
+            self.send_pli(key, ssrc);
+        }
+    }
+
+    /// The peer may have noted a deadline without being on the list.
+    fn touch_anew(&mut self, key: usize) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.touched = false;
+        }
+        self.touched.retain(|known| *known != key);
+        self.touch(key);
+    }
+
+    fn send_pli(&mut self, key: usize, ssrc: Ssrc) {
+        let shared = self.shared.clone();
+        let mut compound = std::mem::take(&mut self.rtcp);
+        compound.clear();
+        rtcp::pli(&mut compound, OUR_SSRC, ssrc);
+        self.outlet(&shared).send_rtcp(key, &compound);
+        count(&shared.inbox(self.id).counters.keyframe_requests);
+        self.rtcp = compound;
+    }
+
+    /// Whatever is due of NACKs, key frame requests, arrival feedback and reports.
+    pub(super) fn send_feedback(&mut self, now: Instant, key: usize) {
+        let shared = self.shared.clone();
+        let counters = &shared.inbox(self.id).counters;
+        let mut compound = std::mem::take(&mut self.rtcp);
+        let mut missing = Vec::new();
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        compound.clear();
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        for stream in &mut peer.streams {
+            missing.clear();
+            stream.reception.poll_missing(now, &mut missing);
+            if !missing.is_empty() {
+                rtcp::nack(&mut compound, OUR_SSRC, stream.reception.ssrc(), &missing);
+            }
+            if stream.keyframes.poll(now) {
+                rtcp::pli(&mut compound, OUR_SSRC, stream.reception.ssrc());
+                count(&counters.keyframe_requests);
+            }
+        }
+        if is_due(peer.arrivals_due) {
+            peer.arrivals.write(&mut compound, OUR_SSRC);
+            peer.arrivals_due = peer.arrivals.is_pending().then_some(now + TRANSPORT_CC_INTERVAL);
+        }
+        let report = is_due(peer.report_due);
+        if report {
+            let blocks: Vec<_> = peer.streams.iter_mut().filter_map(|stream| stream.reception.report(now)).collect();
+            if !blocks.is_empty() {
+                rtcp::receiver_report(&mut compound, OUR_SSRC, &blocks);
+            }
+            let has_media = !peer.streams.is_empty() || !peer.receives.is_empty();
+            peer.report_due = has_media.then_some(now + REPORT_INTERVAL);
+        }
+        self.outlet(&shared).send_rtcp(key, &compound);
+        self.rtcp = compound;
+        if report {
+            self.send_sender_reports(now, key);
+        }
+    }
+
+    /// Tells a receiver the clocks of what it receives.
+    fn send_sender_reports(&mut self, now: Instant, key: usize) {
+        let shared = self.shared.clone();
+        let mut compound = std::mem::take(&mut self.rtcp);
+        compound.clear();
+        let receives = self.peers.get(key).map(|peer| peer.receives.clone()).unwrap_or_default();
+        for (ssrc, place) in receives {
+            let Some(track) = self.tracks.get(place) else { continue };
+            let mine = |receiver: &&super::forward::Receiver| receiver.peer == key && receiver.rewriter.ssrc() == ssrc;
+            let Some(receiver) = track.receivers.iter().find(mine) else { continue };
+            let Some(info) = receiver.rewriter.sender_report(now, &track.clocks) else { continue };
+            rtcp::sender_report(&mut compound, &info);
+            rtcp::source_description(&mut compound, ssrc, &receiver.cname);
+            if compound.len() > MAX_COMPOUND {
+                self.outlet(&shared).send_rtcp(key, &compound);
+                compound.clear();
+            }
+        }
+        self.outlet(&shared).send_rtcp(key, &compound);
+        self.rtcp = compound;
+    }
+}

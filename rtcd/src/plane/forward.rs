@@ -1,0 +1,161 @@
+//! The forward table of one worker: for each track its cache, its local receivers, and the workers that have others.
+use super::batch::SendBatch;
+use super::command::{TrackId, TransportId, WorkerId, WorkerSet};
+use super::counters::{Counters, count};
+use super::peer::Peer;
+use super::socket::UdpSocket;
+use super::tcp::Connection;
+use rtcd_media::sfu::cache::PacketCache;
+use rtcd_media::sfu::codec::Codec;
+use rtcd_media::sfu::receive::ClockReference;
+use rtcd_media::sfu::rewrite::Rewriter;
+use rtcd_media::sfu::{Layer, MAX_LAYERS, Meta};
+use slab::Slab;
+use std::collections::HashMap;
+use std::time::Instant;
+
+/// One local receiver of a track.
+pub struct Receiver {
+    /// Its place among the worker's peers.
+    pub peer: usize,
+    /// Its outgoing stream.
+    pub rewriter: Rewriter,
+    /// The sender's session id.
+    pub cname: String,
+}
+
+/// A track as one worker sees it.
+pub struct ForwardTrack {
+    /// Its id.
+    pub id: TrackId,
+    /// The peer on this worker that sends it.
+    pub source: Option<usize>,
+    /// The sender's transport and worker, where key frames are asked for.
+    pub publisher: Option<(TransportId, WorkerId)>,
+    /// Workers that have receivers, known to the sender's worker.
+    pub remote: WorkerSet,
+    /// Receivers on this worker.
+    pub receivers: Vec<Receiver>,
+    /// The sender's clock, by layer.
+    pub clocks: [Option<ClockReference>; MAX_LAYERS],
+    /// What can be sent again, by layer; made for video when the first receiver comes.
+    caches: [Option<PacketCache>; MAX_LAYERS],
+    cache_size: usize,
+}
+
+impl ForwardTrack {
+    /// A track nobody receives yet.
+    pub fn new(id: TrackId, cache_size: usize) -> Self {
+        Self {
+            id,
+            source: None,
+            publisher: None,
+            remote: WorkerSet::default(),
+            receivers: Vec::new(),
+            clocks: [None; MAX_LAYERS],
+            caches: [const { None }; MAX_LAYERS],
+            cache_size,
+        }
+    }
+
+    /// Nobody on this worker sends or receives it.
+    pub fn is_unused(&self) -> bool {
+        self.source.is_none() && self.receivers.is_empty()
+    }
+
+    /// Whether it carries pictures, as its receivers on this worker were told.
+    pub fn is_video(&self) -> bool {
+        self.receivers.first().is_some_and(|receiver| receiver.rewriter.codec().is_video())
+    }
+
+    /// Keeps a packet for retransmission when somebody here may ask for it.
+    #[inline]
+    pub fn keep(&mut self, codec_is_video: bool, meta: Meta, payload: &[u8]) {
+        if !codec_is_video || self.receivers.is_empty() || self.cache_size == 0 {
+            return;
+        }
+        let size = self.cache_size;
+        if let Some(cache) = self.caches.get_mut(meta.layer.0 as usize) {
+            cache.get_or_insert_with(|| PacketCache::new(size)).insert(meta, payload);
+        }
+    }
+
+    /// A kept packet.
+    pub fn kept(&self, layer: Layer, seq: rtcd_media::srtp::SeqNo) -> Option<(&Meta, &[u8])> {
+        self.caches.get(layer.0 as usize)?.as_ref()?.get(seq)
+    }
+
+    /// Adds a receiver; returns the layer that it needs a key frame of.
+    pub fn add_receiver(&mut self, receiver: Receiver, codec: Codec) -> Option<Layer> {
+        let layer = receiver.rewriter.target();
+        self.receivers.push(receiver);
+        codec.is_video().then_some(layer)
+    }
+}
+
+/// What forwarding needs of a worker besides the track.
+pub struct Outlet<'a> {
+    /// The worker's peers.
+    pub peers: &'a mut Slab<Peer>,
+    /// The batch under construction.
+    pub batch: &'a mut SendBatch,
+    /// Where it is flushed to.
+    pub sockets: &'a mut [UdpSocket],
+    /// TCP connections.
+    pub connections: &'a mut HashMap<u32, Connection>,
+    /// What is counted.
+    pub counters: &'a Counters,
+}
+
+impl Outlet<'_> {
+    /// Sends one packet of a track to one of its receivers.
+    #[inline]
+    pub fn forward(
+        &mut self,
+        now: Instant,
+        receiver: &mut Receiver,
+        clocks: &[Option<ClockReference>],
+        meta: &Meta,
+        payload: &[u8],
+    ) {
+        let Some(peer) = self.peers.get_mut(receiver.peer) else { return };
+        let Some((path, protector)) = peer.transport.outgoing() else { return };
+        if self.batch.is_full() {
+            self.batch.flush(self.sockets, self.counters);
+        }
+        let slot = self.batch.slot();
+        let Some((len, seq)) = receiver.rewriter.forward(now, meta, payload, clocks, slot) else { return };
+        let Some(len) = protector.protect_rtp(slot, len, seq) else { return };
+        self.batch.commit(path, len, self.connections, self.counters);
+        count(&self.counters.forwarded);
+    }
+
+    /// Sends a datagram that is not media.
+    pub fn send(&mut self, path: rtcd_media::demux::Path, bytes: &[u8]) {
+        if self.batch.is_full() {
+            self.batch.flush(self.sockets, self.counters);
+        }
+        let Some(slot) = self.batch.slot().get_mut(..bytes.len()) else { return };
+        slot.copy_from_slice(bytes);
+        self.batch.commit(path, bytes.len(), self.connections, self.counters);
+    }
+
+    /// Protects a compound RTCP packet and sends it to a peer.
+    pub fn send_rtcp(&mut self, peer: usize, compound: &[u8]) {
+        if compound.is_empty() {
+            return;
+        }
+        if self.batch.is_full() {
+            self.batch.flush(self.sockets, self.counters);
+        }
+        let Some((path, protector)) = self.peers.get_mut(peer).and_then(|peer| peer.transport.outgoing()) else {
+            return;
+        };
+        let slot = self.batch.slot();
+        let Some(room) = slot.get_mut(..compound.len()) else { return };
+        room.copy_from_slice(compound);
+        if let Some(len) = protector.protect_rtcp(slot, compound.len()) {
+            self.batch.commit(path, len, self.connections, self.counters);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What workers give each other: bounded queues of plain messages, a pool of packet buffers, and a bell.
+use super::command::{Command, TrackId, TransportId, WorkerId};
+use super::counters::Counters;
+use crossbeam_queue::ArrayQueue;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use rtcd_media::demux::Path;
+use rtcd_media::dtls::Identity;
+use rtcd_media::sfu::cache::MAX_PAYLOAD;
+use rtcd_media::sfu::receive::ClockReference;
+use rtcd_media::sfu::{Layer, Meta};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// Commands that may wait for a worker: every session of a full machine changing twice at once.
+const COMMANDS: usize = 16 * 1024;
+/// Messages from other workers that may wait: 40 ms of 100,000 packets/s.
+const HANDOFFS: usize = 4096;
+/// Packet buffers kept for reuse, over all workers.
+const POOL: usize = 8192;
+
+/// A plain packet on its way to another worker.
+pub struct MediaPacket {
+    /// Which track.
+    pub track: TrackId,
+    /// What it is.
+    pub meta: Meta,
+    /// Length of the payload.
+    pub len: usize,
+    /// The payload.
+    pub payload: [u8; MAX_PAYLOAD],
+}
+
+/// What one worker gives another.
+pub enum Handoff {
+    /// A datagram that arrived at the wrong worker's socket.
+    Datagram {
+        /// The way it came.
+        path: Path,
+        /// What it says.
+        bytes: Box<[u8]>,
+    },
+    /// A TCP connection that was accepted by the wrong worker.
+    Connection {
+        /// The socket.
+        stream: TcpStream,
+        /// The peer.
+        remote: SocketAddr,
+        /// What was read from it.
+        read: Vec<u8>,
+    },
+    /// A packet for this worker's receivers.
+    Media(Box<MediaPacket>),
+    /// The sender's clock of a layer.
+    Clock {
+        /// Which track.
+        track: TrackId,
+        /// Which layer.
+        layer: Layer,
+        /// What the sender said.
+        clock: ClockReference,
+    },
+    /// A receiver needs a key frame from a sender of this worker.
+    Keyframe {
+        /// The sender.
+        transport: TransportId,
+        /// The track.
+        track: TrackId,
+        /// The layer.
+        layer: Layer,
+    },
+}
+
+/// The letter box of one worker.
+pub struct Inbox {
+    commands: ArrayQueue<Command>,
+    handoffs: ArrayQueue<Handoff>,
+    bell: EventFd,
+    /// What the worker counts.
+    pub counters: Counters,
+    /// Grows with every turn of the worker's loop.
+    pub heartbeat: Arc<AtomicU64>,
+}
+
+/// A worker's queue is full: it is stuck, or the machine is far beyond its means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the queue of worker {} is full", .0.0)]
+pub struct QueueFull(pub WorkerId);
+
+impl Inbox {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            commands: ArrayQueue::new(COMMANDS),
+            handoffs: ArrayQueue::new(HANDOFFS),
+            bell: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
+            counters: Counters::default(),
+            heartbeat: Arc::default(),
+        })
+    }
+    /// Wakes the worker.
+    pub fn ring(&self) {
+        // The only error is a counter at its limit: the bell rings already.
+        let _ = self.bell.write(1);
+    }
+    /// Silences the bell, then everything that lies in the box must be taken.
+    pub fn silence(&self) {
+        let _ = self.bell.read();
+    }
+    /// The bell, to wait for.
+    pub fn bell(&self) -> &EventFd {
+        &self.bell
+    }
+    /// The next command.
+    pub fn next_command(&self) -> Option<Command> {
+        self.commands.pop()
+    }
+    /// The next message of another worker.
+    pub fn next_handoff(&self) -> Option<Handoff> {
+        self.handoffs.pop()
+    }
+}
+
+/// What all workers share.
+pub struct Shared {
+    /// Our certificate.
+    pub identity: Identity,
+    /// Packets kept per stream for retransmission.
+    pub nack_buffer: usize,
+    inboxes: Box<[Inbox]>,
+    pool: ArrayQueue<Box<MediaPacket>>,
+}
+
+impl Shared {
+    /// Letter boxes for `workers` workers.
+    pub fn new(identity: Identity, nack_buffer: usize, workers: usize) -> io::Result<Self> {
+        let inboxes = (0..workers).map(|_| Inbox::new()).collect::<io::Result<_>>()?;
+        Ok(Self { identity, nack_buffer, inboxes, pool: ArrayQueue::new(POOL) })
+    }
+
+    /// All workers.
+    pub fn workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        (0..self.inboxes.len() as u8).map(WorkerId)
+    }
+
+    /// A worker's box.
+    pub fn inbox(&self, worker: WorkerId) -> &Inbox {
+        &self.inboxes[worker.0 as usize]
+    }
+
+    /// Puts a command into a worker's box and rings.
+    pub fn command(&self, worker: WorkerId, command: Command) -> Result<(), QueueFull> {
+        let inbox = self.inbox(worker);
+        inbox.commands.push(command).map_err(|_| QueueFull(worker))?;
+        inbox.ring();
+        Ok(())
+    }
+
+    /// Puts a message into a worker's box without ringing, so that a batch rings once; false when it is full.
+    pub fn hand_over(&self, worker: WorkerId, handoff: Handoff) -> bool {
+        match self.inbox(worker).handoffs.push(handoff) {
+            Ok(()) => true,
+            Err(Handoff::Media(packet)) => {
+                self.recycle(packet);
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// A packet buffer, from the pool if there is one.
+    pub fn packet(&self, track: TrackId, meta: Meta, payload: &[u8]) -> Option<Box<MediaPacket>> {
+        if payload.len() > MAX_PAYLOAD {
+            return None;
+        }
+        let fresh = || Box::new(MediaPacket { track, meta, len: 0, payload: [0; MAX_PAYLOAD] });
+        let mut packet = self.pool.pop().unwrap_or_else(fresh);
+        packet.track = track;
+        packet.meta = meta;
+        packet.len = payload.len();
+        packet.payload[..payload.len()].copy_from_slice(payload);
+        Some(packet)
+    }
+
+    /// Gives a packet buffer back.
+    pub fn recycle(&self, packet: Box<MediaPacket>) {
+        // A full pool lets it go.
+        let _ = self.pool.push(packet);
+    }
+}

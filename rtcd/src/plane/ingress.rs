@@ -1,0 +1,350 @@
+//! The way in: what arrives is told apart, looked up, and given to its peer or to the worker that owns it.
+use super::command::{Open, TransportId};
+use super::counters::count;
+use super::handoff::Handoff;
+use super::socket::RecvBatch;
+use super::tcp::{Connection, MAX_STRANGERS};
+use super::worker::{BELL, CONNECTION, Claim, Owner, Pending, Worker};
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+use rtcd_media::demux::{Kind, Path, Protocol, kind};
+use rtcd_media::ice::Check;
+use rtcd_media::sdp::MediaKind;
+use rtcd_media::stun::{Answer, IntegrityKey, Request};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Answers a second, and at once, to STUN requests without credentials, per worker.
+const ANONYMOUS_PER_SECOND: f64 = 100.0;
+const ANONYMOUS_BURST: f64 = 50.0;
+
+impl Worker {
+    /// Handles what one receive call gave, then forwards its media.
+    pub(super) fn handle_batch(&mut self, now: Instant, local: u32, received: &mut RecvBatch, count_: usize) {
+        for index in 0..count_ {
+            let Some((bytes, remote)) = received.datagram(index) else {
+                count(&self.shared.inbox(self.id).counters.too_long);
+                continue;
+            };
+            let path = Path { protocol: Protocol::Udp, local, remote };
+            self.handle_datagram(now, path, bytes, index);
+        }
+        self.forward_pending(now, received);
+        let counters = &self.shared.inbox(self.id).counters;
+        counters.received.fetch_add(count_ as u64, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Handles one datagram; media is left in [`Worker::pending`] under `index`.
+    pub(super) fn handle_datagram(&mut self, now: Instant, path: Path, bytes: &mut [u8], index: usize) {
+        let kind = kind(bytes);
+        if kind == Kind::Stun {
+            return self.handle_stun(now, path, bytes);
+        }
+        let owner = self.paths.get(&path).copied();
+        let key = match owner {
+            Some(Owner::Peer(key)) => key,
+            Some(Owner::Worker(_, worker)) => {
+                return self.hand_over(worker, Handoff::Datagram { path, bytes: (&*bytes).into() });
+            }
+            None => return count(&self.shared.inbox(self.id).counters.stray),
+        };
+        self.current = Some(key);
+        match kind {
+            Kind::Rtp => self.ingest(now, key, bytes, index),
+            Kind::Rtcp => self.handle_rtcp(now, key, bytes),
+            Kind::Dtls => {
+                if let Some(peer) = self.peers.get_mut(key) {
+                    peer.transport.handle_dtls(now, &path, bytes);
+                }
+                self.touch(key);
+            }
+            Kind::Stun | Kind::Other => {}
+        }
+        self.current = None;
+    }
+
+    fn ingest(&mut self, now: Instant, key: usize, bytes: &mut [u8], index: usize) {
+        let counters = &self.shared.inbox(self.id).counters;
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let was_touched = peer.touched;
+        let ingested = peer.ingest(now, bytes, counters, &mut self.events);
+        if peer.touched && !was_touched {
+            self.touched.push(key);
+        }
+        let Some(ingested) = ingested else { return };
+        let video =
+            peer.tracks.iter().any(|track| track.forward == ingested.forward && track.spec.kind == MediaKind::Video);
+        let super::peer::Ingested { forward, meta, payload } = ingested;
+        self.pending.push(Pending { forward, datagram: index, payload, meta, video });
+    }
+
+    /// Forwards the media of a batch: per track, per receiver, all packets, so that they leave together.
+    pub(super) fn forward_pending(&mut self, now: Instant, received: &RecvBatch) {
+        let mut pending = std::mem::take(&mut self.pending);
+        // Order of arrival within a track.
+        pending.sort_unstable_by_key(|packet| (packet.forward, packet.datagram));
+        for packets in pending.chunk_by(|a, b| a.forward == b.forward) {
+            self.forward_packets(now, packets[0].forward, packets.len(), |at| {
+                let packet = &packets[at];
+                (packet.meta, packet.video, received.bytes(packet.datagram, packet.payload.clone()))
+            });
+        }
+        pending.clear();
+        self.pending = pending;
+    }
+
+    /// Forwards `count` packets of one track, given by `packet`.
+    pub(super) fn forward_packets<'b>(
+        &mut self,
+        now: Instant,
+        forward: usize,
+        count: usize,
+        packet: impl Fn(usize) -> (rtcd_media::sfu::Meta, bool, &'b [u8]),
+    ) {
+        let shared = self.shared.clone();
+        let Some(track) = self.tracks.get_mut(forward) else { return };
+        let (id, remote) = (track.id, track.remote);
+        for at in 0..count {
+            let (meta, video, payload) = packet(at);
+            track.keep(video, meta, payload);
+        }
+        let mut receivers = std::mem::take(&mut track.receivers);
+        let clocks = track.clocks;
+        let mut outlet = self.outlet(&shared);
+        for receiver in &mut receivers {
+            for at in 0..count {
+                let (meta, _, payload) = packet(at);
+                outlet.forward(now, receiver, &clocks, &meta, payload);
+            }
+        }
+        if let Some(track) = self.tracks.get_mut(forward) {
+            track.receivers = receivers;
+        }
+        for worker in remote.iter() {
+            for at in 0..count {
+                let (meta, _, payload) = packet(at);
+                if let Some(copy) = shared.packet(id, meta, payload) {
+                    self.hand_over(worker, Handoff::Media(copy));
+                }
+            }
+        }
+    }
+
+    /// What another worker has given us.
+    pub(super) fn handle_handoff(&mut self, now: Instant, handoff: Handoff) {
+        match handoff {
+            Handoff::Datagram { path, mut bytes } => self.handle_alone(now, path, &mut bytes),
+            Handoff::Connection { stream, remote, read } => {
+                if let Ok(connection) = Connection::new(stream, remote, read, now) {
+                    let mut frame = vec![0; super::socket::RECV_SIZE];
+                    let id = self.add_connection(connection);
+                    self.read_frames(now, id, &mut frame);
+                }
+            }
+            Handoff::Media(packet) => {
+                if let Some(forward) = self.tracks_by_id.get(&packet.track).copied() {
+                    // A receiver's worker keeps what its own receivers may ask for; sound is never asked for.
+                    let video = self.tracks[forward].is_video();
+                    let payload = &packet.payload[..packet.len];
+                    self.forward_packets(now, forward, 1, |_| (packet.meta, video, payload));
+                }
+                self.shared.recycle(packet);
+            }
+            Handoff::Clock { track, layer, clock } => {
+                let place = self.tracks_by_id.get(&track).copied();
+                if let Some(known) = place.and_then(|at| self.tracks[at].clocks.get_mut(layer.0 as usize)) {
+                    *known = Some(clock);
+                }
+            }
+            Handoff::Keyframe { transport, track, layer } => {
+                if let Some(key) = self.peers_by_id.get(&transport).copied() {
+                    self.request_keyframe(now, key, track, layer);
+                }
+            }
+        }
+    }
+
+    /// Handles a datagram that did not come in a receive batch.
+    pub(super) fn handle_alone(&mut self, now: Instant, path: Path, bytes: &mut [u8]) {
+        self.handle_datagram(now, path, bytes, 0);
+        let mut pending = std::mem::take(&mut self.pending);
+        for packet in pending.drain(..) {
+            let payload = &bytes[packet.payload.clone()];
+            self.forward_packets(now, packet.forward, 1, |_| (packet.meta, packet.video, payload));
+        }
+        self.pending = pending;
+    }
+
+    fn handle_stun(&mut self, now: Instant, path: Path, bytes: &[u8]) {
+        let shared = self.shared.clone();
+        let refused = &shared.inbox(self.id).counters.stun_refused;
+        let Some(request) = Request::parse(bytes) else { return count(refused) };
+        if request.is_anonymous() {
+            return self.answer_anonymous(now, path, &request);
+        }
+        let Some((ufrag, _)) = request.ufrags() else { return count(refused) };
+        let Some(registration) = self.registrations.get(ufrag) else { return count(refused) };
+        // Nobody claims a transport, moves a packet or learns an address for a request that is not authentic.
+        if !request.verify(&IntegrityKey::new(&registration.password)) {
+            return count(refused);
+        }
+        let (open, claim) = (registration.open.clone(), registration.claim.clone());
+        match self.owner_of(now, &open, &claim) {
+            Owner::Peer(key) => self.handle_check(now, key, path, &request),
+            Owner::Worker(transport, worker) => self.hand_over_check(path, transport, worker, bytes),
+        }
+    }
+
+    fn owner_of(&mut self, now: Instant, open: &Arc<Open>, claim: &Claim) -> Owner {
+        if let Some(key) = self.peers_by_id.get(&open.transport) {
+            return Owner::Peer(*key);
+        }
+        let owner = claim.claim(self.id);
+        if owner == self.id { Owner::Peer(self.adopt(now, open)) } else { Owner::Worker(open.transport, owner) }
+    }
+
+    fn hand_over_check(&mut self, path: Path, transport: TransportId, worker: super::command::WorkerId, bytes: &[u8]) {
+        match path.protocol {
+            Protocol::Udp => {
+                self.paths.insert(path, Owner::Worker(transport, worker));
+                self.hand_over(worker, Handoff::Datagram { path, bytes: bytes.into() });
+            }
+            Protocol::Tcp => {
+                let Some(connection) = self.connections.remove(&path.local) else { return };
+                // Its descriptor leaves the poll set; the other worker adds it to its own.
+                let _ = self.epoll.delete(connection.stream());
+                let (stream, remote, read) = connection.into_parts(bytes);
+                self.hand_over(worker, Handoff::Connection { stream, remote, read });
+            }
+        }
+    }
+
+    fn handle_check(&mut self, now: Instant, key: usize, path: Path, request: &Request<'_>) {
+        self.current = Some(key);
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let (check, answer) = peer.transport.handle_check(now, path, request);
+        if let Check::Accepted { new_path: true } = check {
+            let known: Vec<Path> = peer.transport.ice().paths().to_vec();
+            // The agent may have forgotten an old path to make room.
+            self.paths
+                .retain(|path, owner| !matches!(owner, Owner::Peer(peer) if *peer == key) || known.contains(path));
+            self.paths.insert(path, Owner::Peer(key));
+            if let Some(connection) = self.connections.get_mut(&path.local).filter(|_| path.protocol == Protocol::Tcp) {
+                connection.deadline = None;
+            }
+        }
+        if let Some(answer) = answer {
+            let shared = self.shared.clone();
+            self.outlet(&shared).send(path, answer.as_ref());
+        }
+        self.touch(key);
+        self.current = None;
+    }
+
+    /// A question for one's own address: answered when the answer is no longer than the question, so that nobody is
+    /// amplified, and not too often.
+    fn answer_anonymous(&mut self, now: Instant, path: Path, request: &Request<'_>) {
+        let shared = self.shared.clone();
+        let counters = &shared.inbox(self.id).counters;
+        let (tokens, at) = self.anonymous;
+        let earned = now.saturating_duration_since(at).as_secs_f64() * ANONYMOUS_PER_SECOND;
+        self.anonymous = ((tokens + earned).min(ANONYMOUS_BURST), now);
+        let answer = Answer::success(&request.transaction, path.remote, None);
+        if self.anonymous.0 < 1.0 || answer.as_ref().len() > request.wire_len() {
+            return count(&counters.stun_limited);
+        }
+        self.anonymous.0 -= 1.0;
+        count(&counters.stun_anonymous);
+        self.outlet(&shared).send(path, answer.as_ref());
+    }
+
+    pub(super) fn accept(&mut self, now: Instant, index: usize) {
+        while let Ok((stream, remote)) = self.listeners[index].accept() {
+            let strangers = self.connections.values().filter(|connection| connection.deadline.is_some()).count();
+            let connection = (strangers < MAX_STRANGERS).then(|| Connection::new(stream, remote, Vec::new(), now));
+            match connection {
+                Some(Ok(connection)) => {
+                    self.add_connection(connection);
+                }
+                _ => count(&self.shared.inbox(self.id).counters.tcp_refused),
+            }
+        }
+    }
+
+    fn add_connection(&mut self, connection: Connection) -> u32 {
+        let id = self.next_connection;
+        self.next_connection = self.next_connection.wrapping_add(1);
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, CONNECTION | u64::from(id));
+        if self.epoll.add(connection.stream(), event).is_ok() {
+            self.connections.insert(id, connection);
+        }
+        id
+    }
+
+    pub(super) fn connection_ready(&mut self, now: Instant, id: u32, events: EpollFlags, frame: &mut [u8]) {
+        debug_assert_ne!(CONNECTION, BELL);
+        if events.contains(EpollFlags::EPOLLOUT) {
+            self.batch.dirty_connections.push(id);
+        }
+        if !events.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        match connection.fill(frame) {
+            Ok(true) => self.read_frames(now, id, frame),
+            Ok(false) | Err(_) => self.drop_connection(id),
+        }
+    }
+
+    fn read_frames(&mut self, now: Instant, id: u32, frame: &mut [u8]) {
+        while let Some(connection) = self.connections.get_mut(&id) {
+            let path = Path { protocol: Protocol::Tcp, local: id, remote: connection.remote() };
+            match connection.next_frame(frame) {
+                Ok(Some(len)) => {
+                    count(&self.shared.inbox(self.id).counters.received);
+                    self.handle_alone(now, path, &mut frame[..len]);
+                }
+                Ok(None) => return,
+                Err(_) => return self.drop_connection(id),
+            }
+        }
+    }
+
+    /// Closes a connection; its path leads nowhere.
+    pub(super) fn drop_connection(&mut self, id: u32) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        if connection.deadline.is_some() {
+            count(&self.shared.inbox(self.id).counters.tcp_refused);
+        }
+        let path = Path { protocol: Protocol::Tcp, local: id, remote: connection.remote() };
+        if let Some(Owner::Peer(key)) = self.paths.remove(&path)
+            && let Some(peer) = self.peers.get_mut(key)
+        {
+            peer.transport.forget_path(&path);
+        }
+    }
+
+    /// Connections of strangers that have had their time.
+    pub(super) fn close_silent_connections(&mut self, now: Instant) {
+        let expired = |connection: &Connection| connection.deadline.is_some_and(|at| at <= now);
+        let ids: Vec<u32> =
+            self.connections.iter().filter(|(_, connection)| expired(connection)).map(|(id, _)| *id).collect();
+        ids.into_iter().for_each(|id| self.drop_connection(id));
+    }
+
+    pub(super) fn flush_connections(&mut self) {
+        while let Some(id) = self.batch.dirty_connections.pop() {
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            let flags = match connection.flush() {
+                Ok(true) => EpollFlags::EPOLLIN,
+                Ok(false) => EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT,
+                Err(_) => {
+                    self.drop_connection(id);
+                    continue;
+                }
+            };
+            let mut event = EpollEvent::new(flags, CONNECTION | u64::from(id));
+            // The connection is in the set as long as it is in the map.
+            let _ = self.epoll.modify(connection.stream(), &mut event);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The packet plane: one OS thread per core, each owning sockets, peers, buffers and a clock. It knows no signalling.
+//!
+//! A packet's way, each step a file: [`socket`] (receive batch) -> `ingress` (demux, hand-over) -> [`peer`] (unprotect,
+//! which track) -> [`forward`] (per receiver: rewrite and protect into the [`batch`]) -> [`socket`] (send batch).
+//! RTCP takes `feedback`. Control speaks through [`command`], workers to each other through [`handoff`].
+pub mod batch;
+pub mod command;
+mod control;
+pub mod counters;
+mod feedback;
+pub mod forward;
+pub mod handoff;
+mod ingress;
+pub mod peer;
+pub mod socket;
+pub mod tcp;
+pub mod timer;
+pub mod worker;
+
+use command::{Command, Event, MAX_WORKERS, WorkerId};
+use handoff::Shared;
+use rtcd_media::dtls::Identity;
+use socket::{BufferSizes, UdpSocket};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
+use std::time::Instant;
+use tokio::sync::mpsc;
+use worker::Worker;
+
+/// Events that may wait for control.
+const EVENTS: usize = 16 * 1024;
+
+/// What a plane is made of.
+#[derive(Clone, Debug)]
+pub struct PlaneConfig {
+    /// Addresses of UDP sockets; port 0 is settled by the first worker.
+    pub udp: Vec<SocketAddr>,
+    /// Addresses of TCP listeners.
+    pub tcp: Vec<SocketAddr>,
+    /// Threads.
+    pub workers: usize,
+    /// Packets kept per stream for retransmission: 0 or a power of two.
+    pub nack_buffer: usize,
+}
+
+/// Why a plane could not be started: the operator's to fix.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaneError {
+    /// An address is taken, or not ours, or we may not bind it.
+    #[error("cannot bind {protocol} {address}")]
+    Bind {
+        /// `UDP` or `TCP`.
+        protocol: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The machine refuses threads, event descriptors or the like.
+    #[error("cannot start the packet plane")]
+    System(#[from] io::Error),
+}
+
+/// The running plane.
+pub struct Plane {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    /// Addresses that are really bound, UDP.
+    pub udp: Vec<SocketAddr>,
+    /// Addresses that are really bound, TCP.
+    pub tcp: Vec<SocketAddr>,
+    /// The smallest buffers that the kernel gave.
+    pub buffers: Option<BufferSizes>,
+}
+
+/// A cheap handle that control sends commands through.
+#[derive(Clone)]
+pub struct PlaneHandle(Arc<Shared>);
+
+impl PlaneHandle {
+    /// The workers.
+    pub fn workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        self.0.workers()
+    }
+    /// Tells one worker.
+    pub fn send(&self, worker: WorkerId, command: Command) -> Result<(), handoff::QueueFull> {
+        self.0.command(worker, command)
+    }
+    /// The workers' counters, summed.
+    pub fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let mut sum: Vec<(&'static str, &'static str, u64)> = Vec::new();
+        for worker in self.0.workers() {
+            let snapshot = self.0.inbox(worker).counters.snapshot();
+            if sum.is_empty() {
+                sum = snapshot;
+            } else {
+                sum.iter_mut().zip(snapshot).for_each(|(sum, one)| sum.2 += one.2);
+            }
+        }
+        sum
+    }
+    /// One heartbeat per worker; each grows at least twice a second while its worker lives.
+    pub fn heartbeats(&self) -> Vec<Arc<AtomicU64>> {
+        self.0.workers().map(|worker| self.0.inbox(worker).heartbeat.clone()).collect()
+    }
+}
+
+impl Plane {
+    /// Binds all sockets, then starts the workers. Events come out of the receiver.
+    pub fn start(config: &PlaneConfig, identity: Identity) -> Result<(Self, mpsc::Receiver<Event>), PlaneError> {
+        let count = config.workers.clamp(1, MAX_WORKERS);
+        let shared = Arc::new(Shared::new(identity, config.nack_buffer, count)?);
+        let (mut udp, mut tcp) = (config.udp.clone(), config.tcp.clone());
+        let mut buffers: Option<BufferSizes> = None;
+        let (sender, events) = mpsc::channel(EVENTS);
+        let mut workers = Vec::with_capacity(count);
+        for id in shared.workers() {
+            let mut sockets = Vec::with_capacity(udp.len());
+            for address in &mut udp {
+                let bind = |source| PlaneError::Bind { protocol: "UDP", address: *address, source };
+                let (socket, sizes) = UdpSocket::bind(*address).map_err(bind)?;
+                *address = socket.local_addr()?;
+                buffers = Some(buffers.map_or(sizes, |known| BufferSizes {
+                    receive: known.receive.min(sizes.receive),
+                    send: known.send.min(sizes.send),
+                }));
+                sockets.push(socket);
+            }
+            let mut listeners = Vec::with_capacity(tcp.len());
+            for address in &mut tcp {
+                let bind = |source| PlaneError::Bind { protocol: "TCP", address: *address, source };
+                let listener = socket::listen_tcp(*address).map_err(bind)?;
+                *address = listener.local_addr()?;
+                listeners.push(listener);
+            }
+            workers.push(Worker::new(id, shared.clone(), sockets, listeners, sender.clone(), Instant::now())?);
+        }
+        let mut threads = Vec::with_capacity(count);
+        for (at, worker) in workers.into_iter().enumerate() {
+            threads.push(std::thread::Builder::new().name(format!("plane-{at}")).spawn(move || worker.run())?);
+        }
+        Ok((Self { shared, threads, udp, tcp, buffers }, events))
+    }
+
+    /// A handle for control.
+    pub fn handle(&self) -> PlaneHandle {
+        PlaneHandle(self.shared.clone())
+    }
+
+    /// Stops all workers and waits for them.
+    pub fn stop(self) {
+        for worker in self.shared.workers() {
+            // A worker whose queue is full does not stop; the process ends all the same.
+            let _ = self.shared.command(worker, Command::Stop);
+        }
+        for thread in self.threads {
+            // Panics are caught inside; nothing is left to be said.
+            let _ = thread.join();
+        }
+    }
+}
