@@ -1,1 +1,3 @@
-//! Test world.
+//! What the tests of rtcd share: the daemon as a child process, a plain HTTP client.
+pub mod daemon;
+pub mod http;

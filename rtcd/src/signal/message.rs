@@ -1,4 +1,7 @@
-//! The msgpack messages of the WebSocket (contract, section 2).
+//! The msgpack messages of the WebSocket (contract, section 2): what they are. How they travel is in [`codec`].
+pub mod codec;
+pub mod reader;
+
 use crate::ids::{CallId, ClientId, ConnId, SessionId, UserId};
 
 /// `join`: the wish to take part in a call.
@@ -95,7 +98,88 @@ pub enum ServerMessage {
 /// Why a frame could not be read: the peer's fault, counted and dropped; the connection stays.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
-    /// Not two msgpack values, or a length that the frame does not hold.
-    #[error("the frame is not two msgpack values")]
-    Malformed,
+    /// A length says more than the frame holds, or the frame ends within a value.
+    #[error("the frame ends within {0}")]
+    Truncated(&'static str),
+    /// A byte that starts no msgpack value, or a map key that is no string.
+    #[error("the frame is not msgpack: {0}")]
+    Malformed(&'static str),
+    /// Values nest deeper than any message of the contract.
+    #[error("values nest deeper than {MAX_DEPTH}")]
+    TooDeep,
+    /// Something follows the second value.
+    #[error("{0} bytes follow the message")]
+    TrailingBytes(usize),
+    /// The first value names no message that this side takes.
+    #[error("unknown message type {0:?}")]
+    UnknownType(String),
+    /// A field has another type than the contract gives it.
+    #[error("{field} is not {expected}")]
+    WrongType {
+        /// Its name on the wire.
+        field: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A field must be there and is not, or is empty.
+    #[error("{0} is missing")]
+    MissingField(&'static str),
+    /// An identifier is longer than [`MAX_ID_LEN`].
+    #[error("{0} is longer than {MAX_ID_LEN} bytes")]
+    TooLong(&'static str),
+    /// `type` of an rtc message is none of the contract's.
+    #[error("unknown rtc type {0}")]
+    UnknownRtcType(i64),
+    /// The WebSocket frame was text: the contract knows binary frames only.
+    #[error("a text frame")]
+    TextFrame,
+}
+
+/// Longest identifier taken from a peer. Mattermost's ids have 26 characters.
+pub const MAX_ID_LEN: usize = 256;
+
+/// Deepest nesting that is walked in fields we do not know.
+pub const MAX_DEPTH: usize = 16;
+
+impl RtcType {
+    /// The type with this number.
+    pub fn from_wire(number: i64) -> Option<Self> {
+        Some(match number {
+            1 => Self::Ice,
+            2 => Self::Sdp,
+            3 => Self::Mute,
+            4 => Self::Unmute,
+            5 => Self::ScreenOn,
+            6 => Self::ScreenOff,
+            7 => Self::VoiceOn,
+            8 => Self::VoiceOff,
+            9 => Self::VideoOn,
+            10 => Self::VideoOff,
+            _ => return None,
+        })
+    }
+}
+
+impl ClientMessage {
+    /// The name of the message on the wire: a metric's label.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Join(_) => "join",
+            Self::Leave { .. } => "leave",
+            Self::Reconnect { .. } => "reconnect",
+            Self::Rtc(_) => "rtc",
+        }
+    }
+}
+
+impl ServerMessage {
+    /// The name of the message on the wire: a metric's label.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Hello { .. } => "hello",
+            Self::Rtc(_) => "rtc",
+            Self::Vad(_) => "vad",
+            Self::Close { .. } => "close",
+        }
+    }
 }
