@@ -1,0 +1,514 @@
+//! Offers and answers of one session: which sections there are, who sends in them, whose turn it is. Pure: descriptions
+//! in, descriptions out; no clock, no socket.
+//!
+//! A section may carry a track of each side at once: a browser's `addTrack` takes over a section that we made.
+use rtcd_media::dtls::{Fingerprint, Role};
+use rtcd_media::ice::Credentials;
+use rtcd_media::rtp::{ExtensionIds, Ssrc};
+use rtcd_media::sdp::write::{Candidate, LocalDescription, LocalFormat, LocalMedia, LocalStream};
+use rtcd_media::sdp::{Description, Direction, Format, Media, MediaKind, Mid, Setup, extension};
+use rtcd_media::sfu::codec::Codec;
+
+const PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
+/// Feedback that we understand (contract, section 5).
+const VIDEO_FEEDBACK: [&str; 5] = ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"];
+const AUDIO_FEEDBACK: [&str; 1] = ["transport-cc"];
+/// Payload types and extension ids of browsers, used until the peer has named its own.
+const DEFAULT_FORMATS: [(Codec, u8); 3] = [(Codec::Opus, 111), (Codec::Vp8, 96), (Codec::Av1, 45)];
+const DEFAULT_EXTENSIONS: ExtensionIds =
+    ExtensionIds { mid: 4, rid: 10, repaired_rid: 11, audio_level: 1, transport_cc: 3 };
+
+/// A stream of ours in a section.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sending {
+    /// Its SSRC.
+    pub ssrc: Ssrc,
+    /// What it carries.
+    pub codec: Codec,
+    /// The sender's session id.
+    pub stream_id: String,
+    /// `<type>_<sender session id>_<8 random characters>`.
+    pub track_id: String,
+}
+
+/// One section.
+#[derive(Clone, Debug)]
+struct Section {
+    mid: Mid,
+    kind: MediaKind,
+    protocol: String,
+    /// The peer's latest word on it.
+    remote: Option<Media>,
+    /// The peer's track in it is welcome.
+    accepted: bool,
+    sending: Option<Sending>,
+    /// The peer has been told of a stream of ours here, by a description that it has answered or offered.
+    told_sending: bool,
+}
+
+impl Section {
+    fn is_rejected(&self) -> bool {
+        self.remote.as_ref().is_some_and(|remote| remote.rejected)
+    }
+    fn receives(&self) -> bool {
+        self.accepted && self.remote.as_ref().is_some_and(|remote| remote.direction.sends() && !remote.rejected)
+    }
+    fn direction(&self, may_send: bool) -> Direction {
+        match (self.sending.is_some() && may_send, self.receives()) {
+            (true, true) => Direction::SendRecv,
+            (true, false) => Direction::SendOnly,
+            (false, true) => Direction::RecvOnly,
+            (false, false) => Direction::Inactive,
+        }
+    }
+}
+
+/// Why a description cannot be applied: the peer's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NegotiationError {
+    /// Our own offer is pending, or the peer's is unanswered: it is the polite side.
+    #[error("an offer while ours is pending")]
+    Collision,
+    /// An answer that nobody asked for.
+    #[error("an answer without an offer")]
+    UnexpectedAnswer,
+    /// The order of sections changed, or one went missing.
+    #[error("section {index} is {found}, expected {expected}")]
+    SectionMismatch {
+        /// Which.
+        index: usize,
+        /// As known.
+        expected: Mid,
+        /// As found.
+        found: Mid,
+    },
+    /// A section that was known is missing.
+    #[error("{missing} sections are missing")]
+    SectionsMissing {
+        /// How many.
+        missing: usize,
+    },
+    /// A mid changed from sound to pictures or the like.
+    #[error("mid {0} changed its kind")]
+    KindChanged(Mid),
+    /// DTLS would need a new association, which means a new session.
+    #[error("the certificate changed in mid-session")]
+    FingerprintChanged,
+}
+
+/// What the peer's description means for the transport.
+#[derive(Debug, PartialEq, Eq)]
+pub enum TransportChange {
+    /// The first description: open the transport.
+    Open {
+        /// Our part in DTLS.
+        role: Role,
+    },
+    /// Nothing new.
+    None,
+    /// The peer restarts ICE; our own credentials have been renewed.
+    Restart,
+}
+
+/// The negotiation of one session.
+#[derive(Debug)]
+pub struct Negotiation {
+    local: Credentials,
+    remote: Option<(String, String)>,
+    remote_fingerprint: Option<Fingerprint>,
+    role: Role,
+    session_id: u64,
+    version: u64,
+    sections: Vec<Section>,
+    formats: Vec<(Codec, u8)>,
+    extensions: ExtensionIds,
+    /// Our offer waits for its answer.
+    pending: bool,
+    next_mid: u32,
+}
+
+impl Default for Negotiation {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Negotiation {
+    /// A session before its first offer.
+    pub fn new() -> Self {
+        Self {
+            local: Credentials::generate(),
+            remote: None,
+            remote_fingerprint: None,
+            role: Role::Server,
+            // RFC 8829, section 5.2.1: 63 random bits.
+            session_id: rtcd_media::random_u64() >> 1,
+            version: 0,
+            sections: Vec::new(),
+            formats: DEFAULT_FORMATS.to_vec(),
+            extensions: DEFAULT_EXTENSIONS,
+            pending: false,
+            next_mid: 0,
+        }
+    }
+
+    /// Our ICE credentials.
+    pub fn local(&self) -> &Credentials {
+        &self.local
+    }
+
+    /// The peer's ufrag, once known.
+    pub fn remote_ufrag(&self) -> Option<&str> {
+        self.remote.as_ref().map(|(ufrag, _)| ufrag.as_str())
+    }
+
+    /// The peer's certificate, once known.
+    pub fn remote_fingerprint(&self) -> Option<Fingerprint> {
+        self.remote_fingerprint
+    }
+
+    /// Whether our offer waits for its answer.
+    pub fn is_pending(&self) -> bool {
+        self.pending
+    }
+
+    /// Applies the peer's offer; answer it with [`answer`](Self::answer).
+    pub fn apply_offer(&mut self, offer: Description) -> Result<TransportChange, NegotiationError> {
+        if self.pending {
+            return Err(NegotiationError::Collision);
+        }
+        self.check_sections(&offer)?;
+        let change = self.transport_change(&offer)?;
+        for media in offer.media.iter().skip(self.sections.len()) {
+            self.sections.push(Section {
+                mid: media.mid.clone(),
+                kind: media.kind,
+                protocol: media.protocol.clone(),
+                remote: None,
+                accepted: false,
+                sending: None,
+                told_sending: false,
+            });
+        }
+        self.take_media(offer.media);
+        Ok(change)
+    }
+
+    /// Applies the peer's answer to our offer.
+    pub fn apply_answer(&mut self, answer: Description) -> Result<TransportChange, NegotiationError> {
+        if !self.pending {
+            return Err(NegotiationError::UnexpectedAnswer);
+        }
+        if answer.media.len() < self.sections.len() {
+            return Err(NegotiationError::SectionsMissing { missing: self.sections.len() - answer.media.len() });
+        }
+        self.check_sections(&answer)?;
+        let change = self.transport_change(&answer)?;
+        self.pending = false;
+        let mut media = answer.media;
+        media.truncate(self.sections.len());
+        self.take_media(media);
+        for section in &mut self.sections {
+            // What the peer refused, or can hear with none of our codecs, is not sent.
+            let heard = section.remote.as_ref().is_some_and(|remote| {
+                !remote.rejected && matches!(remote.direction, Direction::SendRecv | Direction::RecvOnly)
+            });
+            let understood = section.sending.as_ref().is_some_and(|sending| {
+                section.remote.as_ref().is_some_and(|remote| remote.formats.iter().any(|f| f.codec == sending.codec))
+            });
+            if section.sending.is_some() && !(heard && understood) {
+                section.sending = None;
+            }
+            section.told_sending = section.sending.is_some();
+        }
+        Ok(change)
+    }
+
+    /// Our offer has got no answer in time: the next one may be made.
+    pub fn give_up_offer(&mut self) {
+        self.pending = false;
+    }
+
+    fn check_sections(&self, description: &Description) -> Result<(), NegotiationError> {
+        if description.media.len() < self.sections.len() {
+            let missing = self.sections.len() - description.media.len();
+            return Err(NegotiationError::SectionsMissing { missing });
+        }
+        for (index, (section, media)) in self.sections.iter().zip(&description.media).enumerate() {
+            // A stopped section may be taken over by another one (RFC 8829, section 5.2.2).
+            if section.mid != media.mid && !section.is_rejected() && !media.rejected {
+                let (expected, found) = (section.mid.clone(), media.mid.clone());
+                return Err(NegotiationError::SectionMismatch { index, expected, found });
+            }
+            if section.mid == media.mid && section.kind != media.kind {
+                return Err(NegotiationError::KindChanged(media.mid.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn transport_change(&mut self, description: &Description) -> Result<TransportChange, NegotiationError> {
+        let remote = (description.ufrag.clone(), description.password.clone());
+        match &self.remote {
+            None => {
+                self.remote = Some(remote);
+                self.remote_fingerprint = Some(description.fingerprint);
+                self.role = description.setup.our_role();
+                Ok(TransportChange::Open { role: self.role })
+            }
+            Some(_) if self.remote_fingerprint != Some(description.fingerprint) => {
+                Err(NegotiationError::FingerprintChanged)
+            }
+            Some(known) if *known != remote => {
+                self.remote = Some(remote);
+                self.local = Credentials::generate();
+                Ok(TransportChange::Restart)
+            }
+            Some(_) => Ok(TransportChange::None),
+        }
+    }
+
+    fn take_media(&mut self, media: Vec<Media>) {
+        for (section, media) in self.sections.iter_mut().zip(media) {
+            if section.mid != media.mid {
+                // Taken over: nothing of the old section lives on.
+                section.mid = media.mid.clone();
+                section.kind = media.kind;
+                section.sending = None;
+                section.told_sending = false;
+            }
+            for format in &media.formats {
+                if let Some(known) = self.formats.iter_mut().find(|(codec, _)| *codec == format.codec) {
+                    known.1 = format.payload_type;
+                }
+            }
+            learn(&mut self.extensions, media.extensions);
+            if media.rejected {
+                section.sending = None;
+            }
+            section.protocol = media.protocol.clone();
+            section.remote = Some(media);
+            // Until somebody welcomes the track.
+            section.accepted = false;
+        }
+    }
+
+    /// The sections in which the peer announces a track, welcome or not.
+    pub fn offered_tracks(&self) -> impl Iterator<Item = &Media> {
+        let remote = self.sections.iter().filter_map(|section| section.remote.as_ref());
+        remote.filter(|media| media.kind != MediaKind::Application && media.direction.sends() && !media.rejected)
+    }
+
+    /// Welcomes the peer's track in a section.
+    pub fn accept(&mut self, mid: &Mid) {
+        if let Some(section) = self.sections.iter_mut().find(|section| section.mid == *mid) {
+            section.accepted = true;
+        }
+    }
+
+    /// The answer to the offer that was applied last.
+    pub fn answer(&mut self, fingerprint: Fingerprint, candidates: &[Candidate]) -> String {
+        let setup = if self.role == Role::Server { Setup::Passive } else { Setup::Active };
+        for section in &mut self.sections {
+            let heard = section.remote.as_ref().is_some_and(may_hear);
+            section.told_sending = section.sending.is_some() && heard;
+        }
+        self.describe(setup, fingerprint, candidates, false)
+    }
+
+    /// Puts a stream of ours into a section: a free one of ours or a new one. Say so by [`offer`](Self::offer).
+    pub fn add_sending(&mut self, kind: MediaKind, sending: Sending) -> Mid {
+        // A section that fell silent without the peer's knowledge must be told so first: else no new track is announced.
+        let free = |section: &&mut Section| {
+            let quiet = section.sending.is_none() && !section.told_sending && !section.receives();
+            section.kind == kind && quiet && !section.is_rejected()
+        };
+        if let Some(section) = self.sections.iter_mut().find(free) {
+            section.sending = Some(sending);
+            return section.mid.clone();
+        }
+        let mid = loop {
+            let mid = Mid(format!("s{}", self.next_mid).into());
+            self.next_mid += 1;
+            if self.sections.iter().all(|section| section.mid != mid) {
+                break mid;
+            }
+        };
+        self.sections.push(Section {
+            mid: mid.clone(),
+            kind,
+            protocol: PROTOCOL.into(),
+            remote: None,
+            accepted: false,
+            sending: Some(sending),
+            told_sending: false,
+        });
+        mid
+    }
+
+    /// Takes a stream of ours out of its section.
+    pub fn remove_sending(&mut self, ssrc: Ssrc) {
+        for section in &mut self.sections {
+            section.sending.take_if(|sending| sending.ssrc == ssrc);
+        }
+    }
+
+    /// The stream of ours in a section.
+    pub fn sending(&self, mid: &Mid) -> Option<&Sending> {
+        self.sections.iter().find(|section| section.mid == *mid)?.sending.as_ref()
+    }
+
+    /// The peer's payload type of a codec.
+    pub fn payload_type(&self, codec: Codec) -> u8 {
+        self.formats.iter().find(|(known, _)| *known == codec).map_or(0, |(_, payload_type)| *payload_type)
+    }
+
+    /// The peer's id of the audio level extension.
+    pub fn audio_level_id(&self) -> u8 {
+        self.extensions.audio_level
+    }
+
+    /// An offer of all that we send and receive; waits for its answer from now on.
+    pub fn offer(&mut self, av1: bool, fingerprint: Fingerprint, candidates: &[Candidate]) -> String {
+        self.pending = true;
+        self.describe(Setup::ActPass, fingerprint, candidates, av1)
+    }
+
+    fn describe(&mut self, setup: Setup, fingerprint: Fingerprint, candidates: &[Candidate], av1: bool) -> String {
+        self.version += 1;
+        let offering = setup == Setup::ActPass;
+        let media: Vec<LocalMedia> = self.sections.iter().map(|section| self.local_media(section, offering, av1)).collect();
+        LocalDescription {
+            session_id: self.session_id,
+            version: self.version,
+            ice: &self.local,
+            fingerprint,
+            setup,
+            candidates,
+            media: &media,
+        }
+        .to_string()
+    }
+
+    fn local_media(&self, section: &Section, offering: bool, av1: bool) -> LocalMedia {
+        let may_send = offering || section.remote.as_ref().is_some_and(may_hear);
+        let direction = section.direction(may_send);
+        let remote = section.remote.as_ref();
+        let from_remote = |remote: &Media| -> Vec<LocalFormat> { remote.formats.iter().map(accept_format).collect() };
+        let formats = match (remote, offering) {
+            // In an offer the codec that we send comes first, and must be there.
+            (_, true) if section.sending.is_some() || remote.is_none() => self.own_formats(section, av1),
+            (Some(remote), _) => from_remote(remote),
+            (None, _) => self.own_formats(section, av1),
+        };
+        let unusable = section.kind != MediaKind::Application && formats.is_empty();
+        let ids = remote.filter(|_| !offering || section.sending.is_none()).map_or(self.extensions, |r| r.extensions);
+        let receive_rids = match remote {
+            Some(remote) if section.receives() => remote.send_rids.clone(),
+            _ => Vec::new(),
+        };
+        let stream = section.sending.as_ref().filter(|_| direction.sends()).map(|sending| LocalStream {
+            ssrc: sending.ssrc,
+            stream_id: sending.stream_id.clone(),
+            track_id: sending.track_id.clone(),
+        });
+        LocalMedia {
+            kind: section.kind,
+            mid: section.mid.clone(),
+            direction,
+            rejected: section.is_rejected() || unusable,
+            protocol: section.protocol.clone(),
+            formats,
+            extensions: extensions(section.kind, ids),
+            stream,
+            receive_rids,
+        }
+    }
+
+    fn own_formats(&self, section: &Section, av1: bool) -> Vec<LocalFormat> {
+        let sent = section.sending.as_ref().map(|sending| sending.codec);
+        let mut codecs: Vec<Codec> = match section.kind {
+            MediaKind::Audio => vec![Codec::Opus],
+            MediaKind::Video if av1 || sent == Some(Codec::Av1) => vec![Codec::Vp8, Codec::Av1],
+            MediaKind::Video => vec![Codec::Vp8],
+            MediaKind::Application => Vec::new(),
+        };
+        codecs.sort_by_key(|codec| Some(*codec) != sent);
+        let format = |codec: Codec| {
+            let feedback = if codec.is_video() { &VIDEO_FEEDBACK[..] } else { &AUDIO_FEEDBACK[..] };
+            LocalFormat {
+                payload_type: self.payload_type(codec),
+                rtpmap: rtpmap(codec),
+                parameters: parameters(codec).into(),
+                feedback: feedback.iter().map(|feedback| (*feedback).into()).collect(),
+            }
+        };
+        codecs.into_iter().map(format).collect()
+    }
+}
+
+/// Whether the peer's direction lets it hear us.
+fn may_hear(remote: &Media) -> bool {
+    !remote.rejected && matches!(remote.direction, Direction::SendRecv | Direction::RecvOnly)
+}
+
+fn learn(known: &mut ExtensionIds, new: ExtensionIds) {
+    for (known, new) in [
+        (&mut known.mid, new.mid),
+        (&mut known.rid, new.rid),
+        (&mut known.repaired_rid, new.repaired_rid),
+        (&mut known.audio_level, new.audio_level),
+        (&mut known.transport_cc, new.transport_cc),
+    ] {
+        if new != 0 {
+            *known = new;
+        }
+    }
+}
+
+fn extensions(kind: MediaKind, ids: ExtensionIds) -> Vec<(u8, &'static str)> {
+    let all = match kind {
+        MediaKind::Audio => vec![
+            (ids.audio_level, extension::AUDIO_LEVEL),
+            (ids.transport_cc, extension::TRANSPORT_CC),
+            (ids.mid, extension::MID),
+        ],
+        MediaKind::Video => vec![
+            (ids.transport_cc, extension::TRANSPORT_CC),
+            (ids.mid, extension::MID),
+            (ids.rid, extension::RID),
+            (ids.repaired_rid, extension::REPAIRED_RID),
+        ],
+        MediaKind::Application => Vec::new(),
+    };
+    all.into_iter().filter(|(id, _)| *id != 0).collect()
+}
+
+fn accept_format(format: &Format) -> LocalFormat {
+    let ours = if format.codec.is_video() { &VIDEO_FEEDBACK[..] } else { &AUDIO_FEEDBACK[..] };
+    LocalFormat {
+        payload_type: format.payload_type,
+        rtpmap: rtpmap(format.codec),
+        parameters: format.parameters.clone(),
+        feedback: format.feedback.iter().filter(|feedback| ours.contains(&feedback.as_str())).cloned().collect(),
+    }
+}
+
+const fn rtpmap(codec: Codec) -> &'static str {
+    match codec {
+        Codec::Opus => "opus/48000/2",
+        Codec::Vp8 => "VP8/90000",
+        Codec::Av1 => "AV1/90000",
+    }
+}
+
+const fn parameters(codec: Codec) -> &'static str {
+    match codec {
+        Codec::Opus => "minptime=10;useinbandfec=1",
+        Codec::Vp8 => "",
+        Codec::Av1 => "level-idx=5;profile=0;tier=0",
+    }
+}
+
+#[cfg(test)]
+mod tests;
