@@ -1,0 +1,2 @@
+//! Addresses: where we listen and what participants are told.
+pub mod listen;
