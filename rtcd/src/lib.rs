@@ -1,6 +1,8 @@
 //! rtcd: the media server of Mattermost Calls.
 //!
 //! Three worlds kept apart: control (api, signal, auth, store, config, metrics), plane, and the media core (`rtcd-media`).
+pub mod auth;
 pub mod ids;
 pub mod plane;
 pub mod signal;
+pub mod store;
