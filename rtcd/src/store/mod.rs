@@ -56,12 +56,12 @@ impl Store {
     /// Opens the store in this directory, or makes one there when there is none. Blocks.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |reason: String| StoreError::Open { path: path.into(), reason };
-        let open = || sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).open();
+        let existed = std::fs::metadata(path.join("db")).is_ok_and(|db| db.len() > 0);
         // sled asserts on some damage; that must be an error with the path in it, too.
-        match std::panic::catch_unwind(open) {
-            Ok(Ok(db)) => Ok(Self { db }),
+        match std::panic::catch_unwind(|| open(path, existed)) {
+            Ok(Ok(Some(db))) => Ok(Self { db }),
             Ok(Err(error)) => Err(failed(error.to_string())),
-            Err(_) => Err(failed("the database is damaged".into())),
+            Ok(Ok(None)) | Err(_) => Err(failed("the database is damaged".into())),
         }
     }
 
@@ -105,6 +105,19 @@ impl Store {
         let db = self.db.clone();
         tokio::task::spawn_blocking(move || work(&db)).await.map_err(|_| StoreError::Stopping)?
     }
+}
+
+/// `None`: there was a database, but what every database of ours begins with could not be read back from it. sled
+/// recovers by dropping what it cannot read, and an empty store must not pass for a good one.
+fn open(path: &Path, existed: bool) -> Result<Option<sled::Db>, sled::Error> {
+    let db = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).open()?;
+    let about = db.open_tree("about")?;
+    if existed {
+        return Ok(about.get("format")?.map(|_| db));
+    }
+    about.insert("format", "1")?;
+    db.flush()?;
+    Ok(Some(db))
 }
 
 fn present(client: &ClientId) -> Result<ClientId, StoreError> {
