@@ -2,6 +2,7 @@
 //!
 //! One actor owns all groups, calls and sessions; everything that can wake it is an [`Input`].
 pub mod message;
+pub mod negotiation;
 
 use crate::ids::{CallId, ClientId, ConnId, SessionId, UserId};
 use message::{ClientMessage, MessageError, ServerMessage};
