@@ -41,7 +41,7 @@ pub async fn upgrade(State(api): State<Api>, mut request: Request) -> Response {
     };
     let accept = match accept_key(request.headers()) {
         Ok(accept) => accept,
-        Err(response) => return response,
+        Err(refusal) => return refusal.into_response(),
     };
     let Ok(permit) = api.inner.websockets.clone().try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many connections\n").into_response();
@@ -63,20 +63,18 @@ pub async fn upgrade(State(api): State<Api>, mut request: Request) -> Response {
 }
 
 /// Checks the opening handshake (RFC 6455, 4.2.1).
-fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, Response> {
-    let bad = |text: &'static str| (StatusCode::BAD_REQUEST, text).into_response();
+fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, (StatusCode, &'static str)> {
+    let bad = |text| (StatusCode::BAD_REQUEST, text);
     if !has_token(headers, header::CONNECTION, "upgrade") || !has_token(headers, header::UPGRADE, "websocket") {
         return Err(bad("this is a WebSocket endpoint\n"));
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        let mut response = bad("unsupported WebSocket version\n");
-        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return Err(response);
+        return Err(bad("unsupported WebSocket version\n"));
     }
     if foreign_origin(headers) {
-        return Err((StatusCode::FORBIDDEN, "request origin not allowed\n").into_response());
+        return Err((StatusCode::FORBIDDEN, "request origin not allowed\n"));
     }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or_else(|| bad("Sec-WebSocket-Key is missing\n"))?;
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(bad("Sec-WebSocket-Key is missing\n"))?;
     HeaderValue::from_str(&derive_accept_key(key.as_bytes())).map_err(|_| bad("Sec-WebSocket-Key is not valid\n"))
 }
 
