@@ -1,3 +1,4 @@
 //! What the tests of rtcd share: the daemon as a child process, a plain HTTP client.
 pub mod daemon;
 pub mod http;
+pub mod plugin;

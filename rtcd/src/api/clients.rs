@@ -1,0 +1,113 @@
+//! `/register`, `/unregister`, `/login`.
+use super::Api;
+use super::error::{refuse, refuse_auth, reply};
+use crate::auth::{AuthError, Identity, Secret};
+use crate::ids::ClientId;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use http_body_util::{BodyExt as _, Limited};
+use std::collections::HashMap;
+use tracing::info;
+
+/// Longest body that is read: a client id and a key need some 100 bytes.
+const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// `POST /register`.
+pub async fn register(State(api): State<Api>, headers: HeaderMap, body: Body) -> Response {
+    if !api.inner.config.allow_self_registration
+        && let Err(error) = api.identify(&headers).await
+    {
+        return refuse_auth(&error, "");
+    }
+    let fields = match Fields::read(&api, body).await {
+        Ok(fields) => fields,
+        Err(response) => return response,
+    };
+    let client = fields.client();
+    match api.inner.auth.register(&client, &fields.key()).await {
+        Ok(()) => {
+            info!(%client, "client registered");
+            reply(StatusCode::CREATED, &[("clientID", client.as_str())])
+        }
+        Err(error) => refuse_auth(&error, "registration failed: "),
+    }
+}
+
+/// `POST /unregister`.
+pub async fn unregister(State(api): State<Api>, headers: HeaderMap, body: Body) -> Response {
+    if !api.inner.config.allow_self_registration && !api.inner.auth.admin_enabled() {
+        return refuse(StatusCode::FORBIDDEN, "unregister not enabled");
+    }
+    let who = match api.identify(&headers).await {
+        Ok(who) => who,
+        Err(error) => return refuse_auth(&error, ""),
+    };
+    let fields = match Fields::read(&api, body).await {
+        Ok(fields) => fields,
+        Err(response) => return response,
+    };
+    let client = fields.client();
+    if client.as_str().is_empty() {
+        return refuse(StatusCode::BAD_REQUEST, "client id should not be empty");
+    }
+    if who != Identity::Admin && who != Identity::Client(client.clone()) {
+        return refuse(StatusCode::FORBIDDEN, "client id not valid");
+    }
+    match api.inner.auth.unregister(&client).await {
+        Ok(()) => {
+            info!(%client, "client unregistered");
+            reply(StatusCode::OK, &[])
+        }
+        Err(error) => refuse_auth(&error, "unregister failed: "),
+    }
+}
+
+/// `POST /login`.
+pub async fn login(State(api): State<Api>, body: Body) -> Response {
+    let fields = match Fields::read(&api, body).await {
+        Ok(fields) => fields,
+        Err(response) => return response,
+    };
+    match api.inner.auth.login(&fields.client(), &fields.key()).await {
+        Ok(token) => reply(StatusCode::OK, &[("bearerToken", token.expose())]),
+        Err(AuthError::Denied) => refuse(StatusCode::BAD_REQUEST, "login failed: authentication failed"),
+        Err(error) => refuse_auth(&error, "login failed: "),
+    }
+}
+
+/// A body: a JSON object of strings.
+struct Fields(HashMap<String, Option<String>>);
+
+impl Fields {
+    async fn read(api: &Api, body: Body) -> Result<Self, Response> {
+        let collected =
+            tokio::time::timeout(api.inner.config.deadlines.request, Limited::new(body, MAX_BODY_BYTES).collect());
+        let bytes = match collected.await {
+            Err(_) => return Err(refuse(StatusCode::REQUEST_TIMEOUT, "the request body came too slowly")),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+                return Err(refuse(StatusCode::BAD_REQUEST, "http: request body too large"));
+            }
+            Ok(Err(_)) => return Err(refuse(StatusCode::BAD_REQUEST, "the request body ended early")),
+            Ok(Ok(collected)) => collected.to_bytes(),
+        };
+        // The parser's own text could quote a key; line and column are enough.
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            let place = format!("line {} column {}", error.line(), error.column());
+            refuse(StatusCode::BAD_REQUEST, &format!("the request body is not a JSON object of strings: {place}"))
+        })
+    }
+
+    fn client(&self) -> ClientId {
+        self.text("clientID").into()
+    }
+
+    fn key(&self) -> Secret {
+        self.text("authKey").into()
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.0.get(name).and_then(Option::as_deref).unwrap_or_default()
+    }
+}

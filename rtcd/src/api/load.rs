@@ -1,0 +1,87 @@
+//! `cpu_load` of `/system`: 1 / (idle CPU seconds per wall second, all CPUs added up). A Mattermost server sends new
+//! calls to the host with the lowest value.
+use procfs::CurrentSI as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tracing::warn;
+
+/// How often the CPUs are looked at.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Less idle time than this counts as this: the kernel counts in ticks of 10 ms, and the load must stay finite.
+const LEAST_IDLE_SHARE: f64 = 0.001;
+
+/// Higher than any host can report that still takes calls (at most 1 / [`LEAST_IDLE_SHARE`]).
+const DRAINING_LOAD: f64 = 1e9;
+
+/// The last load, written once a second.
+pub struct CpuLoad {
+    bits: AtomicU64,
+    draining: AtomicBool,
+}
+
+impl CpuLoad {
+    /// Before the first sample the host passes for idle.
+    pub fn new() -> Self {
+        let cpus = std::thread::available_parallelism().map_or(1.0, |cpus| cpus.get() as f64);
+        Self { bits: AtomicU64::new((1.0 / cpus).to_bits()), draining: AtomicBool::new(false) }
+    }
+
+    /// The load now.
+    pub fn get(&self) -> f64 {
+        if self.draining.load(Ordering::Relaxed) {
+            return DRAINING_LOAD;
+        }
+        f64::from_bits(self.bits.load(Ordering::Relaxed))
+    }
+
+    /// New calls shall go elsewhere from now on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Samples for ever.
+    pub async fn sample(&self) {
+        let ticks_per_second = procfs::ticks_per_second();
+        let mut last: Option<(u64, Instant)> = None;
+        loop {
+            match procfs::KernelStats::current() {
+                Ok(stats) => {
+                    let (idle, now) = (stats.total.idle, Instant::now());
+                    if let Some((before, at)) = last {
+                        let idle = idle.saturating_sub(before) as f64 / ticks_per_second as f64;
+                        self.bits.store(load(idle, now - at).to_bits(), Ordering::Relaxed);
+                    }
+                    last = Some((idle, now));
+                }
+                Err(error) => warn!(%error, "the CPU load cannot be read"),
+            }
+            tokio::time::sleep(SAMPLE_INTERVAL).await;
+        }
+    }
+}
+
+fn load(idle_seconds: f64, wall: Duration) -> f64 {
+    let share = idle_seconds / wall.as_secs_f64().max(f64::MIN_POSITIVE);
+    1.0 / share.max(LEAST_IDLE_SHARE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_load_is_one_over_the_idle_cpus_and_always_finite() {
+        assert_eq!(load(2.0, Duration::from_secs(1)), 0.5);
+        assert_eq!(load(1.0, Duration::from_secs(2)), 2.0);
+        assert_eq!(load(0.0, Duration::from_secs(1)), 1000.0);
+        assert!(load(0.0, Duration::ZERO).is_finite());
+    }
+
+    #[test]
+    fn a_draining_host_reports_more_than_any_busy_one() {
+        let host = CpuLoad::new();
+        host.drain();
+        assert!(host.get() > load(0.0, Duration::from_secs(1)) && host.get().is_finite());
+    }
+}

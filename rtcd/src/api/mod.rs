@@ -1,0 +1,164 @@
+//! The HTTP and WebSocket API (contract, sections 1 and 2).
+//!
+//! A request's way: [`server`] takes the connection and bounds it, the routes below pick the handler, [`clients`],
+//! [`calls`], [`info`] and [`ws`] answer it. HTTP status codes are known to this directory alone.
+mod calls;
+mod clients;
+mod conn_id;
+mod error;
+mod guarded_io;
+mod info;
+mod load;
+mod server;
+mod ws;
+
+pub use info::BuildInfo;
+pub use server::serve;
+
+use crate::auth::{Auth, AuthError, Credentials, Identity, Secret};
+use crate::ids::ClientId;
+use crate::metrics::Metrics;
+use crate::signal::SignalHandle;
+use crate::store::Store;
+use axum::Router;
+use axum::http::{HeaderMap, header};
+use axum::routing::{MethodRouter, get, post};
+use load::CpuLoad;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+
+/// Connections that may be open besides the WebSockets. Mattermost nodes and Prometheus need a handful.
+const MAX_CONNECTIONS: u32 = 2048;
+
+/// WebSockets that may be open: one for each Mattermost node.
+const MAX_WEBSOCKETS: u32 = 2048;
+
+/// Counters of the plane for `/metrics`, read at the moment of the request.
+pub type PlaneCounters = Box<dyn Fn() -> Vec<(&'static str, &'static str, u64)> + Send + Sync>;
+
+/// What the API must know of the configuration.
+pub struct ApiConfig {
+    /// `api.security.allow_self_registration`.
+    pub allow_self_registration: bool,
+    /// `api.security.admin_secret_key` while `enable_admin` is on.
+    pub admin_secret: Option<Secret>,
+    /// `api.security.session_cache.expiration_minutes`.
+    pub session_expiration: Duration,
+    /// TLS from the first byte, or plain HTTP.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Deadlines towards slow and silent peers.
+    pub deadlines: Deadlines,
+}
+
+impl std::fmt::Debug for ApiConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiConfig")
+            .field("allow_self_registration", &self.allow_self_registration)
+            .field("admin", &self.admin_secret.is_some())
+            .field("session_expiration", &self.session_expiration)
+            .field("tls", &self.tls.is_some())
+            .field("deadlines", &self.deadlines)
+            .finish()
+    }
+}
+
+/// Deadlines towards slow and silent peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// For the TLS handshake, for the head of a request, and then for its body.
+    pub request: Duration,
+    /// For a peer that takes nothing of what we write.
+    pub write: Duration,
+    /// Between our pings on a WebSocket.
+    pub ping: Duration,
+    /// For a WebSocket peer that says nothing, not even to our pings.
+    pub silence: Duration,
+    /// For open requests and WebSockets when the daemon stops.
+    pub drain: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { request: seconds(10), write: seconds(20), ping: seconds(10), silence: seconds(20), drain: seconds(5) }
+    }
+}
+
+/// The API's state; clones share it.
+#[derive(Clone)]
+pub struct Api {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: ApiConfig,
+    auth: Auth,
+    signal: SignalHandle,
+    metrics: Metrics,
+    plane: PlaneCounters,
+    load: CpuLoad,
+    connections: Arc<Semaphore>,
+    websockets: Arc<Semaphore>,
+    closing: watch::Sender<bool>,
+}
+
+impl Api {
+    /// An API over this store and this signalling actor. Blocks for some 50 ms (one bcrypt hash).
+    pub fn new(config: ApiConfig, store: Store, signal: SignalHandle, metrics: Metrics, plane: PlaneCounters) -> Self {
+        let auth = Auth::new(store, config.admin_secret.clone(), config.session_expiration);
+        Self {
+            inner: Arc::new(Inner {
+                config,
+                auth,
+                signal,
+                metrics,
+                plane,
+                load: CpuLoad::new(),
+                connections: Arc::new(Semaphore::new(MAX_CONNECTIONS as usize)),
+                websockets: Arc::new(Semaphore::new(MAX_WEBSOCKETS as usize)),
+                closing: watch::Sender::new(false),
+            }),
+        }
+    }
+
+    /// From now on `/system` reports a load that sends new calls elsewhere. Everything else goes on.
+    pub fn drain(&self) {
+        self.inner.load.drain();
+    }
+
+    fn router(&self) -> Router {
+        let only = |route: MethodRouter<Api>| route.fallback(error::not_found);
+        Router::new()
+            .route("/version", only(get(info::version)))
+            .route("/system", only(get(info::system)))
+            .route("/metrics", only(get(info::metrics)))
+            .route("/register", only(post(clients::register)))
+            .route("/unregister", only(post(clients::unregister)))
+            .route("/login", only(post(clients::login)))
+            .route("/calls/{call}/sessions", only(get(calls::sessions)))
+            .route("/calls/{call}/sessions/{session}", only(get(calls::session)))
+            .route("/ws", only(get(ws::upgrade)))
+            .fallback(error::not_found)
+            .layer(axum::middleware::from_fn(error::no_head))
+            .with_state(self.clone())
+    }
+
+    /// Whose request it is.
+    async fn identify(&self, headers: &HeaderMap) -> Result<Identity, AuthError> {
+        self.inner.auth.identify(&credentials(headers)?).await
+    }
+
+    /// Which registered client's request it is; the admin is none.
+    async fn identify_client(&self, headers: &HeaderMap) -> Result<ClientId, AuthError> {
+        self.inner.auth.identify_client(&credentials(headers)?).await
+    }
+}
+
+fn credentials(headers: &HeaderMap) -> Result<Credentials, AuthError> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    value.and_then(Credentials::parse).ok_or(AuthError::Denied)
+}
+
+#[cfg(test)]
+mod tests;

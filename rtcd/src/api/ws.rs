@@ -1,0 +1,231 @@
+//! `/ws`: one WebSocket for each Mattermost node, between its connection and the signalling actor.
+use super::conn_id;
+use super::error::{refuse_auth_text, stopping};
+use super::{Api, Deadlines};
+use crate::ids::{ClientId, ConnId};
+use crate::metrics::{Direction, Metrics};
+use crate::signal::message::{ClientMessage, MessageError, ServerMessage};
+use crate::signal::{SignalHandle, Stopped};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message, handshake::derive_accept_key};
+use tracing::{Instrument as _, info, info_span};
+
+/// Longest message. An offer of a large call has some 100 KiB.
+const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// Read buffer of a connection: most messages have a few KiB.
+const READ_BUFFER_BYTES: usize = 16 * 1024;
+
+/// How long a goodbye may take.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// `GET /ws`.
+pub async fn upgrade(State(api): State<Api>, mut request: Request) -> Response {
+    let client = match api.identify_client(request.headers()).await {
+        Ok(client) => client,
+        Err(error) => return refuse_auth_text(&error),
+    };
+    let accept = match accept_key(request.headers()) {
+        Ok(accept) => accept,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let Ok(permit) = api.inner.websockets.clone().try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many connections\n").into_response();
+    };
+    if *api.inner.closing.borrow() {
+        return stopping(Stopped);
+    }
+    let upgraded = hyper::upgrade::on(&mut request);
+    let conn = conn_id::random();
+    let span = info_span!("websocket", %client, %conn);
+    tokio::spawn(run(api, client, conn, upgraded, permit).instrument(span));
+    let switched = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::UPGRADE, "websocket")
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::SEC_WEBSOCKET_ACCEPT, accept)
+        .body(Body::empty());
+    switched.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+/// Checks the opening handshake (RFC 6455, 4.2.1).
+fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, (StatusCode, &'static str)> {
+    let bad = |text| (StatusCode::BAD_REQUEST, text);
+    if !has_token(headers, header::CONNECTION, "upgrade") || !has_token(headers, header::UPGRADE, "websocket") {
+        return Err(bad("this is a WebSocket endpoint\n"));
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(bad("unsupported WebSocket version\n"));
+    }
+    if foreign_origin(headers) {
+        return Err((StatusCode::FORBIDDEN, "request origin not allowed\n"));
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(bad("Sec-WebSocket-Key is missing\n"))?;
+    HeaderValue::from_str(&derive_accept_key(key.as_bytes())).map_err(|_| bad("Sec-WebSocket-Key is not valid\n"))
+}
+
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
+}
+
+/// Servers send no `Origin`. A browser does, and a page from elsewhere must not use credentials that it has cached.
+fn foreign_origin(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
+    let host = text(header::HOST);
+    headers.contains_key(header::ORIGIN)
+        && text(header::ORIGIN).split_once("://").is_none_or(|(_, origin)| !origin.eq_ignore_ascii_case(host))
+}
+
+/// Why a connection ended.
+#[derive(Debug, Error)]
+enum End {
+    #[error("the peer closed it")]
+    Closed,
+    #[error("the peer has been silent for too long")]
+    Silent,
+    #[error("a message is longer than {MAX_MESSAGE_BYTES} bytes")]
+    TooLong,
+    #[error(transparent)]
+    Broken(tungstenite::Error),
+    /// The signalling actor gave the connection up: its queue was full, or the process is stopping.
+    #[error("given up by us")]
+    GivenUp,
+}
+
+impl From<tungstenite::Error> for End {
+    fn from(error: tungstenite::Error) -> Self {
+        match error {
+            tungstenite::Error::Capacity(_) => Self::TooLong,
+            tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => Self::Closed,
+            other => Self::Broken(other),
+        }
+    }
+}
+
+impl From<Stopped> for End {
+    fn from(Stopped: Stopped) -> Self {
+        Self::GivenUp
+    }
+}
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+async fn run(api: Api, client: ClientId, conn: ConnId, upgraded: OnUpgrade, permit: OwnedSemaphorePermit) {
+    let Ok(Ok(io)) = timeout(api.inner.config.deadlines.request, upgraded).await else { return };
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES))
+        .read_buffer_size(READ_BUFFER_BYTES);
+    let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config)).await;
+    let signal = &api.inner.signal;
+    let Ok(outgoing) = signal.connect(client.clone(), conn.clone()).await else { return };
+    let metrics = &api.inner.metrics;
+    metrics.ws_connected(&client);
+    info!("websocket opened");
+    let end = Pump { client: &client, conn: &conn, signal, metrics, deadlines: api.inner.config.deadlines }
+        .run(socket, outgoing, api.inner.closing.subscribe())
+        .await;
+    info!(reason = %end, "websocket closed");
+    metrics.ws_disconnected(&client);
+    let _ = signal.disconnect(conn).await;
+    drop(permit);
+}
+
+/// Both directions of one connection; neither waits for the other.
+struct Pump<'a> {
+    client: &'a ClientId,
+    conn: &'a ConnId,
+    signal: &'a SignalHandle,
+    metrics: &'a Metrics,
+    deadlines: Deadlines,
+}
+
+impl Pump<'_> {
+    async fn run(
+        &self,
+        socket: Socket,
+        mut outgoing: mpsc::Receiver<ServerMessage>,
+        closing: watch::Receiver<bool>,
+    ) -> End {
+        let (mut sink, stream) = socket.split();
+        let end = tokio::select! {
+            end = self.read(stream) => end,
+            end = self.write(&mut sink, &mut outgoing, closing) => end,
+        };
+        let code = match end {
+            End::TooLong => CloseCode::Size,
+            End::GivenUp => CloseCode::Away,
+            _ => return end,
+        };
+        let goodbye = Message::Close(Some(CloseFrame { code, reason: "".into() }));
+        let _ = timeout(CLOSE_PATIENCE, sink.send(goodbye)).await;
+        end
+    }
+
+    async fn read(&self, mut stream: SplitStream<Socket>) -> End {
+        loop {
+            let frame = match timeout(self.deadlines.silence, stream.next()).await {
+                Err(_) => return End::Silent,
+                Ok(None) => return End::Closed,
+                Ok(Some(Err(error))) => return error.into(),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            let message = match frame {
+                Message::Binary(bytes) => ClientMessage::decode(&bytes),
+                Message::Text(_) => Err(MessageError::TextFrame),
+                Message::Close(_) => return End::Closed,
+                _ => continue,
+            };
+            let name = message.as_ref().map_or("invalid", ClientMessage::name);
+            self.metrics.ws_message(self.client, name, Direction::In);
+            if let Err(stopped) = self.signal.message(self.conn.clone(), message).await {
+                return stopped.into();
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        sink: &mut SplitSink<Socket, Message>,
+        outgoing: &mut mpsc::Receiver<ServerMessage>,
+        mut closing: watch::Receiver<bool>,
+    ) -> End {
+        let mut pings = interval(self.deadlines.ping);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        pings.reset();
+        loop {
+            let message = tokio::select! {
+                biased;
+                _ = pings.tick() => Some(None),
+                message = outgoing.recv() => message.map(Some),
+                _ = closing.wait_for(|closing| *closing) => None,
+            };
+            let sent = match message {
+                None => return End::GivenUp,
+                Some(None) => sink.send(Message::Ping(Default::default())).await,
+                Some(Some(message)) => {
+                    self.metrics.ws_message(self.client, message.name(), Direction::Out);
+                    sink.send(Message::Binary(message.encode().into())).await
+                }
+            };
+            if let Err(error) = sent {
+                return error.into();
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Bearer tokens: one for each client, forgotten when they expire, when the client goes, or with the process.
+use super::Secret;
+use crate::ids::ClientId;
+use base64::Engine as _;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// 24 random bytes are 32 characters of URL-safe base64.
+const TOKEN_BYTES: usize = 24;
+
+/// What a login hands out. `Debug` hides it.
+#[derive(Debug, Clone)]
+pub struct BearerToken(Secret);
+
+impl BearerToken {
+    /// A new token from the system's generator.
+    pub fn random() -> Self {
+        let bytes: [u8; TOKEN_BYTES] = rand::random();
+        Self(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes).into())
+    }
+    /// A token as a client sent it.
+    pub fn from_wire(text: &str) -> Self {
+        Self(text.into())
+    }
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+/// All bearer tokens in force: never more than there are registered clients.
+#[derive(Debug)]
+pub struct Sessions {
+    lifetime: Duration,
+    tables: Mutex<Tables>,
+}
+
+#[derive(Default)]
+struct Tables {
+    by_token: HashMap<Box<str>, (ClientId, Instant)>,
+    by_client: HashMap<ClientId, Box<str>>,
+}
+
+impl std::fmt::Debug for Tables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} tokens", self.by_token.len())
+    }
+}
+
+impl Tables {
+    fn forget(&mut self, client: &ClientId) {
+        if let Some(token) = self.by_client.remove(client) {
+            self.by_token.remove(&token);
+        }
+    }
+}
+
+impl Sessions {
+    /// Tokens that live this long.
+    pub fn new(lifetime: Duration) -> Self {
+        Self { lifetime, tables: Mutex::default() }
+    }
+
+    /// Hands out a token in place of the client's last one.
+    pub fn open(&self, client: &ClientId, now: Instant) -> BearerToken {
+        let token = BearerToken::random();
+        let mut tables = self.tables();
+        tables.forget(client);
+        tables.by_token.insert(token.expose().into(), (client.clone(), now + self.lifetime));
+        tables.by_client.insert(client.clone(), token.expose().into());
+        token
+    }
+
+    /// Whose token this is, unless it has expired.
+    pub fn client(&self, token: &BearerToken, now: Instant) -> Option<ClientId> {
+        let mut tables = self.tables();
+        let (client, until) = tables.by_token.get(token.expose())?.clone();
+        if now < until {
+            return Some(client);
+        }
+        tables.forget(&client);
+        None
+    }
+
+    /// Drops a client's token.
+    pub fn forget(&self, client: &ClientId) {
+        self.tables().forget(client);
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,204 @@
+//! Who may do what: clients by key or bearer token, the admin by one secret (contract, section 1).
+mod bearer;
+mod limiter;
+mod secret;
+
+pub use bearer::{BearerToken, Sessions};
+pub use limiter::{Busy, Limiter};
+pub use secret::Secret;
+
+use crate::ids::ClientId;
+use crate::store::{Store, StoreError};
+use base64::Engine as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+
+/// Shortest key that may be registered, in bytes.
+pub const MIN_KEY_LEN: usize = 32;
+
+/// Longest key that may be registered: bcrypt looks at no more than 72 bytes, and the reference refuses the rest.
+pub const MAX_KEY_LEN: usize = 72;
+
+/// The reference's cost. One check takes some 50 ms.
+const BCRYPT_COST: u32 = 10;
+
+/// Longest client id that may be registered.
+const MAX_CLIENT_ID_LEN: usize = crate::signal::message::MAX_ID_LEN;
+
+/// Why somebody was turned away. `Display` is what the client reads.
+#[derive(Debug, Error)]
+pub enum AuthError {
+    /// No credentials, or wrong ones.
+    #[error("authentication failed")]
+    Denied,
+    /// A key shorter than [`MIN_KEY_LEN`].
+    #[error("key not long enough")]
+    KeyTooShort,
+    /// A key longer than [`MAX_KEY_LEN`].
+    #[error("bcrypt: password length exceeds {MAX_KEY_LEN} bytes")]
+    KeyTooLong,
+    /// A client id longer than any that signalling takes.
+    #[error("client id too long")]
+    IdTooLong,
+    /// Too many checks are waiting.
+    #[error("too many authentication attempts, try again later")]
+    Busy(#[from] Busy),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The hash could not be made: no randomness, or the process is stopping.
+    #[error("error: hashing failed")]
+    Hash,
+}
+
+/// What an `Authorization` header carried.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    /// A client and its key, or anybody and the admin's secret.
+    Basic {
+        /// The user part.
+        client: ClientId,
+        /// The password part.
+        key: Secret,
+    },
+    /// A token from a login.
+    Bearer(BearerToken),
+}
+
+impl Credentials {
+    /// Reads the value of an `Authorization` header; the scheme's case does not matter (RFC 9110, 11.1).
+    pub fn parse(header: &str) -> Option<Self> {
+        let (scheme, value) = header.split_once(' ')?;
+        let value = value.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(Self::Bearer(BearerToken::from_wire(value)));
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let pair = String::from_utf8(base64::engine::general_purpose::STANDARD.decode(value).ok()?).ok()?;
+        let (client, key) = pair.split_once(':')?;
+        Some(Self::Basic { client: client.into(), key: key.into() })
+    }
+}
+
+/// Whose credentials they were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// The operator.
+    Admin,
+    /// A registered client.
+    Client(ClientId),
+}
+
+/// A cheap handle on the registrations and logins.
+#[derive(Debug, Clone)]
+pub struct Auth {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    sessions: Sessions,
+    limiter: Limiter,
+    admin: Option<Secret>,
+    /// Checked in place of the hash of an unknown client, so that the time does not tell which ids exist.
+    stand_in: String,
+}
+
+impl Auth {
+    /// `admin` is `None` while the admin is off; bearer tokens live for `session_expiration`.
+    pub fn new(store: Store, admin: Option<Secret>, session_expiration: Duration) -> Self {
+        // A valid hash of an unknown key; only its cost matters.
+        let stand_in = bcrypt::hash(BearerToken::random().expose(), BCRYPT_COST).unwrap_or_default();
+        let admin = admin.filter(|secret| !secret.expose().is_empty());
+        let sessions = Sessions::new(session_expiration);
+        Self { inner: Arc::new(Inner { store, sessions, limiter: Limiter::for_this_machine(), admin, stand_in }) }
+    }
+
+    /// Whether there is an admin at all.
+    pub fn admin_enabled(&self) -> bool {
+        self.inner.admin.is_some()
+    }
+
+    /// Whose credentials these are.
+    pub async fn identify(&self, credentials: &Credentials) -> Result<Identity, AuthError> {
+        if let Credentials::Basic { key, .. } = credentials
+            && self.is_admin(key)
+        {
+            return Ok(Identity::Admin);
+        }
+        self.identify_client(credentials).await.map(Identity::Client)
+    }
+
+    /// The registered client that these credentials belong to; the admin is none.
+    pub async fn identify_client(&self, credentials: &Credentials) -> Result<ClientId, AuthError> {
+        match credentials {
+            Credentials::Bearer(token) => self.inner.sessions.client(token, Instant::now()).ok_or(AuthError::Denied),
+            Credentials::Basic { client, key } => {
+                self.check_key(client, key).await?;
+                Ok(client.clone())
+            }
+        }
+    }
+
+    /// Registers a client.
+    pub async fn register(&self, client: &ClientId, key: &Secret) -> Result<(), AuthError> {
+        if key.expose().len() < MIN_KEY_LEN {
+            return Err(AuthError::KeyTooShort);
+        }
+        match self.inner.store.get(client).await {
+            Ok(_) => return Err(StoreError::AlreadyThere.into()),
+            Err(StoreError::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if key.expose().len() > MAX_KEY_LEN {
+            return Err(AuthError::KeyTooLong);
+        }
+        if client.as_str().len() > MAX_CLIENT_ID_LEN {
+            return Err(AuthError::IdTooLong);
+        }
+        let turn = self.inner.limiter.wait().await?;
+        let key = key.clone();
+        let hash = tokio::task::spawn_blocking(move || (bcrypt::hash(key.expose(), BCRYPT_COST), turn).0);
+        let hash = hash.await.map_err(|_| AuthError::Hash)?.map_err(|_| AuthError::Hash)?;
+        Ok(self.inner.store.add(client, hash).await?)
+    }
+
+    /// Removes a client and its bearer token.
+    pub async fn unregister(&self, client: &ClientId) -> Result<(), AuthError> {
+        self.inner.store.remove(client).await?;
+        self.inner.sessions.forget(client);
+        Ok(())
+    }
+
+    /// A new bearer token in place of the client's last one.
+    pub async fn login(&self, client: &ClientId, key: &Secret) -> Result<BearerToken, AuthError> {
+        self.check_key(client, key).await?;
+        Ok(self.inner.sessions.open(client, Instant::now()))
+    }
+
+    fn is_admin(&self, key: &Secret) -> bool {
+        let admin = self.inner.admin.as_ref();
+        admin.is_some_and(|admin| admin.expose().as_bytes().ct_eq(key.expose().as_bytes()).into())
+    }
+
+    async fn check_key(&self, client: &ClientId, key: &Secret) -> Result<(), AuthError> {
+        let turn = self.inner.limiter.wait().await?;
+        let (hash, known) = match self.inner.store.get(client).await {
+            Ok(hash) => (hash, true),
+            Err(StoreError::NotFound | StoreError::EmptyId) => (self.inner.stand_in.clone(), false),
+            Err(error) => return Err(error.into()),
+        };
+        let key = key.clone();
+        let right = tokio::task::spawn_blocking(move || (bcrypt::verify(key.expose(), &hash), turn).0);
+        let right = right.await.map_err(|_| AuthError::Hash)?.unwrap_or(false);
+        if right && known { Ok(()) } else { Err(AuthError::Denied) }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,357 @@
+//! Metrics under the names that the published dashboards read (contract, section 6). A registry of our own, no global.
+//!
+//! A label's values are bounded by what is live: the series of a client go when its last connection and session are gone.
+mod process;
+mod render;
+#[cfg(test)]
+mod tests;
+
+use crate::ids::ClientId;
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Seconds, for all durations.
+const LATENCY: [f64; 14] = [0.001, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0];
+/// Shares of packets.
+const LOSS: [f64; 12] = [0.001, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0];
+
+macro_rules! labels {
+    ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $vdoc:literal])+ $variant:ident = $label:literal),+ $(,)? }) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum $name { $($(#[doc = $vdoc])+ $variant),+ }
+        impl $name {
+            #[allow(dead_code, reason = "not every set of labels is walked")]
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
+            /// The label's value.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $label),+ }
+            }
+        }
+    };
+}
+
+labels! {
+    /// Which way a message or a track goes, seen from here.
+    Direction {
+        /// To us.
+        In = "in",
+        /// From us.
+        Out = "out",
+    }
+}
+labels! {
+    /// `type` of `rtcd_rtc_conn_states_total`.
+    ConnState {
+        /// DTLS is up.
+        Connected = "connected",
+        /// No packet for a while.
+        Disconnected = "disconnected",
+        /// Given up.
+        Failed = "failed",
+        /// Ended by either side.
+        Closed = "closed",
+    }
+}
+labels! {
+    /// `type` of `rtcd_rtc_errors_total`.
+    ErrorKind {
+        /// Media that cannot be taken.
+        Rtp = "rtp",
+        /// A track that nobody announced, or that cannot be forwarded.
+        Track = "track",
+        /// A candidate that cannot be read.
+        Ice = "ice",
+        /// A message or description that cannot be read, or is out of turn.
+        Signaling = "signaling",
+        /// The signalling lock was not free within 5 s.
+        SignalingLockTimeout = "signaling_lock_timeout",
+        /// Our offer got no answer.
+        SignalingAnswerTimeout = "signaling_answer_timeout",
+        /// A join that is refused.
+        Join = "join",
+        /// A data channel message that cannot be read.
+        DataChannel = "data_channel",
+        /// A message that could not be handed on: nobody to take it, or a full queue.
+        Undelivered = "undelivered",
+    }
+}
+labels! {
+    /// `type` of the track metrics: MIME types.
+    TrackType {
+        /// Voice, and the sound of a screen.
+        Opus = "audio/opus",
+        /// Pictures.
+        Vp8 = "video/VP8",
+        /// Screens, for those who can.
+        Av1 = "video/AV1",
+    }
+}
+labels! {
+    /// Names of WebSocket messages; what a client invents counts as one of them.
+    MessageName {
+        /// Out, first.
+        Hello = "hello",
+        /// In.
+        Join = "join",
+        /// In.
+        Leave = "leave",
+        /// In.
+        Reconnect = "reconnect",
+        /// Both ways.
+        Rtc = "rtc",
+        /// Out.
+        Vad = "vad",
+        /// Out, last.
+        Close = "close",
+        /// In: what cannot be read.
+        Invalid = "invalid",
+    }
+}
+
+/// What of a client is live.
+#[derive(Default)]
+struct Live {
+    connections: usize,
+    sessions: usize,
+}
+
+struct Inner {
+    registry: Registry,
+    live: Mutex<HashMap<ClientId, Live>>,
+    sessions: IntGaugeVec,
+    tracks: IntGaugeVec,
+    writes_time: HistogramVec,
+    conn_states: IntCounterVec,
+    errors: IntCounterVec,
+    connection_time: HistogramVec,
+    dc_open_time: HistogramVec,
+    lock_grab_time: HistogramVec,
+    lock_locked_time: HistogramVec,
+    client_loss_rate: HistogramVec,
+    client_rtt: HistogramVec,
+    client_jitter: HistogramVec,
+    ws_connections: IntGaugeVec,
+    ws_messages: IntCounterVec,
+}
+
+/// A cheap handle on all metrics.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics, at zero.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            register(&registry, IntGaugeVec::new(Opts::new(format!("rtcd_{name}"), help), labels))
+        };
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            register(&registry, IntCounterVec::new(Opts::new(format!("rtcd_{name}"), help), labels))
+        };
+        let histogram = |name: &str, help: &str, buckets: &[f64], labels: &[&str]| {
+            let options = HistogramOpts::new(format!("rtcd_{name}"), help).buckets(buckets.to_vec());
+            register(&registry, HistogramVec::new(options, labels))
+        };
+        let group = &["groupID"][..];
+        Self(Arc::new(Inner {
+            live: Mutex::default(),
+            sessions: gauge("rtc_sessions_total", "Sessions that are live", group),
+            tracks: gauge("rtc_rtp_tracks_total", "Tracks that are live", &["groupID", "direction", "type"]),
+            writes_time: histogram(
+                "rtc_rtp_tracks_writes_time",
+                "Seconds from a packet's arrival until its copies were handed to the kernel, sampled",
+                &LATENCY,
+                &["groupID", "type"],
+            ),
+            conn_states: counter("rtc_conn_states_total", "Changes of peer connection states", &["type"]),
+            errors: counter("rtc_errors_total", "Errors by what they concern", &["groupID", "type"]),
+            connection_time: histogram(
+                "rtc_connection_time",
+                "Seconds from the first offer to the connection",
+                &LATENCY,
+                group,
+            ),
+            dc_open_time: histogram(
+                "rtc_dc_open_time",
+                "Seconds from the first offer to the open data channel",
+                &LATENCY,
+                group,
+            ),
+            lock_grab_time: histogram(
+                "rtc_signaling_lock_grab_time",
+                "Seconds that our offers waited for the signalling lock",
+                &LATENCY,
+                group,
+            ),
+            lock_locked_time: histogram(
+                "rtc_signaling_lock_locked_time",
+                "Seconds that the signalling lock was held",
+                &LATENCY,
+                group,
+            ),
+            client_loss_rate: histogram("rtc_client_loss_rate", "Loss that participants report", &LOSS, group),
+            client_rtt: histogram("rtc_client_rtt", "Round trip that participants report, in seconds", &LATENCY, group),
+            client_jitter: histogram(
+                "rtc_client_jitter",
+                "Jitter that participants report, in seconds",
+                &LATENCY,
+                group,
+            ),
+            ws_connections: gauge("ws_connections_total", "WebSocket connections that are open", &["clientID"]),
+            ws_messages: counter("ws_messages_total", "WebSocket messages", &["clientID", "type", "direction"]),
+            registry,
+        }))
+    }
+
+    /// A WebSocket of a client is up.
+    pub fn ws_connected(&self, client: &ClientId) {
+        self.live(client, |live| live.connections += 1);
+        self.0.ws_connections.with_label_values(&[client.as_str()]).inc();
+    }
+
+    /// A WebSocket of a client has gone.
+    pub fn ws_disconnected(&self, client: &ClientId) {
+        self.0.ws_connections.with_label_values(&[client.as_str()]).dec();
+        self.live(client, |live| live.connections = live.connections.saturating_sub(1));
+    }
+
+    /// A WebSocket message; a `name` that no message has counts as `invalid`.
+    pub fn ws_message(&self, client: &ClientId, name: &str, direction: Direction) {
+        let known = MessageName::ALL.iter().find(|known| known.as_str() == name).unwrap_or(&MessageName::Invalid);
+        self.0.ws_messages.with_label_values(&[client.as_str(), known.as_str(), direction.as_str()]).inc();
+    }
+
+    /// A session has joined.
+    pub fn session_joined(&self, group: &ClientId) {
+        self.live(group, |live| live.sessions += 1);
+        self.0.sessions.with_label_values(&[group.as_str()]).inc();
+    }
+
+    /// A session has ended.
+    pub fn session_ended(&self, group: &ClientId) {
+        self.0.sessions.with_label_values(&[group.as_str()]).dec();
+        self.live(group, |live| live.sessions = live.sessions.saturating_sub(1));
+    }
+
+    /// A track has started; undone by [`track_ended`](Self::track_ended).
+    pub fn track_started(&self, group: &ClientId, direction: Direction, kind: TrackType) {
+        self.0.tracks.with_label_values(&[group.as_str(), direction.as_str(), kind.as_str()]).inc();
+    }
+
+    /// A track has ended.
+    pub fn track_ended(&self, group: &ClientId, direction: Direction, kind: TrackType) {
+        self.0.tracks.with_label_values(&[group.as_str(), direction.as_str(), kind.as_str()]).dec();
+    }
+
+    /// What the plane feeds with the times of its writes.
+    pub fn writes_time(&self, group: &ClientId, kind: TrackType) -> Histogram {
+        self.0.writes_time.with_label_values(&[group.as_str(), kind.as_str()])
+    }
+
+    /// A peer connection changed its state.
+    pub fn conn_state(&self, state: ConnState) {
+        self.0.conn_states.with_label_values(&[state.as_str()]).inc();
+    }
+
+    /// Something went wrong for a group.
+    pub fn error(&self, group: &ClientId, kind: ErrorKind) {
+        self.0.errors.with_label_values(&[group.as_str(), kind.as_str()]).inc();
+    }
+
+    /// A peer connection is up, so long after its first offer.
+    pub fn connection_time(&self, group: &ClientId, seconds: f64) {
+        self.0.connection_time.with_label_values(&[group.as_str()]).observe(seconds);
+    }
+
+    /// A data channel is open, so long after the first offer.
+    pub fn dc_open_time(&self, group: &ClientId, seconds: f64) {
+        self.0.dc_open_time.with_label_values(&[group.as_str()]).observe(seconds);
+    }
+
+    /// We got the signalling lock, after so long.
+    pub fn lock_grab_time(&self, group: &ClientId, seconds: f64) {
+        self.0.lock_grab_time.with_label_values(&[group.as_str()]).observe(seconds);
+    }
+
+    /// The signalling lock is free again, after so long.
+    pub fn lock_locked_time(&self, group: &ClientId, seconds: f64) {
+        self.0.lock_locked_time.with_label_values(&[group.as_str()]).observe(seconds);
+    }
+
+    /// A participant reports its loss, 0..=1.
+    pub fn client_loss_rate(&self, group: &ClientId, share: f64) {
+        self.0.client_loss_rate.with_label_values(&[group.as_str()]).observe(share);
+    }
+
+    /// A participant reports its round trip time.
+    pub fn client_rtt(&self, group: &ClientId, seconds: f64) {
+        self.0.client_rtt.with_label_values(&[group.as_str()]).observe(seconds);
+    }
+
+    /// A participant reports its jitter.
+    pub fn client_jitter(&self, group: &ClientId, seconds: f64) {
+        self.0.client_jitter.with_label_values(&[group.as_str()]).observe(seconds);
+    }
+
+    /// The text that Prometheus reads. `plane`: counters with their help, from the packet plane.
+    pub fn render(&self, plane: &[(&'static str, &'static str, u64)]) -> String {
+        render::text(&self.0.registry, plane)
+    }
+
+    fn live(&self, client: &ClientId, change: impl FnOnce(&mut Live)) {
+        let mut live = self.0.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = live.entry(client.clone()).or_default();
+        change(entry);
+        if entry.connections == 0 && entry.sessions == 0 {
+            live.remove(client);
+            self.forget(client.as_str());
+        }
+    }
+
+    /// Drops all series of a client. Removing one that never was is not an error that anybody must hear of.
+    fn forget(&self, client: &str) {
+        let inner = &self.0;
+        let _ = inner.sessions.remove_label_values(&[client]);
+        let _ = inner.ws_connections.remove_label_values(&[client]);
+        for histogram in [
+            &inner.connection_time,
+            &inner.dc_open_time,
+            &inner.lock_grab_time,
+            &inner.lock_locked_time,
+            &inner.client_loss_rate,
+            &inner.client_rtt,
+            &inner.client_jitter,
+        ] {
+            let _ = histogram.remove_label_values(&[client]);
+        }
+        for kind in TrackType::ALL {
+            let _ = inner.writes_time.remove_label_values(&[client, kind.as_str()]);
+            for direction in Direction::ALL {
+                let _ = inner.tracks.remove_label_values(&[client, direction.as_str(), kind.as_str()]);
+            }
+        }
+        for kind in ErrorKind::ALL {
+            let _ = inner.errors.remove_label_values(&[client, kind.as_str()]);
+        }
+        for name in MessageName::ALL {
+            for direction in Direction::ALL {
+                let _ = inner.ws_messages.remove_label_values(&[client, name.as_str(), direction.as_str()]);
+            }
+        }
+    }
+}
+
+fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+    // Names and labels are constants above: a mistake in them fails every test.
+    let collector = made.expect("the metric's description is well formed");
+    registry.register(Box::new(collector.clone())).expect("the metric's name is given once");
+    collector
+}

@@ -1,0 +1,23 @@
+//! Prometheus' text format of everything we count.
+use super::process;
+use prometheus::{Encoder, Registry, TextEncoder};
+use std::fmt::Write;
+
+pub(super) fn text(registry: &Registry, plane: &[(&'static str, &'static str, u64)]) -> String {
+    let mut out = Vec::with_capacity(16 * 1024);
+    // Writing to memory fails only for families without metrics, which are not gathered.
+    let _ = TextEncoder::new().encode(&registry.gather(), &mut out);
+    let mut out = String::from_utf8(out).unwrap_or_default();
+    for sample in process::samples() {
+        write_sample(&mut out, &format!("process_{}", sample.name), sample.help, sample.kind, sample.value);
+    }
+    for (name, help, value) in plane {
+        write_sample(&mut out, &format!("plane_{name}_total"), help, "counter", *value as f64);
+    }
+    out
+}
+
+fn write_sample(out: &mut String, name: &str, help: &str, kind: &str, value: f64) {
+    // Infallible: a String grows.
+    let _ = write!(out, "# HELP rtcd_{name} {help}\n# TYPE rtcd_{name} {kind}\nrtcd_{name} {value}\n");
+}
