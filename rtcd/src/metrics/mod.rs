@@ -199,7 +199,12 @@ impl Metrics {
             ),
             client_loss_rate: histogram("rtc_client_loss_rate", "Loss that participants report", &LOSS, group),
             client_rtt: histogram("rtc_client_rtt", "Round trip that participants report, in seconds", &LATENCY, group),
-            client_jitter: histogram("rtc_client_jitter", "Jitter that participants report, in seconds", &LATENCY, group),
+            client_jitter: histogram(
+                "rtc_client_jitter",
+                "Jitter that participants report, in seconds",
+                &LATENCY,
+                group,
+            ),
             ws_connections: gauge("ws_connections_total", "WebSocket connections that are open", &["clientID"]),
             ws_messages: counter("ws_messages_total", "WebSocket messages", &["clientID", "type", "direction"]),
             registry,

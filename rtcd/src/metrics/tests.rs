@@ -24,9 +24,14 @@ fn a_client_that_has_gone_leaves_no_series_behind() {
 #[test]
 fn the_process_describes_itself() {
     let text = Metrics::new().render(&[("received", "Datagrams", 7)]);
-    for name in
-        ["cpu_seconds_total", "open_fds", "max_fds", "resident_memory_bytes", "virtual_memory_bytes", "start_time_seconds"]
-    {
+    for name in [
+        "cpu_seconds_total",
+        "open_fds",
+        "max_fds",
+        "resident_memory_bytes",
+        "virtual_memory_bytes",
+        "start_time_seconds",
+    ] {
         assert!(text.contains(&format!("\nrtcd_process_{name} ")), "{name}: {text}");
     }
     assert!(text.contains("\nrtcd_plane_received_total 7\n"), "{text}");

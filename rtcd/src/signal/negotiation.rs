@@ -377,7 +377,8 @@ impl Negotiation {
     fn describe(&mut self, setup: Setup, fingerprint: Fingerprint, candidates: &[Candidate], av1: bool) -> String {
         self.version += 1;
         let offering = setup == Setup::ActPass;
-        let media: Vec<LocalMedia> = self.sections.iter().map(|section| self.local_media(section, offering, av1)).collect();
+        let media: Vec<LocalMedia> =
+            self.sections.iter().map(|section| self.local_media(section, offering, av1)).collect();
         LocalDescription {
             session_id: self.session_id,
             version: self.version,
