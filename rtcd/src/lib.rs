@@ -3,9 +3,20 @@
 //! Three worlds kept apart: control (api, signal, auth, store, config, metrics), plane, and the media core (`rtcd-media`).
 pub mod api;
 pub mod auth;
+pub mod build_info;
+pub mod check;
+pub mod cli;
+pub mod config;
 pub mod demo;
+pub mod exit_code;
 pub mod ids;
+pub mod logging;
 pub mod metrics;
+pub mod net;
 pub mod plane;
+pub mod privileges;
+pub mod service;
+pub mod shutdown;
 pub mod signal;
 pub mod store;
+pub mod systemd;

@@ -1,2 +1,63 @@
-//! The rtcd daemon.
-fn main() {}
+//! The rtcd daemon: arguments, configuration, logging, service, exit code.
+use rtcd::cli::{Args, Command};
+use rtcd::exit_code::ExitCode;
+use rtcd::{build_info, check, config, logging, privileges, service};
+use std::io::Write as _;
+
+fn main() -> std::process::ExitCode {
+    run().into()
+}
+
+fn run() -> ExitCode {
+    let args = match Args::parse_from_process() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are errors to clap, and go to standard output.
+            let code = if error.use_stderr() { ExitCode::Usage } else { ExitCode::Success };
+            let _ = error.print();
+            return code;
+        }
+    };
+    match args.command {
+        Some(Command::Check(check)) => return check::run(&check),
+        None => {}
+    }
+
+    let loaded = match config::load(&args.config, &config::env::of_process()) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            eprintln!("rtcd: {problems}");
+            return ExitCode::Config;
+        }
+    };
+    if args.check_config || args.print_config {
+        loaded.warnings.iter().for_each(|warning| eprintln!("rtcd: warning: {warning}"));
+        let text = if args.print_config { loaded.print() } else { "the configuration is valid\n".to_owned() };
+        // Nobody is left to be told when the reader has gone.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        return ExitCode::Success;
+    }
+
+    if let Err(error) = logging::start(&loaded.config.logger) {
+        eprintln!("rtcd: {:#}", anyhow::Error::new(error));
+        return ExitCode::Failure;
+    }
+    tracing::info!(version = build_info::VERSION, hash = build_info::HASH, "starting");
+    for warning in &loaded.warnings {
+        tracing::warn!(origin = %warning.origin, key = warning.key, what = warning.what, "configuration");
+    }
+    let files = privileges::raise_file_limit();
+    privileges::restrict(&loaded.config);
+    tracing::debug!(?files, config = ?loaded.config, "configured");
+
+    match service::run(loaded.config, args.drain_timeout) {
+        Ok(()) => {
+            tracing::info!("ended");
+            ExitCode::Success
+        }
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "failed");
+            ExitCode::Failure
+        }
+    }
+}

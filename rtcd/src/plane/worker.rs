@@ -53,9 +53,6 @@ impl Default for Claim {
 }
 
 impl Claim {
-    pub(super) fn owner(&self) -> Option<WorkerId> {
-        Some(self.0.load(Ordering::Acquire)).filter(|owner| *owner != u8::MAX).map(WorkerId)
-    }
     /// The owner, which is `worker` if nobody was faster.
     pub(super) fn claim(&self, worker: WorkerId) -> WorkerId {
         match self.0.compare_exchange(u8::MAX, worker.0, Ordering::AcqRel, Ordering::Acquire) {

@@ -1,12 +1,28 @@
 //! Signalling: who is in which call, offers and answers, who may hear whom. Knows no packet and no HTTP.
 //!
 //! One actor owns all groups, calls and sessions; everything that can wake it is an [`Input`].
+mod actor;
+mod call;
+pub mod data_channel;
+mod forwarding;
+mod lock;
 pub mod message;
 pub mod negotiation;
+mod offers;
+mod router;
+mod session;
+mod tracks;
 
 use crate::ids::{CallId, ClientId, ConnId, SessionId, UserId};
+use crate::metrics::Metrics;
+use crate::plane::PlaneHandle;
+use crate::plane::command::Event;
 use message::{ClientMessage, MessageError, ServerMessage};
-use tokio::sync::{mpsc, oneshot};
+use rtcd_media::dtls::Fingerprint;
+use rtcd_media::sdp::write::Candidate;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Messages that may wait for one WebSocket connection; a slower reader loses its connection.
 pub const OUTGOING_QUEUE: usize = 1024;
@@ -44,6 +60,54 @@ pub enum Input {
         /// `None`: the call is not known (it has ended).
         reply: oneshot::Sender<Option<Vec<SessionInfo>>>,
     },
+    /// No new calls from now on.
+    Drain,
+    /// All sessions end.
+    Stop {
+        /// Told when `close` has been queued for each.
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// Inputs that may wait for the actor; whoever has more to say waits.
+const INPUTS: usize = 4096;
+
+/// What the signalling actor needs to know of the media side.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where participants reach us.
+    pub candidates: Arc<[Candidate]>,
+    /// Our certificate's.
+    pub fingerprint: Fingerprint,
+}
+
+/// What is live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Status {
+    /// Calls.
+    pub calls: usize,
+    /// Sessions.
+    pub sessions: usize,
+}
+
+/// The running actor.
+pub struct Signal {
+    /// To talk to it.
+    pub handle: SignalHandle,
+    /// What is live.
+    pub status: watch::Receiver<Status>,
+    /// Grows at least twice a second while the actor lives.
+    pub heartbeat: Arc<AtomicU64>,
+}
+
+/// Starts the actor on the current tokio runtime. It ends with the last handle, or with the plane.
+pub fn start(settings: Settings, plane: PlaneHandle, events: mpsc::Receiver<Event>, metrics: Metrics) -> Signal {
+    let (input, inputs) = mpsc::channel(INPUTS);
+    let (status, status_out) = watch::channel(Status::default());
+    let heartbeat = Arc::new(AtomicU64::new(0));
+    let actor = actor::Actor::new(settings, plane, metrics, status, heartbeat.clone());
+    tokio::spawn(actor.run(inputs, events));
+    Signal { handle: SignalHandle::new(input), status: status_out, heartbeat }
 }
 
 /// What the API says of one session.
@@ -100,6 +164,16 @@ impl SignalHandle {
         let (reply, answer) = oneshot::channel();
         self.send(Input::Sessions { client, call, reply }).await?;
         answer.await.map_err(|_| Stopped)
+    }
+    /// No new calls from now on.
+    pub async fn drain(&self) -> Result<(), Stopped> {
+        self.send(Input::Drain).await
+    }
+    /// Ends all sessions; returns when their `close` messages are queued.
+    pub async fn stop(&self) -> Result<(), Stopped> {
+        let (done, ended) = oneshot::channel();
+        self.send(Input::Stop { done }).await?;
+        ended.await.map_err(|_| Stopped)
     }
     async fn send(&self, input: Input) -> Result<(), Stopped> {
         self.input.send(input).await.map_err(|_| Stopped)

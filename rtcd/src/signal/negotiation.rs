@@ -44,9 +44,26 @@ struct Section {
     sending: Option<Sending>,
     /// The peer has been told of a stream of ours here, by a description that it has answered or offered.
     told_sending: bool,
+    /// The stream of ours in the offer that waits for its answer.
+    offered: Option<Ssrc>,
 }
 
 impl Section {
+    /// The peer has answered: what it refused, or can hear with none of our codecs, is not sent.
+    fn settle_offered(&mut self) {
+        let Some(ssrc) = self.offered.take() else {
+            self.told_sending = false;
+            return;
+        };
+        let heard = self.remote.as_ref().is_some_and(|remote| {
+            let codec = self.sending.as_ref().map(|sending| sending.codec);
+            may_hear(remote) && codec.is_none_or(|codec| remote.formats.iter().any(|format| format.codec == codec))
+        });
+        if !heard {
+            self.sending.take_if(|sending| sending.ssrc == ssrc);
+        }
+        self.told_sending = heard;
+    }
     fn is_rejected(&self) -> bool {
         self.remote.as_ref().is_some_and(|remote| remote.rejected)
     }
@@ -61,6 +78,17 @@ impl Section {
             (false, false) => Direction::Inactive,
         }
     }
+}
+
+/// What has become of a stream of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agreement {
+    /// The peer has not been told, or has not answered.
+    Waiting,
+    /// The peer listens.
+    Agreed,
+    /// The peer does not want it, or stopped its section.
+    Refused,
 }
 
 /// Why a description cannot be applied: the peer's fault.
@@ -122,9 +150,13 @@ pub struct Negotiation {
     sections: Vec<Section>,
     formats: Vec<(Codec, u8)>,
     extensions: ExtensionIds,
+    /// Streams of ours that the next offer will announce.
+    waiting: Vec<(MediaKind, Sending)>,
     /// Our offer waits for its answer.
     pending: bool,
     next_mid: u32,
+    /// Sections, and mids of ours, that both sides know of.
+    agreed: (usize, u32),
 }
 
 impl Default for Negotiation {
@@ -147,8 +179,10 @@ impl Negotiation {
             sections: Vec::new(),
             formats: DEFAULT_FORMATS.to_vec(),
             extensions: DEFAULT_EXTENSIONS,
+            waiting: Vec::new(),
             pending: false,
             next_mid: 0,
+            agreed: (0, 0),
         }
     }
 
@@ -188,9 +222,11 @@ impl Negotiation {
                 accepted: false,
                 sending: None,
                 told_sending: false,
+                offered: None,
             });
         }
         self.take_media(offer.media);
+        self.agreed = (self.sections.len(), self.next_mid);
         Ok(change)
     }
 
@@ -209,24 +245,27 @@ impl Negotiation {
         media.truncate(self.sections.len());
         self.take_media(media);
         for section in &mut self.sections {
-            // What the peer refused, or can hear with none of our codecs, is not sent.
-            let heard = section.remote.as_ref().is_some_and(|remote| {
-                !remote.rejected && matches!(remote.direction, Direction::SendRecv | Direction::RecvOnly)
-            });
-            let understood = section.sending.as_ref().is_some_and(|sending| {
-                section.remote.as_ref().is_some_and(|remote| remote.formats.iter().any(|f| f.codec == sending.codec))
-            });
-            if section.sending.is_some() && !(heard && understood) {
-                section.sending = None;
-            }
-            section.told_sending = section.sending.is_some();
+            section.settle_offered();
         }
+        self.agreed = (self.sections.len(), self.next_mid);
         Ok(change)
     }
 
-    /// Our offer has got no answer in time: the next one may be made.
+    /// Our offer has got no answer in time: what it announced waits for the next one.
     pub fn give_up_offer(&mut self) {
         self.pending = false;
+        let (sections, next_mid) = self.agreed;
+        self.next_mid = next_mid;
+        let dropped = self.sections.drain(sections..).filter_map(|s| s.sending.map(|sending| (s.kind, sending)));
+        self.waiting.extend(dropped);
+        for section in &mut self.sections {
+            if let Some(ssrc) = section.offered.take()
+                && !section.told_sending
+                && let Some(sending) = section.sending.take_if(|sending| sending.ssrc == ssrc)
+            {
+                self.waiting.push((section.kind, sending));
+            }
+        }
     }
 
     fn check_sections(&self, description: &Description) -> Result<(), NegotiationError> {
@@ -293,6 +332,11 @@ impl Negotiation {
         }
     }
 
+    /// The first section: where candidates of the bundle belong.
+    pub fn first_mid(&self) -> Option<&Mid> {
+        self.sections.first().map(|section| &section.mid)
+    }
+
     /// The sections in which the peer announces a track, welcome or not.
     pub fn offered_tracks(&self) -> impl Iterator<Item = &Media> {
         let remote = self.sections.iter().filter_map(|section| section.remote.as_ref());
@@ -316,8 +360,13 @@ impl Negotiation {
         self.describe(setup, fingerprint, candidates, false)
     }
 
-    /// Puts a stream of ours into a section: a free one of ours or a new one. Say so by [`offer`](Self::offer).
-    pub fn add_sending(&mut self, kind: MediaKind, sending: Sending) -> Mid {
+    /// A stream of ours for the next [`offer`](Self::offer).
+    pub fn add_sending(&mut self, kind: MediaKind, sending: Sending) {
+        self.waiting.push((kind, sending));
+    }
+
+    /// Puts a stream of ours into a section: a free one of ours or a new one.
+    fn place(&mut self, kind: MediaKind, sending: Sending) {
         // A section that fell silent without the peer's knowledge must be told so first: else no new track is announced.
         let free = |section: &&mut Section| {
             let quiet = section.sending.is_none() && !section.told_sending && !section.receives();
@@ -325,7 +374,7 @@ impl Negotiation {
         };
         if let Some(section) = self.sections.iter_mut().find(free) {
             section.sending = Some(sending);
-            return section.mid.clone();
+            return;
         }
         let mid = loop {
             let mid = Mid(format!("s{}", self.next_mid).into());
@@ -335,27 +384,41 @@ impl Negotiation {
             }
         };
         self.sections.push(Section {
-            mid: mid.clone(),
+            mid,
             kind,
             protocol: PROTOCOL.into(),
             remote: None,
             accepted: false,
             sending: Some(sending),
             told_sending: false,
+            offered: None,
         });
-        mid
     }
 
     /// Takes a stream of ours out of its section.
     pub fn remove_sending(&mut self, ssrc: Ssrc) {
+        self.waiting.retain(|(_, sending)| sending.ssrc != ssrc);
         for section in &mut self.sections {
             section.sending.take_if(|sending| sending.ssrc == ssrc);
         }
     }
 
-    /// The stream of ours in a section.
-    pub fn sending(&self, mid: &Mid) -> Option<&Sending> {
-        self.sections.iter().find(|section| section.mid == *mid)?.sending.as_ref()
+    /// The streams of ours that are in sections, for MediaMap.
+    pub fn sendings(&self) -> impl Iterator<Item = (&Mid, &Sending)> {
+        self.sections.iter().filter_map(|section| section.sending.as_ref().map(|sending| (&section.mid, sending)))
+    }
+
+    /// What has become of a stream of ours.
+    pub fn agreement(&self, ssrc: Ssrc) -> Agreement {
+        if self.waiting.iter().any(|(_, sending)| sending.ssrc == ssrc) {
+            return Agreement::Waiting;
+        }
+        let of = |section: &&Section| section.sending.as_ref().is_some_and(|sending| sending.ssrc == ssrc);
+        match self.sections.iter().find(of) {
+            Some(section) if section.told_sending => Agreement::Agreed,
+            Some(_) => Agreement::Waiting,
+            None => Agreement::Refused,
+        }
     }
 
     /// The peer's payload type of a codec.
@@ -371,6 +434,12 @@ impl Negotiation {
     /// An offer of all that we send and receive; waits for its answer from now on.
     pub fn offer(&mut self, av1: bool, fingerprint: Fingerprint, candidates: &[Candidate]) -> String {
         self.pending = true;
+        for (kind, sending) in std::mem::take(&mut self.waiting) {
+            self.place(kind, sending);
+        }
+        for section in &mut self.sections {
+            section.offered = section.sending.as_ref().map(|sending| sending.ssrc);
+        }
         self.describe(Setup::ActPass, fingerprint, candidates, av1)
     }
 
@@ -510,6 +579,3 @@ const fn parameters(codec: Codec) -> &'static str {
         Codec::Av1 => "level-idx=5;profile=0;tier=0",
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -92,6 +92,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A number of any kind, as JavaScript writes whole ones as integers.
+    pub fn float(&mut self, field: &'static str) -> Result<f64, MessageError> {
+        let mut ahead = Self { rest: self.rest };
+        let value = match ahead.marker(field)? {
+            Marker::F32 => f64::from(f32::from_bits(ahead.be(4, field)? as u32)),
+            Marker::F64 => f64::from_bits(ahead.be(8, field)?),
+            _ => {
+                return Ok(self.int(field).map_err(|_| MessageError::WrongType { field, expected: "a number" })? as f64);
+            }
+        };
+        *self = ahead;
+        Ok(value)
+    }
+
     /// A boolean; `nil` counts as false.
     pub fn bool(&mut self, field: &'static str) -> Result<bool, MessageError> {
         match self.marker(field)? {

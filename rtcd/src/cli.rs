@@ -1,0 +1,109 @@
+//! The command line.
+use crate::{check, config};
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Media server of Mattermost Calls.
+#[derive(Parser, Debug)]
+#[command(name = "rtcd", version = crate::build_info::VERSION, subcommand_negates_reqs = true)]
+pub struct Args {
+    /// The configuration file; a missing one means defaults (RTCD_* variables override it).
+    #[arg(long, value_name = "PATH", default_value = config::DEFAULT_PATH)]
+    pub config: PathBuf,
+    /// Say what is wrong with the configuration, and end.
+    #[arg(long)]
+    pub check_config: bool,
+    /// Show the effective configuration with where each value came from, secrets hidden, and end.
+    #[arg(long)]
+    pub print_config: bool,
+    /// How long running calls may go on after SIGTERM: 90s, 15m, 2h. A second SIGTERM ends them at once.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    pub drain_timeout: Duration,
+    /// What to do in place of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do in place of serving.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Test a running daemon from where this is run, and say what to do about what fails.
+    Check(check::Args),
+    // `demo` goes here: Demo(demo::Args).
+}
+
+impl Args {
+    /// Reads the arguments of this process. `-config`, as the reference spells it, is `--config`.
+    pub fn parse_from_process() -> Result<Self, clap::Error> {
+        Self::try_parse_from(std::env::args_os().map(double_dash))
+    }
+}
+
+fn double_dash(argument: OsString) -> OsString {
+    match argument.to_str() {
+        Some(text) if text == "-config" || text.starts_with("-config=") => format!("-{text}").into(),
+        _ => argument,
+    }
+}
+
+/// `1h30m`, `90s`, `500ms`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    const ALLOWED: &str = "expected a duration such as 90s, 15m or 1h30m";
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let mut rest = text;
+    let mut sum = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or(ALLOWED)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| ALLOWED)?;
+        rest = &rest[digits..];
+        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let milliseconds = match &rest[..unit] {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60 * 1000,
+            "h" => 60 * 60 * 1000,
+            _ => return Err(ALLOWED.into()),
+        };
+        rest = &rest[unit..];
+        let part = number.checked_mul(milliseconds).ok_or(ALLOWED)?;
+        sum = sum.checked_add(Duration::from_millis(part)).ok_or(ALLOWED)?;
+    }
+    if text.is_empty() { Err(ALLOWED.into()) } else { Ok(sum) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn the_references_spelling_of_config_is_understood() {
+        for spelling in [&["rtcd", "-config", "x"][..], &["rtcd", "--config", "x"], &["rtcd", "-config=x"]] {
+            let args = Args::try_parse_from(spelling.iter().map(|text| double_dash(text.into()))).expect("understood");
+            assert_eq!(args.config, PathBuf::from("x"));
+        }
+    }
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        let check = |text: &str, expected| assert_eq!(duration(text).ok().map(|found| found.as_millis()), expected);
+        check("90s", Some(90_000));
+        check("1h30m", Some(5_400_000));
+        check("500ms", Some(500));
+        check("7", Some(7000));
+        check("", None);
+        check("s", None);
+        check("5x", None);
+        check("-5s", None);
+        check("99999999999999999999s", None);
+        check("18446744073709551615h", None);
+    }
+}

@@ -1,0 +1,86 @@
+//! The configuration. A value's way: [`file`] and [`env`] (what they may say) -> [`source`] (merged, each with its origin)
+//! -> [`validate`] -> [`Config`]. [`keys`] is the one list of all keys; [`manual`] makes sample and handbook from it.
+//! Nothing here opens a socket, writes, or resolves a name.
+pub mod env;
+pub mod error;
+pub mod file;
+pub mod keys;
+pub mod manual;
+mod print;
+pub mod servers;
+pub mod source;
+mod tls;
+mod types;
+mod validate;
+
+pub use env::Environment;
+pub use error::{Problem, Problems, Warning};
+pub use types::*;
+
+use source::{Merged, Origin};
+use std::path::Path;
+use std::sync::Arc;
+use validate::Validator;
+
+/// Where the configuration is looked for when nobody says.
+pub const DEFAULT_PATH: &str = "config/config.toml";
+
+/// A valid configuration, with what an operator may want to know about it.
+#[derive(Clone)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    /// What is odd, to be logged as soon as there is a log.
+    pub warnings: Vec<Warning>,
+    merged: Merged,
+}
+
+impl Loaded {
+    /// The effective values as TOML, each with where it came from, secrets hidden: `--print-config`.
+    pub fn print(&self) -> String {
+        print::print(&self.merged)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Validator::new(&Merged::new([])).config()
+    }
+}
+
+/// Reads the file at `path`, lays the environment over it and validates. A missing file is a warning.
+pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> {
+    let origin = Origin::File(Arc::new(path.to_owned()), 0);
+    match std::fs::read_to_string(path) {
+        Ok(text) => from_text(path, &text, environment),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut loaded = from_text(path, "", environment)?;
+            let what = "there is no such file: defaults and the environment are used".to_owned();
+            loaded.warnings.insert(0, Warning { origin, key: String::new(), what });
+            Ok(loaded)
+        }
+        Err(error) => {
+            // The environment's mistakes are worth knowing all the same.
+            let mut problems = from_text(path, "", environment).err().map_or_else(Vec::new, |problems| problems.0);
+            let what = format!("the file cannot be read: {error}");
+            problems.insert(0, Problem { origin, key: String::new(), what, allowed: String::new() });
+            Err(Problems(problems))
+        }
+    }
+}
+
+/// The same with the text of the file as a value.
+pub fn from_text(path: &Path, text: &str, environment: &Environment) -> Result<Loaded, Problems> {
+    let file = file::read(path, text);
+    let variables = env::read(environment);
+    let merged = Merged::new([file.layer, variables.layer]);
+    let mut validator = Validator::new(&merged);
+    let config = validator.config();
+    let Validator { problems, warnings, .. } = validator;
+    let problems: Vec<_> = file.problems.into_iter().chain(variables.problems).chain(problems).collect();
+    let warnings = file.warnings.into_iter().chain(variables.warnings).chain(warnings).collect();
+    if problems.is_empty() { Ok(Loaded { config, warnings, merged }) } else { Err(Problems(problems)) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! The certificate and the key of the API, read and compared before anything else happens.
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why a certificate cannot be used. Never quotes what is in a file.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The certificate file.
+    #[error("{0} cannot be read: {1}")]
+    Cert(PathBuf, String),
+    /// The key file.
+    #[error("{0} cannot be read: {1}")]
+    Key(PathBuf, String),
+    /// Both are fine, but strangers.
+    #[error("the certificate and the key do not belong together: {0}")]
+    Pair(rustls::Error),
+}
+
+impl TlsError {
+    /// Whether the key file is to blame.
+    pub fn in_key(&self) -> bool {
+        matches!(self, Self::Key(..))
+    }
+    /// What would be right.
+    pub fn allowed(&self) -> &'static str {
+        match self {
+            Self::Cert(..) => "a readable PEM file with at least one certificate",
+            Self::Key(..) => "a readable PEM file with a private key",
+            Self::Pair(_) => "the certificate of the key in api.http.tls.cert_key",
+        }
+    }
+}
+
+/// Reads both files; every mistake is reported.
+pub fn load(cert_file: &Path, cert_key: &Path) -> Result<Arc<rustls::ServerConfig>, Vec<TlsError>> {
+    let chain = read_chain(cert_file).map_err(|why| TlsError::Cert(cert_file.to_owned(), why));
+    let key =
+        PrivateKeyDer::from_pem_file(cert_key).map_err(|error| TlsError::Key(cert_key.to_owned(), describe(&error)));
+    let (chain, key) = match (chain, key) {
+        (Ok(chain), Ok(key)) => (chain, key),
+        (chain, key) => return Err(chain.err().into_iter().chain(key.err()).collect()),
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|error| vec![TlsError::Pair(error)])?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| describe(&error))?;
+    let chain = certificates.collect::<Result<Vec<_>, _>>().map_err(|error| describe(&error))?;
+    if chain.is_empty() { Err("no certificate in it".into()) } else { Ok(chain) }
+}
+
+fn describe(error: &rustls::pki_types::pem::Error) -> String {
+    use rustls::pki_types::pem::Error;
+    match error {
+        Error::Io(error) => error.to_string(),
+        Error::NoItemsFound => "nothing of the right kind in it".into(),
+        _ => "it is no PEM file".into(),
+    }
+}

@@ -1,0 +1,275 @@
+//! Descriptions, candidates and the signalling lock: the actor's side of [`Negotiation`](super::negotiation::Negotiation).
+use super::actor::{Actor, EndReason};
+use super::data_channel::{self, MAX_SDP};
+use super::lock::LockTimeout;
+use super::message::{RtcType, ServerMessage};
+use super::negotiation::{NegotiationError, TransportChange};
+use super::session::{Link, Session};
+use crate::metrics::ErrorKind;
+use crate::plane::command::{Command, Open, TransportId};
+use crate::plane::worker::Claim;
+use rtcd_media::sdp::Description;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The way that a description takes; an answer goes back the way its offer came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    WebSocket,
+    DataChannel,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DescriptionJson<'a> {
+    #[serde(rename = "type")]
+    kind: std::borrow::Cow<'a, str>,
+    sdp: std::borrow::Cow<'a, str>,
+}
+
+/// `RTCIceCandidateInit`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CandidateInit<'a> {
+    #[serde(default)]
+    candidate: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    sdp_mid: Option<std::borrow::Cow<'a, str>>,
+    #[serde(default, rename = "sdpMLineIndex")]
+    sdp_m_line_index: Option<u16>,
+    #[serde(default)]
+    username_fragment: Option<std::borrow::Cow<'a, str>>,
+}
+
+#[derive(Serialize)]
+struct CandidateMessage<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    candidate: CandidateInit<'a>,
+}
+
+impl Actor {
+    /// A candidate of the participant. We are lite: its checks come to us and we answer where they come from, so a
+    /// candidate is looked at and not used.
+    pub(super) fn handle_candidate(&mut self, id: TransportId, json: &[u8]) {
+        match serde_json::from_slice::<CandidateInit<'_>>(json) {
+            Ok(init) if init.candidate.is_empty() || init.candidate.starts_with("candidate:") => {}
+            Ok(_) => self.refuse(id, ErrorKind::Ice, "an ICE candidate that is none"),
+            Err(_) => self.refuse(id, ErrorKind::Ice, "an ICE candidate that is not the JSON of one"),
+        }
+    }
+
+    pub(super) fn handle_description(&mut self, now: Instant, id: TransportId, json: &[u8], way: Way) {
+        if json.len() > MAX_SDP {
+            return self.refuse(id, ErrorKind::Signaling, "a description that is too large");
+        }
+        let Ok(message) = serde_json::from_slice::<DescriptionJson<'_>>(json) else {
+            return self.refuse(id, ErrorKind::Signaling, "a description that is not the JSON of one");
+        };
+        let description = match Description::parse(&message.sdp) {
+            Ok(description) => description,
+            Err(error) => return self.refuse(id, ErrorKind::Signaling, &error.to_string()),
+        };
+        match message.kind.as_ref() {
+            "offer" => self.handle_offer(now, id, description, way),
+            "answer" => self.handle_answer(now, id, description),
+            _ => self.refuse(id, ErrorKind::Signaling, "a description that is neither offer nor answer"),
+        }
+    }
+
+    fn handle_offer(&mut self, now: Instant, id: TransportId, offer: Description, way: Way) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let first = session.offered_at.is_none();
+        let change = match session.negotiation.apply_offer(offer) {
+            Ok(change) => change,
+            Err(error) => return self.description_refused(id, &error),
+        };
+        session.offered_at.get_or_insert(now);
+        tracing::debug!(first, over = ?way, "offer received");
+        self.apply_change(id, change);
+        self.classify(now, id);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let answer = session.negotiation.answer(self.settings.fingerprint, &self.settings.candidates);
+        self.send_description(id, "answer", &answer, way);
+        if first {
+            self.trickle(id);
+        }
+        self.activate(now, id);
+    }
+
+    fn handle_answer(&mut self, now: Instant, id: TransportId, answer: Description) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        match session.negotiation.apply_answer(answer) {
+            Ok(change) => {
+                if let Some(held) = session.lock.release(now) {
+                    self.metrics.lock_locked_time(&session.group, held.as_secs_f64());
+                }
+                self.apply_change(id, change);
+                self.classify(now, id);
+                self.activate(now, id);
+                self.offer_if_needed(now, id);
+            }
+            Err(error) => self.description_refused(id, &error),
+        }
+    }
+
+    fn description_refused(&mut self, id: TransportId, error: &NegotiationError) {
+        self.refuse(id, ErrorKind::Signaling, &error.to_string());
+        if *error == NegotiationError::FingerprintChanged {
+            self.end(id, EndReason::Protocol("fingerprint_changed"));
+        }
+    }
+
+    fn apply_change(&mut self, id: TransportId, change: TransportChange) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let negotiation = &session.negotiation;
+        let local = negotiation.local().clone();
+        let remote_ufrag = negotiation.remote_ufrag().unwrap_or_default().to_owned();
+        match change {
+            TransportChange::None => {}
+            TransportChange::Open { role } => {
+                let Some(fingerprint) = negotiation.remote_fingerprint() else { return };
+                let open = Arc::new(Open { transport: id, local, remote_ufrag, fingerprint, role });
+                let claim = Arc::new(Claim::default());
+                session.link = Link::AwaitingClaim { waiting: Vec::new() };
+                self.send_to_all(|| Command::Open { open: open.clone(), claim: claim.clone() });
+            }
+            TransportChange::Restart => {
+                tracing::info!("ICE restart");
+                self.send_to_all(|| Command::RestartIce {
+                    transport: id,
+                    local: local.clone(),
+                    remote_ufrag: remote_ufrag.clone(),
+                });
+                // The peer waits for candidates of the new generation.
+                self.trickle(id);
+            }
+        }
+    }
+
+    /// Our candidates are in our descriptions; clients that wait for trickled ones get them, too.
+    fn trickle(&mut self, id: TransportId) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let ufrag = session.negotiation.local().ufrag.clone();
+        let mid = session.negotiation.first_mid().map(ToString::to_string);
+        for candidate in self.settings.candidates.clone().iter() {
+            let candidate = CandidateInit {
+                candidate: candidate.to_string().into(),
+                sdp_mid: mid.as_deref().map(Into::into),
+                sdp_m_line_index: Some(0),
+                username_fragment: Some(ufrag.as_str().into()),
+            };
+            let json = serde_json::to_vec(&CandidateMessage { kind: "candidate", candidate }).unwrap_or_default();
+            let Some(session) = self.sessions.get(&id) else { return };
+            let message = ServerMessage::Rtc(session.rtc(RtcType::Ice, json));
+            self.deliver(id, message);
+        }
+    }
+
+    fn send_description(&mut self, id: TransportId, kind: &str, sdp: &str, way: Way) {
+        // Two strings always make JSON.
+        let json = serde_json::to_vec(&DescriptionJson { kind: kind.into(), sdp: sdp.into() }).unwrap_or_default();
+        tracing::debug!(kind, over = ?way, bytes = json.len(), "description sent");
+        match way {
+            Way::DataChannel => self.send_channel(id, data_channel::sdp(&json)),
+            Way::WebSocket => {
+                let Some(session) = self.sessions.get(&id) else { return };
+                let message = ServerMessage::Rtc(session.rtc(RtcType::Sdp, json));
+                self.deliver(id, message);
+            }
+        }
+    }
+
+    /// Makes an offer when there is something to say and it is our turn; else waits for that.
+    pub(super) fn offer_if_needed(&mut self, now: Instant, id: TransportId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if !session.needs_offer || !session.channel_open || session.negotiation.is_pending() {
+            return;
+        }
+        let Some(waited) = session.lock.grab(now) else {
+            self.schedule(id);
+            return;
+        };
+        session.needs_offer = false;
+        self.metrics.lock_grab_time(&session.group, waited.as_secs_f64());
+        let av1 = session.join.av1_support;
+        let offer = session.negotiation.offer(av1, self.settings.fingerprint, &self.settings.candidates);
+        let way = if session.join.dc_signaling { Way::DataChannel } else { Way::WebSocket };
+        let map = self.media_map(id);
+        self.send_channel(id, map);
+        self.send_description(id, "offer", &offer, way);
+        self.schedule(id);
+    }
+
+    fn media_map(&self, id: TransportId) -> Vec<u8> {
+        let Some(session) = self.sessions.get(&id) else { return data_channel::media_map(std::iter::empty()) };
+        let entry = |(mid, sending): (&rtcd_media::sdp::Mid, &super::negotiation::Sending)| {
+            let track = session.outgoing.iter().find(|track| track.ssrc == sending.ssrc)?;
+            let publisher = self.sessions.get(&track.publisher)?;
+            Some((mid.to_string(), track.kind, publisher.join.session.as_str().to_owned()))
+        };
+        let entries: Vec<_> = session.negotiation.sendings().filter_map(entry).collect();
+        data_channel::media_map(entries.iter().map(|(mid, kind, sender)| (mid.as_str(), *kind, sender.as_str())))
+    }
+
+    pub(super) fn lock_requested(&mut self, now: Instant, id: TransportId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let granted = session.lock.request(now);
+        tracing::debug!(granted, "lock requested");
+        self.send_channel(id, data_channel::lock_reply(granted));
+        self.schedule(id);
+    }
+
+    pub(super) fn unlocked(&mut self, now: Instant, id: TransportId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        match session.lock.unlock(now) {
+            Some(held) => self.metrics.lock_locked_time(&session.group, held.as_secs_f64()),
+            None => return self.refuse(id, ErrorKind::Signaling, "an unlock of a lock that it does not hold"),
+        }
+        self.offer_if_needed(now, id);
+    }
+
+    pub(super) fn handle_lock_timeouts(&mut self, now: Instant, id: TransportId) {
+        loop {
+            let Some(session) = self.sessions.get_mut(&id) else { return };
+            let Some(timeout) = session.lock.handle_timeout(now) else { return };
+            let group = session.group.clone();
+            let span = session.span.clone();
+            let _in = span.enter();
+            match timeout {
+                LockTimeout::Grab => {
+                    self.metrics.error(&group, ErrorKind::SignalingLockTimeout);
+                    tracing::warn!("signalling lock not free in time: our offer waits on");
+                }
+                LockTimeout::Peer { held } => {
+                    self.metrics.lock_locked_time(&group, held.as_secs_f64());
+                    tracing::warn!("signalling lock taken back: the participant held it too long");
+                    self.offer_if_needed(now, id);
+                }
+                LockTimeout::Answer { held } => {
+                    self.metrics.error(&group, ErrorKind::SignalingAnswerTimeout);
+                    self.metrics.lock_locked_time(&group, held.as_secs_f64());
+                    tracing::warn!("no answer to our offer in time: it is made again");
+                    session.negotiation.give_up_offer();
+                    session.needs_offer = true;
+                    self.offer_if_needed(now, id);
+                }
+            }
+        }
+    }
+}
+
+impl Session {
+    /// What the API says of it.
+    pub(super) fn info(&self) -> super::SessionInfo {
+        super::SessionInfo {
+            group: self.group.clone(),
+            call: self.join.call.clone(),
+            user: self.join.user.clone(),
+            session: self.join.session.clone(),
+            channel_id: self.join.channel_id.clone(),
+            av1_support: self.join.av1_support,
+            dc_signaling: self.join.dc_signaling,
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! One participant in one call, as control sees it: plain state, no channel and no task.
+use super::data_channel::TrackKind;
+use super::lock::SignalingLock;
+use super::message::{Join, RtcMessage, RtcType};
+use super::negotiation::Negotiation;
+use crate::ids::{ClientId, ConnId};
+use crate::plane::command::{Command, TrackId, TransportId, WorkerId};
+use rtcd_media::rtp::Ssrc;
+use rtcd_media::sdp::{Media, MediaKind};
+use rtcd_media::sfu::codec::Codec;
+use std::time::{Duration, Instant};
+
+/// How long a participant may take to make its first offer.
+pub const FIRST_OFFER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long receivers of a sharer that announced AV1 and VP8 wait for the first AV1 packet when VP8 came first.
+pub const AV1_PATIENCE: Duration = Duration::from_secs(2);
+/// Streams of ended shares that are remembered, so that their sound does not become a voice.
+const ENDED_STREAMS: usize = 8;
+
+/// How far the transport has come.
+#[derive(Debug)]
+pub enum Link {
+    /// No offer yet.
+    AwaitingOffer,
+    /// Every worker waits for the first check; what is for the owner waits here.
+    AwaitingClaim {
+        /// In order.
+        waiting: Vec<Command>,
+    },
+    /// It lives on a worker.
+    Claimed(WorkerId),
+}
+
+/// A track that the participant sends.
+#[derive(Debug)]
+pub struct IncomingTrack {
+    /// Its id.
+    pub id: TrackId,
+    /// What it is to participants.
+    pub kind: TrackKind,
+    /// The participant's latest word on its section.
+    pub media: Media,
+    /// What it carries, once its first packet has come, and since when.
+    pub started: Option<(Codec, Instant)>,
+    /// Receivers on each worker.
+    pub receivers: Vec<u32>,
+}
+
+impl IncomingTrack {
+    /// What it carries, once known.
+    pub fn codec(&self) -> Option<Codec> {
+        self.started.map(|(codec, _)| codec)
+    }
+    /// Whether it was announced with AV1 as its first choice.
+    pub fn announces_av1(&self) -> bool {
+        self.media.formats.first().is_some_and(|format| format.codec == Codec::Av1)
+    }
+}
+
+/// How far a track to a participant has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    /// The participant has not agreed to it yet.
+    Announcing,
+    /// Packets flow.
+    Flowing,
+    /// The participant does not want it; it is not offered again.
+    Refused,
+}
+
+/// A track that is sent to the participant.
+#[derive(Debug)]
+pub struct OutgoingTrack {
+    /// What is sent.
+    pub track: TrackId,
+    /// Who sends it.
+    pub publisher: TransportId,
+    /// Its kind.
+    pub kind: TrackKind,
+    /// What it carries.
+    pub codec: Codec,
+    /// The stream to the participant.
+    pub ssrc: Ssrc,
+    /// How far it has come.
+    pub sent: Sent,
+}
+
+/// One participant in one call.
+#[derive(Debug)]
+pub struct Session {
+    /// The authenticated client.
+    pub group: ClientId,
+    /// What it said when it joined.
+    pub join: Join,
+    /// Where its messages go.
+    pub conn: ConnId,
+    /// For log lines.
+    pub span: tracing::Span,
+    /// When it joined.
+    pub joined_at: Instant,
+    /// When its first offer came.
+    pub offered_at: Option<Instant>,
+    /// Offers and answers.
+    pub negotiation: Negotiation,
+    /// The transport.
+    pub link: Link,
+    /// The data channel is open: it receives.
+    pub channel_open: bool,
+    /// Who may offer.
+    pub lock: SignalingLock,
+    /// There is something to offer.
+    pub needs_offer: bool,
+    /// Its microphone is off.
+    pub muted: bool,
+    /// `videoStreamID`.
+    pub video_stream: Option<String>,
+    ended_streams: Vec<String>,
+    /// What it sends.
+    pub incoming: Vec<IncomingTrack>,
+    /// What it receives.
+    pub outgoing: Vec<OutgoingTrack>,
+    /// When receivers stop waiting for its AV1.
+    pub av1_deadline: Option<Instant>,
+}
+
+impl Session {
+    /// A participant that has just joined.
+    pub fn new(group: ClientId, join: Join, conn: ConnId, now: Instant) -> Self {
+        let span = tracing::info_span!(
+            "session",
+            group_id = group.as_str(),
+            call_id = join.call.as_str(),
+            session_id = join.session.as_str()
+        );
+        Self {
+            group,
+            join,
+            conn,
+            span,
+            joined_at: now,
+            offered_at: None,
+            negotiation: Negotiation::new(),
+            link: Link::AwaitingOffer,
+            channel_open: false,
+            lock: SignalingLock::default(),
+            needs_offer: false,
+            muted: false,
+            video_stream: None,
+            ended_streams: Vec::new(),
+            incoming: Vec::new(),
+            outgoing: Vec::new(),
+            av1_deadline: None,
+        }
+    }
+
+    /// An rtc message about this session.
+    pub fn rtc(&self, kind: RtcType, data: Vec<u8>) -> RtcMessage {
+        RtcMessage {
+            group: self.group.clone(),
+            call: self.join.call.clone(),
+            user: self.join.user.clone(),
+            session: self.join.session.clone(),
+            kind,
+            data,
+        }
+    }
+
+    /// The kind of an announced track; `screen` is the stream that this participant shares, if it does.
+    /// `None`: nobody said what it is.
+    pub fn kind_of(&self, media: &Media, screen: Option<&str>) -> Option<TrackKind> {
+        let stream = media.msid.as_ref().map_or("", |(stream, _)| stream.as_str());
+        let is_screen = screen == Some(stream);
+        match media.kind {
+            MediaKind::Audio if is_screen => Some(TrackKind::ScreenAudio),
+            MediaKind::Audio if self.ended_streams.iter().any(|ended| ended == stream) => None,
+            MediaKind::Audio => Some(TrackKind::Voice),
+            MediaKind::Video if is_screen => Some(TrackKind::Screen),
+            MediaKind::Video if self.video_stream.as_deref() == Some(stream) => Some(TrackKind::Video),
+            _ => None,
+        }
+    }
+
+    /// A share with this stream has begun.
+    pub fn stream_begun(&mut self, stream: &str) {
+        self.ended_streams.retain(|ended| ended != stream);
+    }
+
+    /// A share with this stream has ended.
+    pub fn stream_ended(&mut self, stream: String) {
+        if self.ended_streams.len() == ENDED_STREAMS {
+            self.ended_streams.remove(0);
+        }
+        self.ended_streams.push(stream);
+    }
+
+    /// The worker, once claimed.
+    pub fn worker(&self) -> Option<WorkerId> {
+        if let Link::Claimed(worker) = self.link { Some(worker) } else { None }
+    }
+
+    /// When something of this session runs out.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let first_offer = self.offered_at.is_none().then(|| self.joined_at + FIRST_OFFER_TIMEOUT);
+        [first_offer, self.lock.next_timeout(), self.av1_deadline].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,193 @@
+//! What a participant sends: which of its announced tracks are welcome, as what, and whether they pass.
+use super::actor::Actor;
+use super::data_channel::TrackKind;
+use super::session::IncomingTrack;
+use crate::metrics::{Direction, ErrorKind, TrackType};
+use crate::plane::command::{Command, Incoming, TransportId};
+use rtcd_media::sdp::{Media, Rid};
+use rtcd_media::sfu::codec::Codec;
+use serde::Deserialize;
+use std::time::Instant;
+
+/// Tracks that one participant may send at once: voice, camera, screen twice, its sound, and as many being replaced.
+const MAX_INCOMING: usize = 8;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ScreenOn {
+    #[serde(rename = "screenStreamID")]
+    stream: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VideoOn {
+    #[serde(rename = "videoStreamID")]
+    stream: String,
+}
+
+/// A stream id that a message names; neither empty nor endless.
+fn stream_id(parsed: Result<String, serde_json::Error>) -> Option<String> {
+    parsed.ok().filter(|stream| !stream.is_empty() && stream.len() <= super::message::MAX_ID_LEN)
+}
+
+pub(super) fn track_type(codec: Codec) -> TrackType {
+    match codec {
+        Codec::Opus => TrackType::Opus,
+        Codec::Vp8 => TrackType::Vp8,
+        Codec::Av1 => TrackType::Av1,
+    }
+}
+
+/// The order of layers: `l` before `m` before `h`; unknown names keep the order of the offer.
+fn lowest_first(mut rids: Vec<Rid>) -> Vec<Rid> {
+    let rank = |rid: &Rid| ["l", "q", "m", "h", "f"].iter().position(|known| *known == &*rid.0).unwrap_or(usize::MAX);
+    rids.sort_by_key(rank);
+    rids
+}
+
+impl Actor {
+    /// Looks at all announced tracks anew: welcomes, refuses, replaces. Tells the plane and the other participants.
+    /// Returns whether a section is welcome now that was not, or the other way round.
+    pub(super) fn classify(&mut self, now: Instant, id: TransportId) -> bool {
+        let Some(session) = self.sessions.get(&id) else { return false };
+        let screen = self.calls.screen(&session.group, &session.join.call, id).map(str::to_owned);
+        let mut welcome: Vec<(TrackKind, Media)> = Vec::new();
+        let mut unknown = Vec::new();
+        for media in session.negotiation.offered_tracks() {
+            match session.kind_of(media, screen.as_deref()) {
+                Some(kind) if welcome.len() < MAX_INCOMING && !media.formats.is_empty() => {
+                    welcome.push((kind, media.clone()));
+                }
+                _ => unknown.push(media.mid.clone()),
+            }
+        }
+        for mid in unknown {
+            self.metrics.error(&self.sessions[&id].group, ErrorKind::Track);
+            tracing::warn!(%mid, "track refused: no stream that was announced, no codec of ours, or one too many");
+        }
+        let Some(session) = self.sessions.get_mut(&id) else { return false };
+        let mut old = std::mem::take(&mut session.incoming);
+        let before = old.len();
+        let mut kept = 0;
+        let mut fresh = Vec::new();
+        for (kind, media) in welcome {
+            session.negotiation.accept(&media.mid);
+            let same = |track: &IncomingTrack| {
+                track.kind == kind && track.media.mid == media.mid && track.media.msid == media.msid
+            };
+            match old.iter().position(same) {
+                Some(at) => {
+                    kept += 1;
+                    let mut track = old.swap_remove(at);
+                    track.media = media;
+                    session.incoming.push(track);
+                }
+                None => fresh.push((kind, media)),
+            }
+        }
+        let changed = !fresh.is_empty() || kept != before;
+        let workers = self.plane.workers().count();
+        for (kind, media) in fresh {
+            let track = self.new_track();
+            tracing::info!(mid = %media.mid, kind = kind.as_str(), track = track.0, "track announced");
+            let receivers = vec![0; workers];
+            let Some(session) = self.sessions.get_mut(&id) else { return false };
+            session.incoming.push(IncomingTrack { id: track, kind, media, started: None, receivers });
+        }
+        let group = self.sessions[&id].group.clone();
+        for track in &old {
+            tracing::info!(mid = %track.media.mid, kind = track.kind.as_str(), track = track.id.0, "track ended");
+            if let Some(codec) = track.codec() {
+                self.metrics.track_ended(&group, Direction::In, track_type(codec));
+            }
+        }
+        // The plane hears of every description: payload types and streams may have changed within a section.
+        self.tell_incoming(id);
+        if changed {
+            self.publish(now, id);
+        }
+        changed
+    }
+
+    fn tell_incoming(&mut self, id: TransportId) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let spec = |track: &IncomingTrack| Incoming {
+            track: track.id,
+            mid: track.media.mid.clone(),
+            kind: track.media.kind,
+            formats: track.media.formats.iter().map(|format| (format.payload_type, format.codec)).collect(),
+            extensions: track.media.extensions,
+            ssrcs: track.media.ssrcs.clone(),
+            rids: lowest_first(track.media.send_rids.clone()),
+            detect_voice: track.kind == TrackKind::Voice,
+            open: track.kind != TrackKind::Voice || !session.muted,
+        };
+        let tracks = session.incoming.iter().map(spec).collect();
+        self.send(id, Command::SetIncoming { transport: id, tracks });
+    }
+
+    pub(super) fn set_muted(&mut self, id: TransportId, muted: bool) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.muted = muted;
+        tracing::debug!(muted, "microphone");
+        let voices: Vec<_> =
+            session.incoming.iter().filter(|track| track.kind == TrackKind::Voice).map(|track| track.id).collect();
+        for track in voices {
+            self.send(id, Command::SetGate { transport: id, track, open: !muted });
+        }
+    }
+
+    pub(super) fn screen_on(&mut self, now: Instant, id: TransportId, data: &[u8]) {
+        let Some(stream) = stream_id(serde_json::from_slice::<ScreenOn>(data).map(|on| on.stream)) else {
+            return self.refuse(id, ErrorKind::Signaling, "a ScreenOn without a screenStreamID");
+        };
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        match self.calls.share(&session.group, &session.join.call, id, &stream) {
+            Ok(old) => {
+                old.filter(|old| *old != stream).into_iter().for_each(|old| session.stream_ended(old));
+                session.stream_begun(&stream);
+                tracing::info!("screen sharing begun");
+                self.reclassify(now, id);
+            }
+            Err(error) => self.refuse(id, ErrorKind::Signaling, &error.to_string()),
+        }
+    }
+
+    pub(super) fn screen_off(&mut self, now: Instant, id: TransportId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(stream) = self.calls.unshare(&session.group, &session.join.call, id) else { return };
+        session.stream_ended(stream);
+        tracing::info!("screen sharing ended");
+        self.reclassify(now, id);
+    }
+
+    pub(super) fn video_on(&mut self, now: Instant, id: TransportId, data: &[u8]) {
+        let Some(stream) = stream_id(serde_json::from_slice::<VideoOn>(data).map(|on| on.stream)) else {
+            return self.refuse(id, ErrorKind::Signaling, "a VideoOn without a videoStreamID");
+        };
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.video_stream = Some(stream);
+        tracing::info!("camera on");
+        self.reclassify(now, id);
+    }
+
+    pub(super) fn video_off(&mut self, now: Instant, id: TransportId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.video_stream = None;
+        tracing::info!("camera off");
+        self.reclassify(now, id);
+    }
+
+    /// A message changed what streams mean. Sections that became welcome after their answer are told so by an offer.
+    fn reclassify(&mut self, now: Instant, id: TransportId) {
+        let known = |actor: &Self| actor.sessions.get(&id).map_or(0, |session| session.incoming.len());
+        let before = known(self);
+        if self.classify(now, id) && known(self) > before {
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.needs_offer = true;
+            }
+            self.offer_if_needed(now, id);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What systemd is told and what it hands over. Without systemd all of this does nothing.
+use sd_notify::NotifyState;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The daemon serves.
+pub fn ready() {
+    notify(&[NotifyState::Ready]);
+}
+
+/// One line for `systemctl status`.
+pub fn status(text: &str) {
+    notify(&[NotifyState::Status(text)]);
+}
+
+/// The daemon begins to end.
+pub fn stopping() {
+    notify(&[NotifyState::Stopping]);
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd could not be notified");
+    }
+}
+
+/// The listener of the API when systemd has bound it: the first TCP listener of `LISTEN_FDS`. To be called once.
+pub fn listener() -> Option<TcpListener> {
+    let mut given = listenfd::ListenFd::from_env();
+    let listener = (0..given.len()).find_map(|index| given.take_tcp_listener(index).ok().flatten())?;
+    // A listener of which we know no address is none.
+    let address = listener.local_addr().ok()?;
+    tracing::info!(%address, "listener taken over from systemd");
+    Some(listener)
+}
+
+/// Feeds the watchdog for as long as every heartbeat moves; ends at once when the unit has no `WatchdogSec=`.
+///
+/// The plane's heartbeats move twice a second, so that `WatchdogSec=` must be 2 s or more.
+pub async fn feed_watchdog(heartbeats: Vec<Arc<AtomicU64>>) {
+    let Some(timeout) = sd_notify::watchdog_enabled() else { return };
+    let mut pulse = Pulse::new(heartbeats);
+    // Half of what is allowed, as sd_watchdog_enabled(3) advises.
+    let mut ticks = tokio::time::interval((timeout / 2).max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The first tick is immediate: nothing can have moved yet.
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        match pulse.stuck() {
+            None => notify(&[NotifyState::Watchdog]),
+            Some(worker) => tracing::error!(worker, "a heartbeat stands still, the watchdog is not fed"),
+        }
+    }
+}
+
+/// Heartbeats and where they were last seen.
+struct Pulse(Vec<(Arc<AtomicU64>, u64)>);
+
+impl Pulse {
+    fn new(heartbeats: Vec<Arc<AtomicU64>>) -> Self {
+        let seen = |heartbeat: Arc<AtomicU64>| {
+            let now = heartbeat.load(Ordering::Relaxed);
+            (heartbeat, now)
+        };
+        Self(heartbeats.into_iter().map(seen).collect())
+    }
+
+    /// The first heartbeat that has not moved since the last call.
+    fn stuck(&mut self) -> Option<usize> {
+        let mut stuck = None;
+        for (index, (heartbeat, seen)) in self.0.iter_mut().enumerate() {
+            let now = heartbeat.load(Ordering::Relaxed);
+            if std::mem::replace(seen, now) == now {
+                stuck.get_or_insert(index);
+            }
+        }
+        stuck
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watchdog_is_fed_only_when_every_heartbeat_has_moved() {
+        let beats: Vec<_> = (0..2).map(|_| Arc::new(AtomicU64::new(7))).collect();
+        let mut pulse = Pulse::new(beats.clone());
+        assert_eq!(pulse.stuck(), Some(0));
+        for beat in &beats {
+            beat.fetch_add(1, Ordering::Relaxed);
+        }
+        assert_eq!(pulse.stuck(), None);
+        beats[0].fetch_add(1, Ordering::Relaxed);
+        assert_eq!(pulse.stuck(), Some(1));
+    }
+}
