@@ -4,9 +4,10 @@
 //! [`calls`], [`info`] and [`ws`] answer it. HTTP status codes are known to this directory alone.
 mod calls;
 mod clients;
-mod conn_id;
+pub(crate) mod conn_id;
 mod error;
 mod guarded_io;
+pub(crate) mod handshake;
 mod info;
 mod load;
 mod server;
