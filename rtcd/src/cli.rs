@@ -32,7 +32,8 @@ pub struct Args {
 pub enum Command {
     /// Test a running daemon from where this is run, and say what to do about what fails.
     Check(check::Args),
-    // `demo` goes here: Demo(demo::Args).
+    /// Serve a page that makes real calls, without a Mattermost server.
+    Demo(crate::demo::DemoArgs),
 }
 
 impl Args {
