@@ -59,7 +59,8 @@ async fn participants_hear_each_other_and_leave() -> Result<()> {
     bob.leave().await?;
     assert_eq!(world.plugin.sessions("call").await?, None, "the last one out ends the call");
     for peer in [&ann, &bob] {
-        assert_eq!((peer.state().unannounced, peer.state().closed), (0, 1));
+        let state = peer.state();
+        assert_eq!((state.unannounced, state.closed), (0, 1));
     }
     Ok(())
 }

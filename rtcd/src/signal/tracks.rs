@@ -47,32 +47,35 @@ fn lowest_first(mut rids: Vec<Rid>) -> Vec<Rid> {
 }
 
 impl Actor {
-    /// Looks at all announced tracks anew: welcomes, refuses, replaces. Tells the plane and the other participants.
-    /// Returns whether a section is welcome now that was not, or the other way round.
-    pub(super) fn classify(&mut self, now: Instant, id: TransportId) -> bool {
-        let Some(session) = self.sessions.get(&id) else { return false };
+    /// Looks at all announced tracks anew: takes, leaves, replaces. Tells the plane and the other participants.
+    ///
+    /// A track of an unknown stream is negotiated all the same, only that nothing of it passes: its ScreenOn or VideoOn
+    /// takes another road than an offer on the data channel and may come a little later.
+    pub(super) fn classify(&mut self, now: Instant, id: TransportId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
         let screen = self.calls.screen(&session.group, &session.join.call, id).map(str::to_owned);
         let mut welcome: Vec<(TrackKind, Media)> = Vec::new();
-        let mut unknown = Vec::new();
-        for media in session.negotiation.offered_tracks() {
-            match session.kind_of(media, screen.as_deref()) {
-                Some(kind) if welcome.len() < MAX_INCOMING && !media.formats.is_empty() => {
-                    welcome.push((kind, media.clone()));
+        let offered: Vec<Media> = session.negotiation.offered_tracks().cloned().collect();
+        for (at, media) in offered.into_iter().enumerate() {
+            if at >= MAX_INCOMING || media.formats.is_empty() {
+                self.metrics.error(&session.group, ErrorKind::Track);
+                tracing::warn!(mid = %media.mid, "track refused: no codec of ours, or one too many");
+                continue;
+            }
+            session.negotiation.accept(&media.mid);
+            match session.kind_of(&media, screen.as_deref()) {
+                Some(kind) => welcome.push((kind, media)),
+                None => {
+                    self.metrics.error(&session.group, ErrorKind::Track);
+                    tracing::warn!(mid = %media.mid, "track held back: nobody announced its stream");
                 }
-                _ => unknown.push(media.mid.clone()),
             }
         }
-        for mid in unknown {
-            self.metrics.error(&self.sessions[&id].group, ErrorKind::Track);
-            tracing::warn!(%mid, "track refused: no stream that was announced, no codec of ours, or one too many");
-        }
-        let Some(session) = self.sessions.get_mut(&id) else { return false };
         let mut old = std::mem::take(&mut session.incoming);
         let before = old.len();
         let mut kept = 0;
         let mut fresh = Vec::new();
         for (kind, media) in welcome {
-            session.negotiation.accept(&media.mid);
             let same = |track: &IncomingTrack| {
                 track.kind == kind && track.media.mid == media.mid && track.media.msid == media.msid
             };
@@ -92,7 +95,7 @@ impl Actor {
             let track = self.new_track();
             tracing::info!(mid = %media.mid, kind = kind.as_str(), track = track.0, "track announced");
             let receivers = vec![0; workers];
-            let Some(session) = self.sessions.get_mut(&id) else { return false };
+            let Some(session) = self.sessions.get_mut(&id) else { return };
             session.incoming.push(IncomingTrack { id: track, kind, media, started: None, receivers });
         }
         let group = self.sessions[&id].group.clone();
@@ -107,7 +110,6 @@ impl Actor {
         if changed {
             self.publish(now, id);
         }
-        changed
     }
 
     fn tell_incoming(&mut self, id: TransportId) {
@@ -148,7 +150,7 @@ impl Actor {
                 old.filter(|old| *old != stream).into_iter().for_each(|old| session.stream_ended(old));
                 session.stream_begun(&stream);
                 tracing::info!("screen sharing begun");
-                self.reclassify(now, id);
+                self.classify(now, id);
             }
             Err(error) => self.refuse(id, ErrorKind::Signaling, &error.to_string()),
         }
@@ -159,7 +161,7 @@ impl Actor {
         let Some(stream) = self.calls.unshare(&session.group, &session.join.call, id) else { return };
         session.stream_ended(stream);
         tracing::info!("screen sharing ended");
-        self.reclassify(now, id);
+        self.classify(now, id);
     }
 
     pub(super) fn video_on(&mut self, now: Instant, id: TransportId, data: &[u8]) {
@@ -169,25 +171,13 @@ impl Actor {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.video_stream = Some(stream);
         tracing::info!("camera on");
-        self.reclassify(now, id);
+        self.classify(now, id);
     }
 
     pub(super) fn video_off(&mut self, now: Instant, id: TransportId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.video_stream = None;
         tracing::info!("camera off");
-        self.reclassify(now, id);
-    }
-
-    /// A message changed what streams mean. Sections that became welcome after their answer are told so by an offer.
-    fn reclassify(&mut self, now: Instant, id: TransportId) {
-        let known = |actor: &Self| actor.sessions.get(&id).map_or(0, |session| session.incoming.len());
-        let before = known(self);
-        if self.classify(now, id) && known(self) > before {
-            if let Some(session) = self.sessions.get_mut(&id) {
-                session.needs_offer = true;
-            }
-            self.offer_if_needed(now, id);
-        }
+        self.classify(now, id);
     }
 }

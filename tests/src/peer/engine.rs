@@ -206,7 +206,14 @@ impl Engine {
             }
             Message::MediaMap(map) => {
                 self.map = map;
-                lock(&self.state).media_maps += 1;
+                let mut state = lock(&self.state);
+                state.media_maps += 1;
+                // An offer over the WebSocket may overtake its map.
+                for (mid, track) in state.tracks.iter_mut().filter(|(_, track)| track.kind.is_empty()) {
+                    if let Some((kind, sender)) = self.map.get(mid) {
+                        (track.kind, track.sender) = (kind.clone(), sender.clone());
+                    }
+                }
             }
             Message::Other(other) => return Err(anyhow!("unknown channel message {other}")),
         }

@@ -5,7 +5,7 @@ mod msgpack;
 
 use crate::mattermost::Mattermost;
 use crate::plugin::{Join, rtc};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::json;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -153,7 +153,8 @@ impl Peer {
         let deadline = Instant::now() + PATIENCE;
         while !condition(&self.state()) {
             if Instant::now() > deadline {
-                bail!("{}: waited in vain for {what}: {:#?}", self.config.join.session_id, self.state());
+                // By a panic, so that the daemon's log is shown.
+                panic!("{}: waited in vain for {what}: {:?}", self.config.join.session_id, self.state());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
