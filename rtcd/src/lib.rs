@@ -7,6 +7,7 @@ pub mod build_info;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod exit_code;
 pub mod ids;
 pub mod logging;

@@ -4,15 +4,15 @@
 //! [`calls`], [`info`] and [`ws`] answer it. HTTP status codes are known to this directory alone.
 mod calls;
 mod clients;
-mod conn_id;
+pub(crate) mod conn_id;
 mod error;
 mod guarded_io;
+pub(crate) mod handshake;
 mod info;
 mod load;
 mod server;
 mod ws;
 
-pub use info::BuildInfo;
 pub use server::serve;
 
 use crate::auth::{Auth, AuthError, Credentials, Identity, Secret};

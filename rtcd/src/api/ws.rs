@@ -1,14 +1,12 @@
 //! `/ws`: one WebSocket for each Mattermost node, between its connection and the signalling actor.
-use super::conn_id;
 use super::error::{refuse_auth_text, stopping};
-use super::{Api, Deadlines};
+use super::{Api, Deadlines, conn_id, handshake};
 use crate::ids::{ClientId, ConnId};
 use crate::metrics::{Direction, Metrics};
 use crate::signal::message::{ClientMessage, MessageError, ServerMessage};
 use crate::signal::{SignalHandle, Stopped};
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -21,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Message, handshake::derive_accept_key};
+use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::{Instrument as _, info, info_span};
 
 /// Longest message. An offer of a large call has some 100 KiB.
@@ -39,7 +37,7 @@ pub async fn upgrade(State(api): State<Api>, mut request: Request) -> Response {
         Ok(client) => client,
         Err(error) => return refuse_auth_text(&error),
     };
-    let accept = match accept_key(request.headers()) {
+    let accept = match handshake::accept_key(request.headers()) {
         Ok(accept) => accept,
         Err(refusal) => return refusal.into_response(),
     };
@@ -53,42 +51,7 @@ pub async fn upgrade(State(api): State<Api>, mut request: Request) -> Response {
     let conn = conn_id::random();
     let span = info_span!("websocket", %client, %conn);
     tokio::spawn(run(api, client, conn, upgraded, permit).instrument(span));
-    let switched = Response::builder()
-        .status(StatusCode::SWITCHING_PROTOCOLS)
-        .header(header::UPGRADE, "websocket")
-        .header(header::CONNECTION, "Upgrade")
-        .header(header::SEC_WEBSOCKET_ACCEPT, accept)
-        .body(Body::empty());
-    switched.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
-}
-
-/// Checks the opening handshake (RFC 6455, 4.2.1).
-fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, (StatusCode, &'static str)> {
-    let bad = |text| (StatusCode::BAD_REQUEST, text);
-    if !has_token(headers, header::CONNECTION, "upgrade") || !has_token(headers, header::UPGRADE, "websocket") {
-        return Err(bad("this is a WebSocket endpoint\n"));
-    }
-    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return Err(bad("unsupported WebSocket version\n"));
-    }
-    if foreign_origin(headers) {
-        return Err((StatusCode::FORBIDDEN, "request origin not allowed\n"));
-    }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(bad("Sec-WebSocket-Key is missing\n"))?;
-    HeaderValue::from_str(&derive_accept_key(key.as_bytes())).map_err(|_| bad("Sec-WebSocket-Key is not valid\n"))
-}
-
-fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
-    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
-}
-
-/// Servers send no `Origin`. A browser does, and a page from elsewhere must not use credentials that it has cached.
-fn foreign_origin(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
-    let host = text(header::HOST);
-    headers.contains_key(header::ORIGIN)
-        && text(header::ORIGIN).split_once("://").is_none_or(|(_, origin)| !origin.eq_ignore_ascii_case(host))
+    handshake::switch(accept)
 }
 
 /// Why a connection ended.
