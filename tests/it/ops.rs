@@ -186,6 +186,18 @@ fn the_units_are_accepted_by_systemd() {
 }
 
 #[test]
+fn the_unit_exposes_little() {
+    /// In tenths of the tool's points, of which 100 is no protection at all.
+    const THRESHOLD: &str = "--threshold=15";
+    let unit = in_repository("units/rtcd.service");
+    let judged = Command::new("systemd-analyze").args(["security", "--offline=yes", THRESHOLD]).arg(unit).output();
+    match judged {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+        Err(_) => eprintln!("skipped: no systemd-analyze"),
+    }
+}
+
+#[test]
 fn the_unit_knows_the_exit_status_that_no_restart_cures() {
     let unit = fs::read_to_string(in_repository("units/rtcd.service")).expect("the unit is there");
     let code = rtcd::exit_code::ExitCode::Config as u8;
