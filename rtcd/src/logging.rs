@@ -85,7 +85,9 @@ fn stderr_is_the_journal() -> bool {
 
 fn log_panics() {
     std::panic::set_hook(Box::new(|info| {
-        let message = info.payload_as_str().unwrap_or("not a text");
+        let payload = info.payload();
+        let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+        let message = text.unwrap_or("not a text");
         let location = info.location().map(ToString::to_string).unwrap_or_default();
         let thread = std::thread::current();
         tracing::error!(target: "rtcd", message, location, thread = thread.name().unwrap_or_default(), "panic");

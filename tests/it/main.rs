@@ -1,3 +1,6 @@
 //! The integration tests: one binary, one module for each subject.
 mod call;
+mod check;
+mod config;
+mod ops;
 mod plugin;

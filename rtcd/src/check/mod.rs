@@ -57,10 +57,11 @@ async fn all(args: &Args, report: &mut Report<impl std::io::Write>) {
     let key = auth_key(args, report);
     match connect::Connector::new(&args.url, args.ca.as_deref()) {
         Ok(connector) => {
-            if certificate::check(&connector, report).await && api::check(&connector, report).await {
-                if let Some((client_id, key)) = args.client_id.as_deref().zip(key) {
-                    websocket::check(&connector, client_id, &key, report).await;
-                }
+            if certificate::check(&connector, report).await
+                && api::check(&connector, report).await
+                && let Some((client_id, key)) = args.client_id.as_deref().zip(key)
+            {
+                websocket::check(&connector, client_id, &key, report).await;
             }
         }
         Err(error) => report.fail("TLS", &error, "name a readable PEM file with certificates by --ca"),

@@ -6,6 +6,7 @@ pub mod error;
 pub mod file;
 pub mod keys;
 pub mod manual;
+mod parse;
 mod print;
 pub mod servers;
 pub mod source;

@@ -163,6 +163,23 @@ fn secrets_show_in_no_debug_output_and_no_report() {
 }
 
 #[test]
+fn no_damage_to_a_file_can_panic_or_betray_a_secret() {
+    let text = "[api]\nsecurity = {enable_admin = true, admin_secret_key = \"hush\"}\n[rtc]\nice_port_udp = 9000\n\
+                ice_host_override = \"192.0.2.1/10.0.0.1\"\nturn.static_auth_secret = \"hush\"\n\
+                ice_servers = [\"stun:a\", {urls = [\"turn:[::1]:2\"], username = \"ü\", credential = \"hush\"}]\n";
+    for at in (0..text.len()).filter(|at| text.is_char_boundary(*at)) {
+        for change in ["", "\"", "[", "}", "=", "\n", "\0", "ä", ".", "9"] {
+            let damaged = format!("{}{change}{}", &text[..at], text[at..].chars().skip(1).collect::<String>());
+            let said = match load_text(&damaged, &[]) {
+                Ok(loaded) => format!("{:?}{:?}", loaded.warnings, loaded.config),
+                Err(problems) => problems.to_string(),
+            };
+            assert!(!said.contains("hush"), "{damaged}\n{said}");
+        }
+    }
+}
+
+#[test]
 fn sample_and_handbook_are_current() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR"));
     let stale: Vec<_> = [("rtcd.toml", manual::sample()), ("CONFIGURATION.md", manual::handbook())]

@@ -1,21 +1,19 @@
 //! Last stage: merged values become a [`Config`], or a list of everything that is wrong with them.
 use super::error::{Problem, Warning};
 use super::keys::{self, Key};
+use super::parse::{self, MEDIA_PORTS, MEDIA_PORTS_TEXT};
 use super::source::{Merged, Origin};
 use super::types::{
-    Api, Config, ConsoleLog, FileLog, HostOverride, ListenAddress, LogLevel, Logger, NatPair, PortOverride, Rtc,
-    Secret, Store, TurnStaticAuth,
+    Api, Config, ConsoleLog, FileLog, HostOverride, ListenAddress, LogLevel, Logger, PortOverride, Rtc, Secret, Store,
+    TurnStaticAuth,
 };
 use super::{servers, tls};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Ports that media may use: the reference's range, up to where the kernel's own ports begin (RFC 6335).
-const MEDIA_PORTS: RangeInclusive<u16> = 80..=49151;
-const MEDIA_PORTS_TEXT: &str = "a port from 80 to 49151";
 /// A TURN credential lives less than a week, as the reference has it: 7 * 24 * 60 minutes.
 const TURN_MINUTES: RangeInclusive<i64> = 1..=10079;
 const MINUTE: u64 = 60;
@@ -57,7 +55,7 @@ impl<'a> Validator<'a> {
 
     fn api(&mut self) -> Api {
         let text = self.merged.text(&keys::LISTEN_ADDRESS);
-        let listen = parse_listen_address(&text).unwrap_or_else(|| {
+        let listen = parse::listen_address(&text).unwrap_or_else(|| {
             let what = if text.is_empty() { "is empty".into() } else { format!("{text:?} is no address") };
             self.fail(&keys::LISTEN_ADDRESS, what, "host:port or :port");
             ListenAddress::Any(0)
@@ -148,7 +146,7 @@ impl<'a> Validator<'a> {
             "an IP address, a host name, or external/internal pairs of IP addresses with commas between";
         let key = &keys::ICE_HOST_OVERRIDE;
         let text = self.merged.text(key);
-        match parse_host_override(text.trim()) {
+        match parse::host_override(text.trim()) {
             Ok(found) => found,
             Err(what) => {
                 self.fail(key, what, ALLOWED);
@@ -162,7 +160,7 @@ impl<'a> Validator<'a> {
             "a port from 80 to 49151, or localIP/port entries with commas between, each address and port once";
         let key = &keys::ICE_HOST_PORT_OVERRIDE;
         let text = self.merged.text(key);
-        match parse_port_override(text.trim()) {
+        match parse::port_override(text.trim()) {
             Ok(found) => found,
             Err(what) => {
                 self.fail(key, what, ALLOWED);
@@ -285,77 +283,4 @@ impl<'a> Validator<'a> {
             }
         }
     }
-}
-
-fn parse_listen_address(text: &str) -> Option<ListenAddress> {
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return Some(ListenAddress::Address(address));
-    }
-    if let Some(port) = text.strip_prefix(':') {
-        return port.parse().ok().map(ListenAddress::Any);
-    }
-    let (host, port) = servers::split_host_port(text)?;
-    Some(ListenAddress::Name(host.to_owned(), port?.parse().ok()?)).filter(|_| !host.contains(':'))
-}
-
-fn parse_host_override(text: &str) -> Result<Option<HostOverride>, String> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    if let Ok(ip) = text.parse() {
-        return Ok(Some(HostOverride::Address(ip)));
-    }
-    if !text.contains(['/', ',']) {
-        let name = text.len() <= 253 && text.chars().all(|c| c.is_alphanumeric() || "-._".contains(c));
-        // A last label of digits only is an address gone wrong (RFC 1123, 2.1).
-        let last = text.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-        let address = last.chars().all(|c| c.is_ascii_digit());
-        return match name && !address {
-            true => Ok(Some(HostOverride::Name(text.to_owned()))),
-            false => Err(format!("{text:?} is no address and no host name")),
-        };
-    }
-    let mut pairs: Vec<NatPair> = Vec::new();
-    for part in text.split(',').map(str::trim) {
-        let ips = part.split_once('/').and_then(|(external, internal)| {
-            Some(NatPair { external: external.trim().parse().ok()?, internal: internal.trim().parse().ok()? })
-        });
-        let pair = ips.ok_or_else(|| format!("{part:?} is no external/internal pair of IP addresses"))?;
-        if pair.external.is_ipv4() != pair.internal.is_ipv4() {
-            return Err(format!("{part:?} mixes IPv4 and IPv6"));
-        }
-        if pairs.iter().any(|other| other.internal == pair.internal) {
-            return Err(format!("{} is there twice", pair.internal));
-        }
-        pairs.push(pair);
-    }
-    Ok(Some(HostOverride::Nat(pairs)))
-}
-
-fn parse_port_override(text: &str) -> Result<Option<PortOverride>, String> {
-    let port = |text: &str| {
-        let port = text.trim().parse::<u16>().ok().filter(|port| MEDIA_PORTS.contains(port));
-        port.ok_or_else(|| format!("{text:?} is no {}", MEDIA_PORTS_TEXT.trim_start_matches("a ")))
-    };
-    // The reference takes an integer 0 for "not set".
-    if text.is_empty() || text == "0" {
-        return Ok(None);
-    }
-    if !text.contains(['/', ',']) {
-        return port(text).map(|port| Some(PortOverride::All(port)));
-    }
-    let mut entries: Vec<(IpAddr, u16)> = Vec::new();
-    for part in text.split(',').map(str::trim) {
-        let (ip, number) = part.split_once('/').ok_or_else(|| format!("{part:?} is no localIP/port"))?;
-        let ip = ip.trim().parse::<IpAddr>().map_err(|_| format!("{ip:?} is no IP address"))?;
-        let number = port(number)?;
-        if entries.iter().any(|entry| entry.0 == ip) {
-            return Err(format!("{ip} is there twice"));
-        }
-        if entries.iter().any(|entry| entry.1 == number) {
-            return Err(format!("port {number} is there twice"));
-        }
-        entries.push((ip, number));
-    }
-    Ok(Some(PortOverride::ByAddress(entries)))
 }

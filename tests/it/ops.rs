@@ -1,0 +1,205 @@
+//! The daemon in the hands of systemd and of signals.
+use nix::sys::signal::Signal;
+use rtcd_tests::daemon::{Daemon, DaemonConfig, PATIENCE, binary, free_port, temp_dir, wait_for};
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+
+/// Where systemd would listen to `sd_notify`.
+struct Notifications {
+    socket: UnixDatagram,
+    path: std::path::PathBuf,
+}
+
+impl Notifications {
+    fn new() -> Self {
+        let path = temp_dir("notify").join("socket");
+        let socket = UnixDatagram::bind(&path).expect("a socket can be bound");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        Self { socket, path }
+    }
+
+    /// Reads on until a line is this one.
+    fn wait_for(&self, line: &str) {
+        let mut buffer = [0; 4096];
+        loop {
+            let len = self.socket.recv(&mut buffer).unwrap_or_else(|error| panic!("waited for {line}: {error}"));
+            if String::from_utf8_lossy(&buffer[..len]).lines().any(|told| told == line) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Notifications {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.path.parent().expect("made with one"));
+    }
+}
+
+fn in_repository(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+#[test]
+fn systemd_is_told_of_readiness_of_life_and_of_the_end() {
+    let notifications = Notifications::new();
+    let config = DaemonConfig::new()
+        .env("NOTIFY_SOCKET", &notifications.path.display().to_string())
+        .env("WATCHDOG_USEC", "2000000");
+    let mut daemon = Daemon::start(config);
+    notifications.wait_for("READY=1");
+    notifications.wait_for("WATCHDOG=1");
+    daemon.signal(Signal::SIGTERM);
+    notifications.wait_for("STOPPING=1");
+    assert_eq!(daemon.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn sigint_ends_the_daemon_in_order_too() {
+    let mut daemon = Daemon::start(DaemonConfig::new());
+    daemon.signal(Signal::SIGINT);
+    assert_eq!(daemon.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_the_longest_drain() {
+    let mut daemon = Daemon::start(DaemonConfig::new().arg("--drain-timeout").arg("1h"));
+    daemon.signal(Signal::SIGTERM);
+    wait_for("the drain to begin", || daemon.log().contains("draining") || !daemon.is_running());
+    if daemon.is_running() {
+        daemon.signal(Signal::SIGTERM);
+    }
+    assert_eq!(daemon.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn a_taken_port_is_a_failure_that_names_it() {
+    let port = free_port();
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+    let mut config = DaemonConfig::new().no_wait();
+    config.api_port = port;
+    let mut daemon = Daemon::start(config);
+    assert_eq!(daemon.wait_exit().code(), Some(1));
+    assert!(daemon.log().contains(&format!("127.0.0.1:{port}")), "{}", daemon.log());
+}
+
+#[test]
+fn no_privilege_is_left_that_is_not_needed() {
+    let daemon = Daemon::start(DaemonConfig::new());
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("the daemon runs");
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+        u64::from_str_radix(line.trim_start_matches(':').trim(), 16).expect("a number")
+    };
+    /// Root in a container may have to write into a volume of somebody else.
+    const CAP_DAC_OVERRIDE: u64 = 1 << 1;
+    for name in ["CapEff", "CapPrm"] {
+        assert_eq!(field(name) & !CAP_DAC_OVERRIDE, 0, "{name} in\n{status}");
+    }
+    for name in ["CapInh", "CapAmb"] {
+        assert_eq!(field(name), 0, "{name} in\n{status}");
+    }
+    assert_eq!(field("NoNewPrivs"), 1);
+    // Every thread, not only the first.
+    for thread in fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("the daemon runs").flatten() {
+        let Ok(status) = fs::read_to_string(thread.path().join("status")) else { continue };
+        assert!(status.contains(&format!("CapEff:\t{:016x}", field("CapEff"))), "{status}");
+    }
+}
+
+#[test]
+fn the_log_file_holds_json_lines_and_the_console_can_be_silent() {
+    let config = DaemonConfig::new()
+        .env("RTCD_LOGGER_ENABLECONSOLE", "false")
+        .env("RTCD_LOGGER_ENABLEFILE", "true")
+        .env("RTCD_LOGGER_FILELOCATION", "my.log");
+    let daemon = Daemon::start(config);
+    assert_eq!(daemon.log(), "");
+    let text = fs::read_to_string(daemon.dir().join("my.log")).expect("the log file is there");
+    assert!(text.lines().count() > 1, "{text}");
+    for line in text.lines() {
+        let json: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(json["level"].is_string() && json["timestamp"].is_string(), "{line}");
+    }
+    assert!(!text.contains(rtcd_tests::daemon::ADMIN_KEY));
+}
+
+#[test]
+fn a_listener_of_systemd_is_taken_over() {
+    let Ok(path) = std::env::var("PATH") else { return };
+    if !path.split(':').any(|dir| Path::new(dir).join("systemd-socket-activate").exists()) {
+        eprintln!("skipped: no systemd-socket-activate");
+        return;
+    }
+    let dir = temp_dir("socket");
+    let (api, media) = (free_port(), free_port());
+    let child = Command::new("systemd-socket-activate")
+        .args(["--listen", &format!("127.0.0.1:{api}")])
+        .args([
+            "--setenv",
+            &format!("RTCD_RTC_ICEPORTUDP={media}"),
+            "--setenv",
+            &format!("RTCD_RTC_ICEPORTTCP={media}"),
+        ])
+        .args(["--setenv", "RTCD_RTC_ICEADDRESSUDP=127.0.0.1", "--setenv", "RTCD_RTC_ICEADDRESSTCP=127.0.0.1"])
+        .args(["--setenv", "RTCD_STORE_DATASOURCE=store", "--setenv", "RTCD_LOGGER_ENABLEFILE=false"])
+        // Nobody may bind this one: only the handed-over listener can answer.
+        .args(["--setenv", "RTCD_API_HTTP_LISTENADDRESS=192.0.2.1:1"])
+        .arg(binary())
+        .current_dir(&dir)
+        .stderr(fs::File::create(dir.join("log")).expect("the log file can be made"))
+        .spawn();
+    let mut child = child.expect("systemd-socket-activate can be started");
+    let to = ([127, 0, 0, 1], api).into();
+    let mut status = 0;
+    wait_for("the API on the handed-over listener", || {
+        status = rtcd_tests::http::request(to, "GET", "/version", None, None).map_or(0, |answer| answer.status);
+        status != 0
+    });
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    assert_eq!(status, 200, "{}", fs::read_to_string(dir.join("log")).unwrap_or_default());
+    fs::remove_dir_all(dir).expect("removed");
+}
+
+#[test]
+fn the_units_are_accepted_by_systemd() {
+    let dir = temp_dir("units");
+    for name in ["rtcd.service", "rtcd.socket"] {
+        let text = fs::read_to_string(in_repository("units").join(name)).expect("the unit is there");
+        // What is installed later must be there for the verification.
+        let text = text.replace("/usr/bin/rtcd", &binary().display().to_string());
+        fs::write(dir.join(name), text).expect("written");
+    }
+    let verified = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(dir.join("rtcd.socket")).output();
+    let Ok(output) = verified else {
+        eprintln!("skipped: no systemd-analyze");
+        return;
+    };
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    // Units of the machine that the test runs on are none of our business.
+    let ours: Vec<_> = complaints.lines().filter(|line| line.contains("rtcd.")).collect();
+    assert!(output.status.success() && ours.is_empty(), "{complaints}");
+    fs::remove_dir_all(dir).expect("removed");
+}
+
+#[test]
+fn the_unit_exposes_little() {
+    /// In tenths of the tool's points, of which 100 is no protection at all.
+    const THRESHOLD: &str = "--threshold=15";
+    let unit = in_repository("units/rtcd.service");
+    let judged = Command::new("systemd-analyze").args(["security", "--offline=yes", THRESHOLD]).arg(unit).output();
+    match judged {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+        Err(_) => eprintln!("skipped: no systemd-analyze"),
+    }
+}
+
+#[test]
+fn the_unit_knows_the_exit_status_that_no_restart_cures() {
+    let unit = fs::read_to_string(in_repository("units/rtcd.service")).expect("the unit is there");
+    let code = rtcd::exit_code::ExitCode::Config as u8;
+    assert!(unit.contains(&format!("RestartPreventExitStatus={code}\n")));
+}
