@@ -1,2 +1,3 @@
 //! The integration tests: one binary, one module for each subject.
+mod browser;
 mod plugin;
