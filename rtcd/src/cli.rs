@@ -18,9 +18,10 @@ pub struct Args {
     /// Show the effective configuration with where each value came from, secrets hidden, and end.
     #[arg(long)]
     pub print_config: bool,
-    /// How long running calls may go on after SIGTERM: 90s, 15m, 2h. A second SIGTERM ends them at once.
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
-    pub drain_timeout: Duration,
+    /// How long running calls may go on after SIGTERM: 90s, 15m, 2h; without it, until they end. A second SIGTERM ends
+    /// them at once.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub drain_timeout: Option<Duration>,
     /// What to do in place of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -31,7 +32,8 @@ pub struct Args {
 pub enum Command {
     /// Test a running daemon from where this is run, and say what to do about what fails.
     Check(check::Args),
-    // `demo` goes here: Demo(demo::Args).
+    /// Serve a page that makes real calls, without a Mattermost server.
+    Demo(crate::demo::DemoArgs),
 }
 
 impl Args {

@@ -8,6 +8,23 @@ fn main() -> std::process::ExitCode {
     run().into()
 }
 
+fn run_demo(args: rtcd::demo::DemoArgs) -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("rtcd demo: {error}");
+            return ExitCode::Failure;
+        }
+    };
+    match runtime.block_on(rtcd::demo::run(args)) {
+        Ok(()) => ExitCode::Success,
+        Err(error) => {
+            eprintln!("rtcd demo: {error:#}");
+            ExitCode::Failure
+        }
+    }
+}
+
 fn run() -> ExitCode {
     let args = match Args::parse_from_process() {
         Ok(args) => args,
@@ -20,6 +37,7 @@ fn run() -> ExitCode {
     };
     match args.command {
         Some(Command::Check(check)) => return check::run(&check),
+        Some(Command::Demo(demo)) => return run_demo(demo),
         None => {}
     }
 

@@ -1,27 +1,132 @@
-//! The running daemon.
+//! The running daemon: what is started in which order, and how it ends.
+use crate::api::{self, Api, ApiConfig, Deadlines};
 use crate::config::Config;
-use crate::net::listen;
+use crate::metrics::Metrics;
+use crate::net::{addresses, candidates, listen};
+use crate::plane::socket::{BufferSizes, SOCKET_BUFFER};
+use crate::plane::{Plane, PlaneConfig};
 use crate::shutdown::Shutdown;
+use crate::signal::{self, Settings, Signal, Status};
+use crate::store::Store;
 use crate::systemd;
 use anyhow::Context as _;
+use rtcd_media::dtls::Identity;
 use std::time::Duration;
+use tokio::sync::{oneshot, watch};
 
-/// Serves until told to end.
-pub fn run(config: Config, drain_timeout: Duration) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+/// How long the plane may take to say goodbye to the participants after their sessions were closed.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Serves until told to end, then drains: for `drain_timeout` at most, without a limit when there is none.
+pub fn run(config: Config, drain_timeout: Option<Duration>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
     runtime.block_on(serve(config, drain_timeout))
 }
 
-async fn serve(config: Config, drain_timeout: Duration) -> anyhow::Result<()> {
+async fn serve(config: Config, drain_timeout: Option<Duration>) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals(drain_timeout).context("listening for signals")?;
+    let store = Store::open(&config.store.data_source)?;
     let listener = match systemd::listener() {
         Some(listener) => listener,
         None => listen::bind(&config.api.listen).with_context(|| format!("cannot bind {}", config.api.listen))?,
     };
-    tracing::info!(address = ?listener.local_addr().ok(), "API is listening");
+    listener.set_nonblocking(true).context("preparing the API listener")?;
+    let listener = tokio::net::TcpListener::from_std(listener).context("preparing the API listener")?;
+
+    let identity = Identity::generate().context("making a DTLS certificate")?;
+    let fingerprint = identity.fingerprint();
+    let bind = addresses::to_bind(&config.rtc).context("listing the local addresses")?;
+    let workers = config.rtc.workers();
+    let plane_config = PlaneConfig { udp: bind.udp, tcp: bind.tcp, workers, nack_buffer: config.rtc.nack_buffer_size };
+    let (plane, events) = Plane::start(&plane_config, identity)?;
+    plane.buffers.into_iter().for_each(warn_of_small_buffers);
+
+    let candidates = candidates::candidates(&config, &plane.udp, &plane.tcp).await;
+    if candidates.is_empty() {
+        tracing::error!("no candidates: no participant can reach this daemon, see rtc.ice_address_udp and _tcp");
+    }
+    let metrics = Metrics::new();
+    let settings = Settings { candidates: candidates.into(), fingerprint };
+    let signal = signal::start(settings, plane.handle(), events, metrics.clone());
+    let counters = {
+        let plane = plane.handle();
+        Box::new(move || plane.counters())
+    };
+    let api = Api::new(api_config(&config), store, signal.handle.clone(), metrics, counters);
+    let (stop_api, api_stopped) = oneshot::channel::<()>();
+    let address = listener.local_addr().ok();
+    let serving = tokio::spawn(api::serve(listener, api.clone(), async move {
+        // An end of the sender is the end of the daemon, too.
+        let _ = api_stopped.await;
+    }));
+
+    let mut heartbeats = plane.handle().heartbeats();
+    heartbeats.push(signal.heartbeat.clone());
+    tokio::spawn(systemd::feed_watchdog(heartbeats));
+    tokio::spawn(follow_status(signal.status.clone()));
+    tracing::info!(api = ?address, udp = ?plane.udp, tcp = ?plane.tcp, workers, "ready");
     systemd::ready();
+
     shutdown.draining().await;
     systemd::stopping();
-    shutdown.ending().await;
+    drain(&api, &signal, &shutdown).await;
+    // The calls that are left end here; their clients hear of it before their WebSockets close.
+    if signal.handle.stop().await.is_err() {
+        tracing::error!("signalling ended before the daemon did");
+    }
+    let _ = stop_api.send(());
+    let _ = tokio::time::timeout(Deadlines::default().drain + GOODBYE, serving).await;
+    tokio::task::spawn_blocking(move || plane.stop()).await.context("stopping the packet plane")?;
     Ok(())
+}
+
+/// New calls go elsewhere; waits until the last session has gone or the time is over.
+async fn drain(api: &Api, signal: &Signal, shutdown: &Shutdown) {
+    api.drain();
+    // An actor that has ended has no sessions to wait for.
+    let _ = signal.handle.drain().await;
+    let mut status = signal.status.clone();
+    let sessions = status.borrow().sessions;
+    if sessions > 0 {
+        tracing::info!(sessions, "waiting for sessions to end");
+    }
+    tokio::select! {
+        _ = status.wait_for(|status| status.sessions == 0) => {}
+        () = shutdown.ending() => {}
+    }
+}
+
+fn api_config(config: &Config) -> ApiConfig {
+    ApiConfig {
+        allow_self_registration: config.api.allow_self_registration,
+        admin_secret: config.api.admin_secret_key.clone(),
+        session_expiration: config.api.session_expiration,
+        tls: config.api.tls.as_ref().map(|tls| tls.server.clone()),
+        deadlines: Deadlines::default(),
+    }
+}
+
+fn warn_of_small_buffers(got: BufferSizes) {
+    for (sysctl, bytes) in [("net.core.rmem_max", got.receive), ("net.core.wmem_max", got.send)] {
+        if bytes < SOCKET_BUFFER {
+            tracing::warn!(sysctl, bytes, wanted = SOCKET_BUFFER, "UDP buffer smaller than asked: raise the sysctl");
+        }
+    }
+}
+
+async fn follow_status(mut status: watch::Receiver<Status>) {
+    loop {
+        let Status { calls, sessions } = *status.borrow_and_update();
+        systemd::status(&format!("{calls} calls, {sessions} sessions"));
+        // One line a second is enough for everybody who looks.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
 }

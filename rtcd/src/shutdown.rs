@@ -26,19 +26,19 @@ impl Default for Shutdown {
 }
 
 impl Shutdown {
-    /// Listens for SIGTERM and SIGINT from now on. Draining takes `drain_timeout` at most.
-    pub fn on_signals(drain_timeout: Duration) -> io::Result<Self> {
+    /// Listens for SIGTERM and SIGINT from now on. Draining takes `drain_timeout` at most, if there is one.
+    pub fn on_signals(drain_timeout: Option<Duration>) -> io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let shutdown = Self::default();
         let handle = shutdown.clone();
         tokio::spawn(async move {
             told(&mut terminate, &mut interrupt).await;
-            tracing::info!(drain_timeout_s = drain_timeout.as_secs(), "draining: told to end");
+            tracing::info!(drain_timeout_s = drain_timeout.map(|limit| limit.as_secs()), "draining: told to end");
             handle.advance(State::Draining);
             tokio::select! {
                 () = told(&mut terminate, &mut interrupt) => tracing::info!("ending: told a second time"),
-                () = tokio::time::sleep(drain_timeout) => {},
+                () = limit(drain_timeout) => tracing::info!("ending: the time to drain is over"),
                 () = handle.ending() => {},
             }
             handle.advance(State::Ending);
@@ -78,6 +78,13 @@ impl Shutdown {
     async fn reached(&self, wanted: State) {
         // The sender lives in `self`, so that there is always an answer.
         let _ = self.0.subscribe().wait_for(|state| *state >= wanted).await;
+    }
+}
+
+async fn limit(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
     }
 }
 

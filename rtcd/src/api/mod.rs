@@ -13,7 +13,6 @@ mod load;
 mod server;
 mod ws;
 
-pub use info::BuildInfo;
 pub use server::serve;
 
 use crate::auth::{Auth, AuthError, Credentials, Identity, Secret};

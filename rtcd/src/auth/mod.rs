@@ -1,11 +1,10 @@
 //! Who may do what: clients by key or bearer token, the admin by one secret (contract, section 1).
 mod bearer;
 mod limiter;
-mod secret;
 
+pub use crate::config::Secret;
 pub use bearer::{BearerToken, Sessions};
 pub use limiter::{Busy, Limiter};
-pub use secret::Secret;
 
 use crate::ids::ClientId;
 use crate::store::{Store, StoreError};

@@ -1,0 +1,126 @@
+//! Connections to the API, plain or TLS.
+use super::PATIENCE;
+use super::target::Target;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::{HeaderMap, Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// The longest answer that is read.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// Something to speak HTTP over.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// A connection, and the server's certificate under TLS.
+pub struct Connection {
+    /// Ready for HTTP.
+    pub stream: Box<dyn Stream>,
+    /// The server's own.
+    pub certificate: Option<CertificateDer<'static>>,
+}
+
+/// An answer, read to its end.
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// Opens connections to one API.
+pub struct Connector {
+    /// Where it is.
+    pub target: Target,
+    tls: Option<TlsConnector>,
+}
+
+impl Connector {
+    /// Trusts the system's authorities, and those in the file `ca`.
+    pub fn new(target: &Target, ca: Option<&Path>) -> Result<Self, String> {
+        let tls = if target.tls { Some(tls(ca)?) } else { None };
+        Ok(Self { target: target.clone(), tls })
+    }
+
+    /// Opens a connection.
+    pub async fn connect(&self) -> io::Result<Connection> {
+        within(async {
+            let stream = TcpStream::connect((self.target.host.as_str(), self.target.port)).await?;
+            let Some(tls) = &self.tls else {
+                return Ok(Connection { stream: Box::new(stream), certificate: None });
+            };
+            let name = ServerName::try_from(self.target.host.clone()).map_err(io::Error::other)?;
+            let stream = tls.connect(name, stream).await?;
+            let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let certificate = certificates.first().map(|certificate| certificate.clone().into_owned());
+            Ok(Connection { stream: Box::new(stream), certificate })
+        })
+        .await
+    }
+
+    /// `GET` of a path, over a connection of its own.
+    pub async fn get(&self, path: &str) -> Result<Answer, String> {
+        let connection = self.connect().await.map_err(|error| error.to_string())?;
+        let exchange = async {
+            let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(connection.stream)).await?;
+            tokio::spawn(driver);
+            let request = Request::get(format!("{}{path}", self.target.prefix))
+                .header(header::HOST, self.target.authority())
+                .header(header::CONNECTION, "close")
+                .body(Empty::<Bytes>::new())?;
+            let (head, body) = sender.send_request(request).await?.into_parts();
+            let body = Limited::new(body, MAX_BODY).collect().await?.to_bytes();
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Answer {
+                status: head.status,
+                headers: head.headers,
+                body,
+            })
+        };
+        match timeout(PATIENCE, exchange).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err(no_answer().to_string()),
+        }
+    }
+}
+
+/// Puts [`PATIENCE`] on something.
+pub async fn within<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(no_answer()))
+}
+
+fn no_answer() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", PATIENCE.as_secs()))
+}
+
+fn tls(ca: Option<&Path>) -> Result<TlsConnector, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    // Without a system's store there is still --ca; what is missing then shows as an unknown issuer.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca {
+        let read = |error: rustls::pki_types::pem::Error| format!("{}: {error:?}", path.display());
+        let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let (added, _) = roots.add_parsable_certificates(certificates.map_err(read)?);
+        if added == 0 {
+            return Err(format!("{}: no certificate in it", path.display()));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
