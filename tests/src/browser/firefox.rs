@@ -15,12 +15,14 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
 
 const BINARY: &str = "/usr/bin/firefox-esr";
 
-/// Real microphones are not asked for, autoplay is allowed, host candidates show their addresses, nobody phones home.
+/// The microphone is a fake one that beeps, on plain HTTP too; autoplay is allowed, host candidates show their addresses, nobody phones home.
 const PREFERENCES: &str = r#"
 user_pref("media.navigator.permission.disabled", true);
 user_pref("media.navigator.streams.fake", true);
 user_pref("media.autoplay.default", 0);
 user_pref("media.autoplay.blocking_policy", 0);
+user_pref("media.devices.insecure.enabled", true);
+user_pref("media.getusermedia.insecure.enabled", true);
 user_pref("media.peerconnection.ice.obfuscate_host_addresses", false);
 user_pref("media.peerconnection.ice.loopback", true);
 user_pref("app.update.enabled", false);
