@@ -1,4 +1,5 @@
 //! What the tests of rtcd share: the daemon as a child process, a plain HTTP client.
+pub mod browser;
 pub mod daemon;
 pub mod http;
 pub mod mattermost;

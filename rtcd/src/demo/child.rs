@@ -34,6 +34,7 @@ impl LocalDaemon {
         let media_port = free_port(page)?.to_string();
         let mut command = Command::new(std::env::current_exe().context("the path of this program")?);
         command
+            .args(["--drain-timeout", "0s"])
             .env("RTCD_API_HTTP_LISTENADDRESS", api.to_string())
             .env("RTCD_API_HTTP_TLS_ENABLE", "false")
             .env("RTCD_API_SECURITY_ALLOWSELFREGISTRATION", "true")

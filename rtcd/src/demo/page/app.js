@@ -200,6 +200,7 @@ async function measure() {
         ? Math.max(0, one.packetsLost) / Math.max(1, one.packetsReceived + one.packetsLost)
         : back?.fractionLost ?? 0,
       jitter: one.jitter ?? back?.jitter ?? 0,
+      energy: one.totalAudioEnergy ?? 0,
     };
   });
   numbers = {tracks: tracks.filter((one) => !one.inbound || call.remote.has(one.mid)), transport: transport(report, all)};
@@ -275,6 +276,7 @@ function state() {
     transport: numbers.transport,
     pongs: call?.pongs ?? 0,
     log: call?.log ?? [],
+    audio: {state: audioContext().state, time: audioContext().currentTime},
     sent: numbers.tracks.filter(({inbound}) => !inbound),
     tracks: [...call?.remote.values() ?? []].map(({mid, sender, type, track}) => ({
       mid, sender, type,

@@ -1,0 +1,222 @@
+//! Calls between real browsers, through the demo's page and the real daemon.
+use rtcd_tests::browser::chromium::{Chromium, Page};
+use rtcd_tests::browser::demo::Demo;
+use rtcd_tests::browser::firefox::Firefox;
+use rtcd_tests::browser::{DemoPage, State};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Browsers take all there is of a small machine: one such test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const WHITE: [f64; 3] = [255.0; 3];
+
+/// Name and tone of each.
+const ANN: (&str, f64) = ("ann", 500.0);
+const BOB: (&str, f64) = ("bob", 900.0);
+const CLEO: (&str, f64) = ("cleo", 1300.0);
+const SCREEN_TONE: f64 = 2000.0;
+
+fn enter(browser: &Chromium, demo: &Demo, (name, hertz): (&str, f64), more: &str) -> Page {
+    let query = format!("name={name}&tone={hertz}&picture&auto&screentone={SCREEN_TONE}{more}");
+    let page = browser.open(&demo.url(&query));
+    page.wait_joined();
+    page
+}
+
+/// `receiver` hears the tone and sees the picture of `sender`.
+fn perceives(receiver: &State, (name, hertz): (&str, f64), colour: [f64; 3]) -> bool {
+    receiver.hears(name, "voice", hertz) && receiver.sees(name, "video", "topLeft", colour)
+}
+
+fn everyone_perceives_everyone(pages: &[(&Page, (&str, f64))]) {
+    for (receiver, own) in pages {
+        for (sender, who) in pages.iter().filter(|(_, who)| who.0 != own.0) {
+            let colour = sender.state().colour();
+            let what = format!("{} to hear and see {}", own.0, who.0);
+            receiver.wait_for(&what, |state| perceives(state, *who, colour));
+        }
+    }
+}
+
+fn three_meet(more: &str, protocol: &str) {
+    let _alone = alone();
+    let demo = Demo::start();
+    let browser = Chromium::start();
+    let ann = enter(&browser, &demo, ANN, more);
+    let bob = enter(&browser, &demo, BOB, more);
+    let cleo = enter(&browser, &demo, CLEO, more);
+    everyone_perceives_everyone(&[(&ann, ANN), (&bob, BOB), (&cleo, CLEO)]);
+    for page in [&ann, &bob, &cleo] {
+        let state = page.wait_for("statistics", |state| !state.0["transport"].is_null());
+        assert_eq!(state.text("/transport/protocol"), protocol);
+        assert_eq!(state.0["tracks"].as_array().map(Vec::len), Some(4), "{:#}", state.0);
+    }
+}
+
+#[test]
+fn three_browsers_hear_and_see_each_other_over_udp() {
+    three_meet("", "udp");
+}
+
+#[test]
+fn three_browsers_hear_and_see_each_other_over_tcp_alone() {
+    three_meet("&tcp=1", "tcp");
+}
+
+#[test]
+fn three_browsers_hear_and_see_each_other_with_signalling_over_the_websocket() {
+    three_meet("&dc=0", "udp");
+}
+
+#[test]
+fn a_screen_with_sound_comes_goes_and_comes_again() {
+    let _alone = alone();
+    let demo = Demo::start();
+    let browser = Chromium::start();
+    let ann = enter(&browser, &demo, ANN, "");
+    let bob = enter(&browser, &demo, BOB, "");
+    let colour = ann.state().colour();
+    for round in 1..=2 {
+        ann.eval("demo.share('test-screen')");
+        bob.wait_for(&format!("the screen, round {round}"), |state| {
+            state.hears(ANN.0, "screen-audio", SCREEN_TONE)
+                && state.sees(ANN.0, "screen", "topLeft", colour)
+                && state.sees(ANN.0, "screen", "bottomRight", WHITE)
+        });
+        ann.eval("demo.unpublish('screen')");
+        bob.wait_for(&format!("the end of the screen, round {round}"), |state| {
+            !state.has(ANN.0, "screen") && !state.has(ANN.0, "screen-audio")
+        });
+    }
+    let state = bob.wait_for("ann's camera, still", |state| perceives(state, ANN, colour));
+    assert_eq!(state.0["tracks"].as_array().map(Vec::len), Some(2), "{:#}", state.0);
+}
+
+#[test]
+fn muting_silences_a_participant_even_when_it_goes_on_sending() {
+    let _alone = alone();
+    let demo = Demo::start();
+    let browser = Chromium::start();
+    let ann = enter(&browser, &demo, ANN, "");
+    let bob = enter(&browser, &demo, BOB, "");
+    bob.wait_for("ann's tone", |state| state.hears(ANN.0, "voice", ANN.1));
+    // Only the message: the page goes on sending its tone.
+    ann.eval("demo.signal('mute')");
+    bob.wait_for("silence", |state| state.has(ANN.0, "voice") && state.is_silent(ANN.0, "voice"));
+    ann.eval("demo.signal('unmute')");
+    bob.wait_for("ann's tone again", |state| state.hears(ANN.0, "voice", ANN.1));
+}
+
+#[test]
+fn a_latecomer_gets_everything_at_once() {
+    let _alone = alone();
+    let demo = Demo::start();
+    let browser = Chromium::start();
+    let ann = enter(&browser, &demo, ANN, "");
+    let bob = enter(&browser, &demo, BOB, "");
+    ann.eval("demo.share('test-screen')");
+    bob.wait_for("the screen", |state| state.sees(ANN.0, "screen", "bottomRight", WHITE));
+    let colours = (ann.state().colour(), bob.state().colour());
+    let cleo = enter(&browser, &demo, CLEO, "");
+    cleo.wait_for("everything", |state| {
+        perceives(state, ANN, colours.0)
+            && perceives(state, BOB, colours.1)
+            && state.hears(ANN.0, "screen-audio", SCREEN_TONE)
+            && state.sees(ANN.0, "screen", "bottomRight", WHITE)
+    });
+}
+
+#[test]
+fn whoever_leaves_takes_all_tracks_along() {
+    let _alone = alone();
+    let demo = Demo::start();
+    let browser = Chromium::start();
+    let ann = enter(&browser, &demo, ANN, "");
+    let bob = enter(&browser, &demo, BOB, "");
+    let cleo = enter(&browser, &demo, CLEO, "");
+    everyone_perceives_everyone(&[(&ann, ANN), (&bob, BOB), (&cleo, CLEO)]);
+    ann.eval("demo.leave()");
+    for page in [&bob, &cleo] {
+        page.wait_for("ann to be gone", |state| {
+            !state.has(ANN.0, "voice")
+                && !state.has(ANN.0, "video")
+                && state.0["tracks"].as_array().map(Vec::len) == Some(2)
+        });
+    }
+    let again = enter(&browser, &demo, ANN, "");
+    everyone_perceives_everyone(&[(&again, ANN), (&bob, BOB), (&cleo, CLEO)]);
+}
+
+/// Firefox sends nothing to a server on 127.0.0.1, so both live in a network namespace with an address of its own.
+#[test]
+fn two_firefoxes_hear_and_see_each_other() {
+    let _alone = alone();
+    if !Firefox::is_installed() || !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: needs firefox-esr and root");
+        return;
+    }
+    let in_namespace = || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace");
+        for line in [
+            "link set lo up",
+            "link add inside type veth peer name outside",
+            "addr add 10.77.0.1/24 dev inside",
+            "link set inside up",
+            "link set outside up",
+            "route add default via 10.77.0.2",
+        ] {
+            let done = Command::new("ip").args(line.split(' ')).status().expect("ip runs");
+            assert!(done.success(), "ip {line}");
+        }
+        let address = "10.77.0.1".parse().expect("an address");
+        let demo = Demo::start_at(address, &["--allow-remote"]);
+        // Firefox runs no audio context without a sound card, so its own fake microphone has to do for the tone.
+        let enter = |name: &str| {
+            let page = Firefox::open(&demo.url(&format!("name={name}&picture&auto")));
+            page.wait_joined();
+            page
+        };
+        let (ann, bob) = (enter(ANN.0), enter(BOB.0));
+        let perceives = |state: &State, name: &str, colour: [f64; 3]| {
+            let loud =
+                |track: &&serde_json::Value| track["stats"]["energy"].as_f64().is_some_and(|energy| energy > 0.01);
+            state.tracks(name, "voice").iter().any(loud) && state.sees(name, "video", "topLeft", colour)
+        };
+        let (of_ann, of_bob) = (ann.state().colour(), bob.state().colour());
+        bob.wait_for("bob to perceive ann", |state| perceives(state, ANN.0, of_ann));
+        ann.wait_for("ann to perceive bob", |state| perceives(state, BOB.0, of_bob));
+    };
+    std::thread::scope(|scope| {
+        if let Err(panic) = scope.spawn(in_namespace).join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+/// The page itself, while nothing answers: it comes with its policy and asks nobody else.
+#[test]
+fn the_page_is_self_contained_and_its_policy_is_strict() {
+    let demo = Demo::start();
+    for (path, kind) in [("/", "text/html"), ("/app.js", "text/javascript"), ("/style.css", "text/css")] {
+        let answer = rtcd_tests::http::request(demo.addr(), "GET", path, None, None).expect("an answer");
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.header("content-type").is_some_and(|value| value.starts_with(kind)), "{path}");
+        let policy = answer.header("content-security-policy").unwrap_or_default();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert!(!answer.text().contains("https://") || path == "/msgpack.js", "{path} names another site");
+    }
+}
+
+#[test]
+fn the_demo_refuses_to_listen_beyond_this_machine_unless_told_to() {
+    let output = Command::new(rtcd_tests::daemon::binary())
+        .args(["demo", "--listen", "0.0.0.0:0"])
+        .output()
+        .expect("the demo runs");
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--allow-remote"), "{output:?}");
+}

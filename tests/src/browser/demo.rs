@@ -1,0 +1,88 @@
+//! `rtcd demo` as a child process.
+use super::PATIENCE;
+use crate::daemon::{binary, free_port, temp_dir};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::{self, File};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running demo with its daemon; both end with this value.
+pub struct Demo {
+    child: Child,
+    addr: SocketAddr,
+    dir: PathBuf,
+}
+
+impl Demo {
+    /// On loopback, with a daemon of its own.
+    pub fn start() -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), &[])
+    }
+
+    /// At this address, with more arguments.
+    pub fn start_at(ip: IpAddr, arguments: &[&str]) -> Self {
+        let dir = temp_dir("demo");
+        let addr = SocketAddr::from((ip, free_port()));
+        let log = File::create(dir.join("log")).expect("the log file can be made");
+        let child = Command::new(binary())
+            .args(["demo", "--listen", &addr.to_string()])
+            .args(arguments)
+            .env("RTCD_LOGGER_CONSOLELEVEL", "DEBUG")
+            .current_dir(&dir)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle on the log"))
+            .stderr(log)
+            .spawn()
+            .expect("the demo starts");
+        let mut demo = Self { child, addr, dir };
+        demo.wait_ready();
+        demo
+    }
+
+    fn wait_ready(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains("The demo runs at") || TcpStream::connect(self.addr).is_err() {
+            let ended = self.child.try_wait().expect("the child can be asked");
+            assert!(ended.is_none() && Instant::now() < deadline, "no demo ({ended:?}):\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The page, with this query.
+    pub fn url(&self, query: &str) -> String {
+        format!("http://{}/?{query}", self.addr)
+    }
+
+    /// Where the page is served.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What the demo and its daemon have logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // SIGTERM, so that it ends its daemon, too.
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                let _ = self.child.kill();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if std::thread::panicking() {
+            eprintln!("--- log of the demo ---\n{}--- end of log ---", self.log());
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
