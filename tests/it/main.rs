@@ -1,4 +1,5 @@
 //! The integration tests: one binary, one module for each subject.
+mod call;
 mod check;
 mod config;
 mod ops;

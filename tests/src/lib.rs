@@ -1,4 +1,6 @@
 //! What the tests of rtcd share: the daemon as a child process, a plain HTTP client.
 pub mod daemon;
 pub mod http;
+pub mod mattermost;
+pub mod peer;
 pub mod plugin;

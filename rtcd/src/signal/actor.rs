@@ -152,11 +152,11 @@ impl Actor {
     fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
             Input::Connected { client, conn, outgoing } => {
-                tracing::info!(group_id = client.as_str(), conn_id = conn.as_str(), "websocket connected");
+                tracing::debug!(group_id = client.as_str(), conn_id = conn.as_str(), "websocket known");
                 self.router.connect(client, conn, outgoing);
             }
             Input::Disconnected { conn } => {
-                tracing::info!(conn_id = conn.as_str(), "websocket disconnected");
+                tracing::debug!(conn_id = conn.as_str(), "websocket forgotten");
                 self.router.disconnect(&conn);
             }
             Input::Message { conn, message } => self.handle_message(now, conn, message),

@@ -1,0 +1,384 @@
+//! The life of a str0m participant: socket, clock, signalling and what a test wants, in one loop.
+use super::link::Link;
+use super::msgpack::{self, Message};
+use super::{Do, PeerConfig, State, lock};
+use crate::mattermost::Mattermost;
+use crate::plugin::{Received, rtc};
+use anyhow::{Context as _, Result, anyhow};
+use serde_json::{Value, json};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::channel::ChannelId;
+use str0m::media::{Direction, KeyframeRequestKind, MediaKind, MediaTime, Mid, Rid, Simulcast, SimulcastLayer};
+use str0m::net::{Protocol, Receive, TcpType};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+use tokio::sync::mpsc;
+
+/// How long to wait before the lock is asked for again.
+const LOCK_RETRY: Duration = Duration::from_millis(100);
+
+enum Change {
+    Add { name: String, kind: MediaKind, stream: String, rids: Vec<&'static str> },
+    Stop { name: String },
+}
+
+pub(super) struct Engine {
+    rtc: Rtc,
+    link: Link,
+    local: SocketAddr,
+    protocol: Protocol,
+    node: Mattermost,
+    config: PeerConfig,
+    state: Arc<Mutex<State>>,
+    channel: Option<ChannelId>,
+    mids: HashMap<String, Mid>,
+    changes: VecDeque<Change>,
+    pending: Option<SdpPendingOffer>,
+    /// When to ask for the lock.
+    ask_at: Option<Instant>,
+    asked: bool,
+    map: HashMap<String, (String, String)>,
+    started: Instant,
+    plug_pulled: bool,
+}
+
+impl Engine {
+    pub(super) async fn new(
+        node: Mattermost,
+        config: PeerConfig,
+        state: Arc<Mutex<State>>,
+        media: SocketAddr,
+    ) -> Result<Self> {
+        let link = if config.tcp { Link::tcp(media).await? } else { Link::udp().await? };
+        let local = link.local()?;
+        let now = Instant::now();
+        let mut rtc = RtcConfig::new().build(now);
+        let candidate = if config.tcp {
+            Candidate::builder().tcp().host(local).tcptype(TcpType::Active).build()?
+        } else {
+            Candidate::host(local, "udp")?
+        };
+        rtc.add_local_candidate(candidate);
+        let protocol = if config.tcp { Protocol::Tcp } else { Protocol::Udp };
+        Ok(Self {
+            rtc,
+            link,
+            local,
+            protocol,
+            node,
+            config,
+            state,
+            channel: None,
+            mids: HashMap::new(),
+            changes: VecDeque::new(),
+            pending: None,
+            ask_at: None,
+            asked: false,
+            map: HashMap::new(),
+            started: now,
+            plug_pulled: false,
+        })
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut work: mpsc::UnboundedReceiver<Do>,
+        mut said: mpsc::UnboundedReceiver<Received>,
+    ) -> Result<()> {
+        let mut api = self.rtc.sdp_api();
+        let channel = api.add_channel("calls-dc".into());
+        let (offer, pending) = api.apply().context("nothing to offer")?;
+        self.pending = Some(pending);
+        self.channel = Some(channel);
+        self.send_offer(offer, true);
+        loop {
+            let timeout = self.drain().await?;
+            if !self.rtc.is_alive() {
+                // The daemon said goodbye; Mattermost hears of it in its own way.
+                while let Some(message) = said.recv().await {
+                    if matches!(message, Received::Close { .. }) {
+                        self.signalled(message)?;
+                    }
+                }
+                return Ok(());
+            }
+            let now = Instant::now();
+            if self.ask_at.is_some_and(|at| at <= now) {
+                self.ask_at = None;
+                self.asked = true;
+                self.write_channel(false, &[7]);
+                continue;
+            }
+            let wake = self.ask_at.map_or(timeout, |at| at.min(timeout));
+            tokio::select! {
+                () = tokio::time::sleep_until(wake.into()) => self.rtc.handle_input(Input::Timeout(Instant::now()))?,
+                datagram = self.link.receive() => {
+                    let (from, datagram) = datagram?;
+                    if self.plug_pulled {
+                        continue;
+                    }
+                    // In TCP the daemon's address is the one that was dialled.
+                    let (proto, contents) = (self.protocol, datagram.as_slice().try_into());
+                    if let Ok(contents) = contents {
+                        let receive = Receive { proto, source: from, destination: self.local, contents };
+                        self.rtc.handle_input(Input::Receive(Instant::now(), receive))?;
+                    }
+                }
+                message = said.recv() => match message {
+                    Some(message) => self.signalled(message)?,
+                    None => return Ok(()),
+                },
+                what = work.recv() => match what {
+                    None | Some(Do::Vanish) => return Ok(()),
+                    Some(what) => self.told(what)?,
+                },
+            }
+        }
+    }
+
+    async fn drain(&mut self) -> Result<Instant> {
+        loop {
+            match self.rtc.poll_output()? {
+                Output::Timeout(at) => return Ok(at),
+                Output::Transmit(out) if self.plug_pulled => drop(out),
+                Output::Transmit(out) => self.link.send(out.destination, &out.contents).await?,
+                Output::Event(event) => self.event(event)?,
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Connected => lock(&self.state).connected = true,
+            Event::ChannelOpen(id, _) => {
+                self.channel = Some(id);
+                lock(&self.state).channel_open = true;
+                self.want_to_offer();
+            }
+            Event::ChannelData(data) if data.binary => self.channel_message(&data.data)?,
+            Event::ChannelData(data) => {
+                lock(&self.state).texts.push(String::from_utf8_lossy(&data.data).into_owned());
+            }
+            Event::MediaAdded(added) => self.media_changed(added.mid, added.direction),
+            Event::MediaChanged(changed) => self.media_changed(changed.mid, changed.direction),
+            Event::MediaData(data) => {
+                let mut state = lock(&self.state);
+                let track = state.tracks.entry(data.mid.to_string()).or_default();
+                track.frames += 1;
+                track.gaps += u64::from(!data.contiguous);
+                track.codec = format!("{:?}", data.params.spec().codec);
+                track.keyframes += u64::from(data.data.first().is_some_and(|first| first & 1 == 0));
+                track.last = data.data.to_vec();
+            }
+            Event::KeyframeRequest(_) => lock(&self.state).keyframe_requests += 1,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn media_changed(&mut self, mid: Mid, direction: Direction) {
+        let mut state = lock(&self.state);
+        let track = state.tracks.entry(mid.to_string()).or_default();
+        track.live = direction.is_receiving();
+        if let Some((kind, sender)) = self.map.get(&mid.to_string()) {
+            if track.sender != *sender || track.kind != *kind {
+                (track.frames, track.gaps, track.keyframes) = (0, 0, 0);
+            }
+            (track.kind, track.sender) = (kind.clone(), sender.clone());
+        }
+    }
+
+    fn channel_message(&mut self, data: &[u8]) -> Result<()> {
+        match msgpack::read(data)? {
+            Message::Ping => self.write_channel(false, &[2]),
+            Message::Pong => lock(&self.state).pongs += 1,
+            Message::Sdp(json) => self.description(&serde_json::from_str(&json)?, true)?,
+            Message::Lock(granted) => {
+                self.asked = false;
+                if granted {
+                    self.offer()?;
+                } else {
+                    self.ask_at = Some(Instant::now() + LOCK_RETRY);
+                }
+            }
+            Message::MediaMap(map) => {
+                self.map = map;
+                lock(&self.state).media_maps += 1;
+            }
+            Message::Other(other) => return Err(anyhow!("unknown channel message {other}")),
+        }
+        Ok(())
+    }
+
+    fn signalled(&mut self, message: Received) -> Result<()> {
+        match message {
+            Received::Rtc(message) if message.kind == rtc::SDP => self.description(&message.json(), false)?,
+            Received::Rtc(message) if message.kind == rtc::ICE => {
+                let candidate = &message.json()["candidate"];
+                let line = candidate["candidate"].as_str().context("no candidate")?;
+                lock(&self.state).candidates += 1;
+                if line.contains(if self.config.tcp { " tcp " } else { " udp " }) {
+                    self.rtc.add_remote_candidate(Candidate::from_sdp_string(line)?);
+                }
+            }
+            Received::Rtc(message) => return Err(anyhow!("unexpected rtc message {}", message.kind)),
+            Received::Vad(message) => lock(&self.state).vad.push(message.kind == rtc::VOICE_ON),
+            Received::Close { .. } => lock(&self.state).closed += 1,
+        }
+        Ok(())
+    }
+
+    fn description(&mut self, message: &Value, over_channel: bool) -> Result<()> {
+        let sdp = message["sdp"].as_str().context("no sdp")?;
+        // str0m hands out candidates of both protocols; only one of them has a socket here.
+        let other = if self.config.tcp { " udp " } else { " tcp " };
+        let keep = |line: &&str| !(line.starts_with("a=candidate") && line.contains(other));
+        let sdp: String = sdp.lines().filter(keep).flat_map(|line| [line, "\r\n"]).collect();
+        match message["type"].as_str() {
+            Some("answer") => {
+                lock(&self.state).last_exchange.1.clone_from(&sdp);
+                let pending = self.pending.take().context("an answer without an offer")?;
+                self.rtc.sdp_api().accept_answer(pending, SdpAnswer::from_sdp_string(&sdp)?)?;
+                if self.config.role_conflict && !lock(&self.state).connected {
+                    self.rtc.direct_api().set_ice_controlling(false);
+                }
+                if lock(&self.state).channel_open {
+                    self.write_channel(false, &[8]);
+                }
+                self.want_to_offer();
+            }
+            Some("offer") => {
+                self.check_announced(&sdp);
+                if self.pending.is_some() {
+                    return Err(anyhow!("an offer while ours is pending"));
+                }
+                let answer = self.rtc.sdp_api().accept_offer(SdpOffer::from_sdp_string(&sdp)?)?;
+                let answer = json!({"type": "answer", "sdp": answer.to_sdp_string()});
+                self.send_description(&answer, over_channel);
+                lock(&self.state).offers_answered += 1;
+            }
+            other => return Err(anyhow!("a description of type {other:?}")),
+        }
+        Ok(())
+    }
+
+    /// Every section that the daemon sends in must have been in a MediaMap, with the kind that its track id says.
+    fn check_announced(&self, sdp: &str) {
+        for section in sdp.split("\r\nm=").skip(1) {
+            let value = |name: &str| section.lines().find_map(|line| line.strip_prefix(name));
+            let sends = section.lines().any(|line| line == "a=sendonly" || line == "a=sendrecv");
+            let (Some(mid), Some(msid), true) = (value("a=mid:"), value("a=msid:"), sends) else { continue };
+            let announced = self.map.get(mid).is_some_and(|(kind, sender)| {
+                let (stream, track) = msid.split_once(' ').unwrap_or_default();
+                stream == sender && track.starts_with(&format!("{kind}_{sender}_"))
+            });
+            if !announced {
+                lock(&self.state).unannounced += 1;
+            }
+        }
+    }
+
+    fn want_to_offer(&mut self) {
+        let open = lock(&self.state).channel_open;
+        if !self.changes.is_empty() && open && self.pending.is_none() && !self.asked && self.ask_at.is_none() {
+            self.ask_at = Some(Instant::now());
+        }
+    }
+
+    fn offer(&mut self) -> Result<()> {
+        let mut api = self.rtc.sdp_api();
+        for change in self.changes.drain(..) {
+            match change {
+                Change::Add { name, kind, stream, rids } => {
+                    let layer = |rid: &&'static str| SimulcastLayer { rid: Rid::from(*rid), attributes: None };
+                    let simulcast = (!rids.is_empty())
+                        .then(|| Simulcast { send: rids.iter().map(layer).collect(), recv: Vec::new() });
+                    let track = format!("track-{name}");
+                    let mid = api.add_media(kind, Direction::SendOnly, Some(stream), Some(track), simulcast);
+                    self.mids.insert(name, mid);
+                }
+                Change::Stop { name } => {
+                    if let Some(mid) = self.mids.remove(&name) {
+                        api.set_direction(mid, Direction::Inactive);
+                    }
+                }
+            }
+        }
+        match api.apply() {
+            Some((offer, pending)) => {
+                self.pending = Some(pending);
+                self.send_offer(offer, false);
+            }
+            None => self.write_channel(false, &[8]),
+        }
+        Ok(())
+    }
+
+    fn send_offer(&mut self, offer: SdpOffer, first: bool) {
+        let mut sdp = offer.to_sdp_string();
+        if self.config.dtls_server {
+            sdp = sdp.replace("a=setup:actpass", "a=setup:passive");
+        }
+        lock(&self.state).last_exchange.0.clone_from(&sdp);
+        let over_channel = self.config.join.dc_signaling && !first;
+        self.send_description(&json!({"type": "offer", "sdp": sdp}), over_channel);
+    }
+
+    fn send_description(&mut self, description: &Value, over_channel: bool) {
+        if over_channel {
+            let message = msgpack::sdp(&description.to_string());
+            self.write_channel(false, &message);
+        } else {
+            self.node.rtc(&self.config.join, rtc::SDP, Some(description.clone()));
+        }
+    }
+
+    fn told(&mut self, what: Do) -> Result<()> {
+        match what {
+            Do::AddTrack { name, kind, stream, rids } => {
+                self.changes.push_back(Change::Add { name, kind, stream, rids });
+                self.want_to_offer();
+            }
+            Do::StopTrack { name } => {
+                self.changes.push_back(Change::Stop { name });
+                self.want_to_offer();
+            }
+            Do::Frame { name, rid, data } => self.frame(&name, rid, &data),
+            Do::Channel { text, data } => self.write_channel(text, &data),
+            Do::AskKeyframes => {
+                let mids: Vec<String> = {
+                    let state = lock(&self.state);
+                    state.tracks.iter().filter(|(_, track)| track.live).map(|(mid, _)| mid.clone()).collect()
+                };
+                for mid in mids {
+                    if let Some(mut writer) = self.rtc.writer(Mid::from(mid.as_str())) {
+                        let _ = writer.request_keyframe(None, KeyframeRequestKind::Pli);
+                    }
+                }
+            }
+            Do::PullPlug => self.plug_pulled = true,
+            Do::Vanish => {}
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, name: &str, rid: Option<&'static str>, data: &[u8]) {
+        let Some(mid) = self.mids.get(name).copied() else { return };
+        let (elapsed, now) = (self.started.elapsed(), Instant::now());
+        let Some(writer) = self.rtc.writer(mid) else { return };
+        let Some(pt) = writer.payload_params().next().map(|params| params.pt()) else { return };
+        let writer = writer.audio_level(-30, true);
+        let writer = if let Some(rid) = rid { writer.rid(Rid::from(rid)) } else { writer };
+        // Before the connection is up frames are dropped.
+        let _ = writer.write(pt, now, MediaTime::from(elapsed), data.to_vec());
+    }
+
+    fn write_channel(&mut self, text: bool, data: &[u8]) {
+        if let Some(mut channel) = self.channel.and_then(|id| self.rtc.channel(id)) {
+            let _ = channel.write(!text, data);
+        }
+    }
+}

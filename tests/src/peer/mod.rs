@@ -1,0 +1,287 @@
+//! A participant made of str0m: an independent ICE, DTLS, SRTP, SCTP and SDP implementation, driven over a real socket.
+mod engine;
+mod link;
+mod msgpack;
+
+use crate::mattermost::Mattermost;
+use crate::plugin::{Join, rtc};
+use anyhow::{Result, bail};
+use serde_json::json;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+pub use str0m::media::MediaKind;
+
+/// How long anything that is waited for may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How a participant behaves.
+#[derive(Clone, Debug)]
+pub struct PeerConfig {
+    /// What it says when it joins.
+    pub join: Join,
+    /// Media over TCP.
+    pub tcp: bool,
+    /// It insists on being the DTLS server: its offers say `setup:passive`.
+    pub dtls_server: bool,
+    /// It claims to be the controlled side in ICE, as we are: a role conflict.
+    pub role_conflict: bool,
+}
+
+impl PeerConfig {
+    /// The usual one.
+    pub fn new(call: &str, session: &str) -> Self {
+        Self { join: Join::new(call, session), tcp: false, dtls_server: false, role_conflict: false }
+    }
+}
+
+/// A track that the participant hears of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Track {
+    /// By MediaMap: voice, screen, ..
+    pub kind: String,
+    /// By MediaMap: the sender's session.
+    pub sender: String,
+    /// Frames that came.
+    pub frames: u64,
+    /// Frames behind which something was missing.
+    pub gaps: u64,
+    /// Key frames among them.
+    pub keyframes: u64,
+    /// The last frame.
+    pub last: Vec<u8>,
+    /// The codec.
+    pub codec: String,
+    /// The section is one that we receive in.
+    pub live: bool,
+}
+
+/// What has become of a participant so far.
+#[derive(Default, Debug)]
+pub struct State {
+    /// ICE and DTLS are through.
+    pub connected: bool,
+    /// `calls-dc` is open.
+    pub channel_open: bool,
+    /// By mid.
+    pub tracks: HashMap<String, Track>,
+    /// Offers of the daemon that were answered.
+    pub offers_answered: u64,
+    /// MediaMaps that came.
+    pub media_maps: u64,
+    /// An offer with a sending section that no MediaMap had announced.
+    pub unannounced: u64,
+    /// ICE candidates that were trickled to us.
+    pub candidates: u64,
+    /// VoiceOn (true) and VoiceOff as they came.
+    pub vad: Vec<bool>,
+    /// `close` came.
+    pub closed: u64,
+    /// Key frames were asked for.
+    pub keyframe_requests: u64,
+    /// Text messages on the channel.
+    pub texts: Vec<String>,
+    /// Why the engine stopped.
+    pub error: Option<String>,
+    /// The last offer of ours and the last answer to it.
+    pub last_exchange: (String, String),
+    /// The SRTP profile is AES-CM.
+    pub pongs: u64,
+}
+
+/// What a test tells a participant to do.
+pub(crate) enum Do {
+    /// A new track with this stream id; its mid is then known under `name`.
+    AddTrack { name: String, kind: MediaKind, stream: String, rids: Vec<&'static str> },
+    /// The track stops.
+    StopTrack { name: String },
+    /// One frame on a track.
+    Frame { name: String, rid: Option<&'static str>, data: Vec<u8> },
+    /// A message on the data channel.
+    Channel { text: bool, data: Vec<u8> },
+    /// A key frame is asked for on all received video.
+    AskKeyframes,
+    /// All datagrams are swallowed.
+    PullPlug,
+    /// Ends without a word.
+    Vanish,
+}
+
+/// A participant.
+pub struct Peer {
+    /// As configured.
+    pub config: PeerConfig,
+    todo: mpsc::UnboundedSender<Do>,
+    state: Arc<Mutex<State>>,
+    node: Mattermost,
+}
+
+impl Peer {
+    /// Joins and offers its data channel; does not wait for anything.
+    pub async fn start(node: &Mattermost, config: PeerConfig, media: SocketAddr) -> Result<Self> {
+        let (todo, work) = mpsc::unbounded_channel();
+        let state = Arc::new(Mutex::new(State::default()));
+        let said = node.listen(&config.join.session_id);
+        node.join(&config.join);
+        let engine = engine::Engine::new(node.clone(), config.clone(), state.clone(), media).await?;
+        let failed = state.clone();
+        tokio::spawn(async move {
+            if let Err(error) = engine.run(work, said).await {
+                lock(&failed).error = Some(format!("{error:#}"));
+            }
+        });
+        Ok(Self { config, todo, state, node: node.clone() })
+    }
+
+    /// Joins and waits until the data channel is open.
+    pub async fn join(node: &Mattermost, config: PeerConfig, media: SocketAddr) -> Result<Self> {
+        let peer = Self::start(node, config, media).await?;
+        peer.wait("the data channel", |state| state.channel_open).await?;
+        Ok(peer)
+    }
+
+    /// Looks at what has become of it.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Waits for something.
+    pub async fn wait(&self, what: &str, condition: impl Fn(&State) -> bool) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition(&self.state()) {
+            if Instant::now() > deadline {
+                bail!("{}: waited in vain for {what}: {:#?}", self.config.join.session_id, self.state());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    /// Waits for a live track of a sender that brings frames.
+    pub async fn wait_track(&self, kind: &str, sender: &str) -> Result<()> {
+        let of = |track: &Track| track.live && track.kind == kind && track.sender == sender && track.frames > 0;
+        self.wait(&format!("{kind} of {sender}"), |state| state.tracks.values().any(of)).await
+    }
+
+    /// Waits until no live track of a sender is left.
+    pub async fn wait_no_track(&self, kind: &str, sender: &str) -> Result<()> {
+        let of = |track: &Track| track.live && track.kind == kind && track.sender == sender;
+        self.wait(&format!("the end of {kind} of {sender}"), |state| !state.tracks.values().any(of)).await
+    }
+
+    /// A copy of the live track of a sender.
+    pub fn track(&self, kind: &str, sender: &str) -> Option<Track> {
+        let state = self.state();
+        state.tracks.values().find(|track| track.live && track.kind == kind && track.sender == sender).cloned()
+    }
+
+    /// A microphone: a track under the name `voice`.
+    pub fn add_voice(&self) {
+        self.add("voice", MediaKind::Audio, "voice-stream", &[]);
+    }
+    /// A screen with its sound, under the names `screen` and `screen-audio`.
+    pub fn share_screen(&self, rids: &[&'static str]) {
+        let stream = format!("screen-of-{}", self.config.join.session_id);
+        self.rtc(rtc::SCREEN_ON, Some(json!({ "screenStreamID": stream })));
+        self.add("screen", MediaKind::Video, &stream, rids);
+        self.add("screen-audio", MediaKind::Audio, &stream, &[]);
+    }
+    /// The share ends.
+    pub fn unshare_screen(&self) {
+        self.rtc(rtc::SCREEN_OFF, None);
+        self.tell(Do::StopTrack { name: "screen".into() });
+        self.tell(Do::StopTrack { name: "screen-audio".into() });
+    }
+    /// A camera under the name `video`.
+    pub fn add_video(&self, rids: &[&'static str]) {
+        let stream = format!("video-of-{}", self.config.join.session_id);
+        self.rtc(rtc::VIDEO_ON, Some(json!({ "videoStreamID": stream })));
+        self.add("video", MediaKind::Video, &stream, rids);
+    }
+    /// Any track.
+    pub fn add(&self, name: &str, kind: MediaKind, stream: &str, rids: &[&'static str]) {
+        self.tell(Do::AddTrack { name: name.into(), kind, stream: stream.into(), rids: rids.to_vec() });
+    }
+    /// One frame on a track.
+    pub fn frame(&self, name: &str, data: &[u8]) {
+        self.tell(Do::Frame { name: name.into(), rid: None, data: data.into() });
+    }
+    /// One frame on a layer of a track.
+    pub fn layer_frame(&self, name: &str, rid: &'static str, data: &[u8]) {
+        self.tell(Do::Frame { name: name.into(), rid: Some(rid), data: data.into() });
+    }
+    /// Frames on a track every 20 ms until the handle is dropped.
+    pub fn stream(&self, name: &str, data: &[u8]) -> Streaming {
+        let (todo, name, data) = (self.todo.clone(), name.to_owned(), data.to_vec());
+        Streaming(tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                ticks.tick().await;
+                let _ = todo.send(Do::Frame { name: name.clone(), rid: None, data: data.clone() });
+            }
+        }))
+    }
+    /// The same on one layer.
+    pub fn stream_layer(&self, name: &str, rid: &'static str, data: &[u8]) -> Streaming {
+        let (todo, name, data) = (self.todo.clone(), name.to_owned(), data.to_vec());
+        Streaming(tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                ticks.tick().await;
+                let _ = todo.send(Do::Frame { name: name.clone(), rid: Some(rid), data: data.clone() });
+            }
+        }))
+    }
+    /// A binary message on the data channel.
+    pub fn channel(&self, data: &[u8]) {
+        self.tell(Do::Channel { text: false, data: data.into() });
+    }
+    /// A text message on the data channel.
+    pub fn channel_text(&self, text: &str) {
+        self.tell(Do::Channel { text: true, data: text.as_bytes().into() });
+    }
+    /// Asks for key frames.
+    pub fn ask_keyframes(&self) {
+        self.tell(Do::AskKeyframes);
+    }
+    /// From now on nothing arrives and nothing leaves.
+    pub fn pull_plug(&self) {
+        self.tell(Do::PullPlug);
+    }
+    /// A signalling message.
+    pub fn rtc(&self, kind: i64, data: Option<serde_json::Value>) {
+        self.node.rtc(&self.config.join, kind, data);
+    }
+    /// Leaves the call and waits for `close`.
+    pub async fn leave(&self) -> Result<()> {
+        self.node.leave(&self.config.join.session_id);
+        self.wait("close", |state| state.closed > 0).await
+    }
+
+    fn tell(&self, what: Do) {
+        // An engine that has ended says why in the state.
+        let _ = self.todo.send(what);
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.todo.send(Do::Vanish);
+    }
+}
+
+/// Frames flow while it lives.
+pub struct Streaming(tokio::task::JoinHandle<()>);
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+pub(crate) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
