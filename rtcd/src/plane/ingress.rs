@@ -129,6 +129,27 @@ impl Worker {
         }
     }
 
+    /// Forwards what other workers have given: per track, per receiver, all packets, so that they leave together.
+    pub(super) fn forward_media(&mut self, now: Instant) {
+        if self.media.is_empty() {
+            return;
+        }
+        let mut media = std::mem::take(&mut self.media);
+        // Stable: the order of arrival within a track stays.
+        media.sort_by_key(|packet| packet.track);
+        for packets in media.chunk_by(|a, b| a.track == b.track) {
+            let Some(forward) = self.tracks_by_id.get(&packets[0].track).copied() else { continue };
+            // A receiver's worker keeps what its own receivers may ask for; sound is never asked for.
+            let video = self.tracks[forward].is_video();
+            self.forward_packets(now, forward, packets.len(), |at| {
+                let packet = &packets[at];
+                (packet.meta, video, &packet.payload[..packet.len])
+            });
+        }
+        media.drain(..).for_each(|packet| self.shared.recycle(packet));
+        self.media = media;
+    }
+
     /// What another worker has given us.
     pub(super) fn handle_handoff(&mut self, now: Instant, handoff: Handoff) {
         match handoff {
@@ -140,15 +161,7 @@ impl Worker {
                     self.read_frames(now, id, &mut frame);
                 }
             }
-            Handoff::Media(packet) => {
-                if let Some(forward) = self.tracks_by_id.get(&packet.track).copied() {
-                    // A receiver's worker keeps what its own receivers may ask for; sound is never asked for.
-                    let video = self.tracks[forward].is_video();
-                    let payload = &packet.payload[..packet.len];
-                    self.forward_packets(now, forward, 1, |_| (packet.meta, video, payload));
-                }
-                self.shared.recycle(packet);
-            }
+            Handoff::Media(packet) => self.media.push(packet),
             Handoff::Clock { track, layer, clock } => {
                 let place = self.tracks_by_id.get(&track).copied();
                 if let Some(known) = place.and_then(|at| self.tracks[at].clocks.get_mut(layer.0 as usize)) {

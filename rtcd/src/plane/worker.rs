@@ -4,9 +4,9 @@ use super::batch::SendBatch;
 use super::command::{Event, Open, TrackId, TransportId, WorkerId};
 use super::counters::count;
 use super::forward::{ForwardTrack, Outlet};
-use super::handoff::{Inbox, Shared};
+use super::handoff::{Inbox, MediaPacket, Shared};
 use super::peer::Peer;
-use super::socket::{RECV_SIZE, RecvBatch, UdpSocket};
+use super::socket::{RECV_BATCH, RECV_SIZE, RecvBatch, UdpSocket};
 use super::tcp::Connection;
 use super::timer::Timers;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -98,6 +98,8 @@ pub struct Worker {
     pub(super) timers: Timers,
     pub(super) batch: SendBatch,
     pub(super) pending: Vec<Pending>,
+    /// Packets that other workers have given and that are not forwarded yet.
+    pub(super) media: Vec<Box<MediaPacket>>,
     pub(super) touched: Vec<usize>,
     pub(super) ring: u64,
     pub(super) rtcp: Vec<u8>,
@@ -147,6 +149,7 @@ impl Worker {
             timers: Timers::default(),
             batch: SendBatch::new(),
             pending: Vec::new(),
+            media: Vec::with_capacity(RECV_BATCH),
             touched: Vec::new(),
             ring: 0,
             rtcp: Vec::new(),
@@ -210,7 +213,7 @@ impl Worker {
                 Err(_) => return,
             };
             self.handle_batch(now, index as u32, received, count);
-            if count < super::socket::RECV_BATCH {
+            if count < RECV_BATCH {
                 return;
             }
         }
@@ -224,7 +227,11 @@ impl Worker {
         }
         while let Some(handoff) = inbox.next_handoff() {
             self.handle_handoff(now, handoff);
+            if self.media.len() >= RECV_BATCH {
+                self.forward_media(now);
+            }
         }
+        self.forward_media(now);
     }
 
     fn fire_timers(&mut self, now: Instant) {
@@ -326,6 +333,7 @@ impl Worker {
     fn after_panic(&mut self) {
         count(&self.shared.inbox(self.id).counters.panics);
         self.pending.clear();
+        self.media.clear();
         self.touched.clear();
         for (_, peer) in &mut self.peers {
             peer.touched = false;

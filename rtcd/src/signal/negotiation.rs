@@ -36,6 +36,8 @@ pub struct Sending {
 struct Section {
     mid: Mid,
     kind: MediaKind,
+    /// We made it. A peer does not receive in a section that it made to send.
+    ours: bool,
     protocol: String,
     /// The peer's latest word on it.
     remote: Option<Media>,
@@ -217,6 +219,7 @@ impl Negotiation {
             self.sections.push(Section {
                 mid: media.mid.clone(),
                 kind: media.kind,
+                ours: false,
                 protocol: media.protocol.clone(),
                 remote: None,
                 accepted: false,
@@ -313,6 +316,7 @@ impl Negotiation {
                 // Taken over: nothing of the old section lives on.
                 section.mid = media.mid.clone();
                 section.kind = media.kind;
+                section.ours = false;
                 section.sending = None;
                 section.told_sending = false;
             }
@@ -370,7 +374,7 @@ impl Negotiation {
         // A section that fell silent without the peer's knowledge must be told so first: else no new track is announced.
         let free = |section: &&mut Section| {
             let quiet = section.sending.is_none() && !section.told_sending && !section.receives();
-            section.kind == kind && quiet && !section.is_rejected()
+            section.ours && section.kind == kind && quiet && !section.is_rejected()
         };
         if let Some(section) = self.sections.iter_mut().find(free) {
             section.sending = Some(sending);
@@ -386,6 +390,7 @@ impl Negotiation {
         self.sections.push(Section {
             mid,
             kind,
+            ours: true,
             protocol: PROTOCOL.into(),
             remote: None,
             accepted: false,

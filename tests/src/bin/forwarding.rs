@@ -19,7 +19,8 @@ const PAYLOAD: usize = 1150;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let mut args = std::env::args().skip(1).map(|arg| arg.parse::<usize>().context("RECEIVERS and SECONDS are numbers"));
+    let mut args =
+        std::env::args().skip(1).map(|arg| arg.parse::<usize>().context("RECEIVERS and SECONDS are numbers"));
     let receivers = args.next().transpose()?.unwrap_or(100);
     let seconds = args.next().transpose()?.unwrap_or(10);
 
@@ -91,7 +92,8 @@ fn floor(receivers: usize, group: usize) -> Result<f64> {
             let mut bytes = [0; 12];
             bytes[4..].copy_from_slice(&nonce.to_be_bytes());
             let (header, payload) = slots[at][..len].split_at_mut(12);
-            let sealed = key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(bytes), Aad::from(&*header), payload);
+            let sealed =
+                key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(bytes), Aad::from(&*header), payload);
             let tag = sealed.ok().context("sealed")?;
             slots[at][len..len + 16].copy_from_slice(tag.as_ref());
             at += 1;
