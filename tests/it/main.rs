@@ -1,4 +1,5 @@
 //! The integration tests: one binary, one module for each subject.
+mod api;
 mod browser;
 mod call;
 mod check;

@@ -24,6 +24,11 @@ impl Demo {
 
     /// At this address, with more arguments.
     pub fn start_at(ip: IpAddr, arguments: &[&str]) -> Self {
+        Self::start_with(ip, arguments, &[])
+    }
+
+    /// The same, with more in the environment.
+    pub fn start_with(ip: IpAddr, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = temp_dir("demo");
         let addr = SocketAddr::from((ip, free_port()));
         let log = File::create(dir.join("log")).expect("the log file can be made");
@@ -31,6 +36,7 @@ impl Demo {
             .args(["demo", "--listen", &addr.to_string()])
             .args(arguments)
             .env("RTCD_LOGGER_CONSOLELEVEL", "DEBUG")
+            .envs(environment.iter().copied())
             .current_dir(&dir)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle on the log"))

@@ -157,7 +157,10 @@ function newCard(sessionID, name) {
 function show({mid, sender, track, stream}) {
   const parent = cards.get(sender) ?? $('participants');
   const element = add(parent, track.kind, {autoplay: true, playsInline: true, srcObject: stream});
-  element.play().catch((error) => status(`playing: ${error.message}`));
+  element.play().catch((error) => {
+    // AbortError: the track went before it began.
+    if (error.name !== 'AbortError') status(`playing: ${error.message}`);
+  });
   shown.set(mid, {element, ear: track.kind === 'audio' ? new Ear(track) : null});
 }
 
@@ -192,6 +195,7 @@ async function measure() {
       codec: report.get(one.codecId)?.mimeType ?? '',
       width: one.frameWidth ?? 0,
       height: one.frameHeight ?? 0,
+      fps: one.framesPerSecond ?? 0,
       frames: one.framesDecoded ?? one.framesEncoded ?? 0,
       bytes,
       at: one.timestamp,
@@ -276,6 +280,9 @@ function state() {
     transport: numbers.transport,
     pongs: call?.pongs ?? 0,
     log: call?.log ?? [],
+    signaling: call?.pc?.signalingState ?? 'none',
+    mediaMap: call?.mediaMap ?? {},
+    transceivers: (call?.pc?.getTransceivers() ?? []).map((one) => `${one.mid} ${one.direction} ${one.currentDirection}`),
     audio: {state: audioContext().state, time: audioContext().currentTime},
     sent: numbers.tracks.filter(({inbound}) => !inbound),
     tracks: [...call?.remote.values() ?? []].map(({mid, sender, type, track}) => ({
