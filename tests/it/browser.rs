@@ -153,26 +153,6 @@ fn whoever_leaves_takes_all_tracks_along() {
 }
 
 #[test]
-#[ignore = "the daemon does not estimate a receiver's bandwidth yet, so it stays on the low layer"]
-fn a_screen_share_rises_to_its_high_layer_without_a_new_track() {
-    let _alone = alone();
-    let demo = Demo::start();
-    let browser = Chromium::start();
-    let ann = enter(&browser, &demo, ANN, "");
-    let bob = enter(&browser, &demo, BOB, "");
-    ann.eval("demo.share('test-screen')");
-    let first = bob.wait_for("the screen", |state| state.sees(ANN.0, "screen", "bottomRight", WHITE));
-    let mid = first.tracks(ANN.0, "screen")[0]["mid"].clone();
-    // The low layer has 5 frames a second, the high one 20.
-    let last = bob.wait_for("the high layer", |state| {
-        state.tracks(ANN.0, "screen").iter().any(|track| track["stats"]["fps"].as_f64().is_some_and(|fps| fps > 12.0))
-    });
-    assert_eq!(last.tracks(ANN.0, "screen")[0]["mid"], mid);
-    assert_eq!(last.0["log"], serde_json::json!([]));
-}
-
-#[test]
-#[ignore = "the daemon offers its stream in a section of the client's that was sendonly: the client cannot receive there"]
 fn only_one_shares_a_screen_at_a_time() {
     let _alone = alone();
     let demo = Demo::start();
