@@ -584,3 +584,6 @@ const fn parameters(codec: Codec) -> &'static str {
         Codec::Av1 => "level-idx=5;profile=0;tier=0",
     }
 }
+
+#[cfg(test)]
+mod tests;
