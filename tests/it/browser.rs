@@ -3,7 +3,7 @@ use rtcd_tests::browser::chromium::{Chromium, Page};
 use rtcd_tests::browser::demo::Demo;
 use rtcd_tests::browser::firefox::Firefox;
 use rtcd_tests::browser::{DemoPage, State};
-use rtcd_tests::daemon::{Daemon, DaemonConfig, wait_for};
+use rtcd_tests::daemon::{Daemon, DaemonConfig, binary, wait_for};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -55,6 +55,20 @@ fn three_meet(more: &str, protocol: &str) {
         let state = page.wait_for("statistics", |state| !state.0["transport"].is_null());
         assert_eq!(state.text("/transport/protocol"), protocol);
         assert_eq!(state.0["tracks"].as_array().map(Vec::len), Some(4), "{:#}", state.0);
+    }
+    if protocol == "udp" && more.is_empty() {
+        ann.eval("demo.share('test-screen')");
+        bob.wait_for("the screen", |state| state.sees(ANN.0, "screen", "bottomRight", WHITE));
+        bob.wait_for("bit rates", |state| {
+            state
+                .tracks(ANN.0, "screen")
+                .iter()
+                .any(|track| track["stats"]["kbps"].as_f64().is_some_and(|kbps| kbps > 0.0))
+        });
+        // The picture in the README is a copy of this one.
+        let picture = binary().with_file_name("demo.png");
+        bob.screenshot(&picture, 1100);
+        assert!(picture.metadata().is_ok_and(|file| file.len() > 20_000), "{}", picture.display());
     }
 }
 
