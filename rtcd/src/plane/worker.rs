@@ -99,6 +99,7 @@ pub struct Worker {
     pub(super) batch: SendBatch,
     pub(super) pending: Vec<Pending>,
     /// Packets that other workers have given and that are not forwarded yet.
+    #[allow(clippy::vec_box, reason = "they come from a pool and go back to it: nothing is copied")]
     pub(super) media: Vec<Box<MediaPacket>>,
     pub(super) touched: Vec<usize>,
     /// Groups of packets forwarded so far, and who wants to know how long this turn's took.
