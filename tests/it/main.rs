@@ -4,5 +4,6 @@ mod browser;
 mod call;
 mod check;
 mod config;
+mod fuzz;
 mod ops;
 mod plugin;
