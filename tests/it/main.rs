@@ -5,4 +5,5 @@ mod call;
 mod check;
 mod config;
 mod ops;
+mod peers;
 mod plugin;
