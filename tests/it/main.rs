@@ -6,4 +6,5 @@ mod check;
 mod config;
 mod fuzz;
 mod ops;
+mod peers;
 mod plugin;

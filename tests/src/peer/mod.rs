@@ -1,7 +1,7 @@
 //! A participant made of str0m: an independent ICE, DTLS, SRTP, SCTP and SDP implementation, driven over a real socket.
 mod engine;
 mod link;
-mod msgpack;
+pub(crate) mod msgpack;
 
 use crate::mattermost::Mattermost;
 use crate::plugin::{Join, rtc};
