@@ -19,6 +19,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
+/// Refused messages of one session that are logged.
+const REFUSALS_LOGGED: u32 = 20;
+/// Commands that wait for a worker to claim a transport.
+const MAX_WAITING: usize = 256;
+
 /// The longest sleep: the watchdog wants to see that the actor lives.
 const MAX_SLEEP: Duration = Duration::from_millis(500);
 
@@ -346,7 +351,17 @@ impl Actor {
                 let worker = *worker;
                 self.send_to(worker, command);
             }
-            Some(Link::AwaitingClaim { waiting }) => waiting.push(command),
+            Some(Link::AwaitingClaim { waiting }) => {
+                if let Command::SetIncoming { .. } = command {
+                    waiting.retain(|earlier| !matches!(earlier, Command::SetIncoming { .. }));
+                }
+                // A client that says so much to a session without a peer is out of order.
+                if waiting.len() < MAX_WAITING {
+                    waiting.push(command);
+                } else {
+                    self.refuse(id, ErrorKind::Signaling, "more than a session without a peer can take");
+                }
+            }
             Some(Link::AwaitingOffer) | None => {}
         }
     }
@@ -378,10 +393,14 @@ impl Actor {
     }
 
     /// Counts and logs something that a participant did wrong; its session goes on.
-    pub(super) fn refuse(&self, id: TransportId, kind: ErrorKind, why: &str) {
-        let Some(session) = self.sessions.get(&id) else { return };
+    pub(super) fn refuse(&mut self, id: TransportId, kind: ErrorKind, why: &str) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
         self.metrics.error(&session.group, kind);
-        session.span.in_scope(|| tracing::warn!(why, "message refused"));
+        session.refusals += 1;
+        // All are counted; a peer that goes on and on does not fill the log.
+        if session.refusals <= REFUSALS_LOGGED {
+            session.span.in_scope(|| tracing::warn!(why, "message refused"));
+        }
     }
 
     pub(super) fn new_track(&mut self) -> TrackId {
