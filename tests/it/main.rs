@@ -5,5 +5,7 @@ mod call;
 mod check;
 mod config;
 mod fuzz;
+mod hostile;
 mod ops;
 mod plugin;
+mod slow;
