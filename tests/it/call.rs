@@ -1,39 +1,8 @@
 //! Calls of independent participants (str0m) through the real daemon.
 use anyhow::Result;
-use rtcd_tests::daemon::{Daemon, DaemonConfig};
-use rtcd_tests::mattermost::Mattermost;
 use rtcd_tests::peer::{Peer, PeerConfig};
-use rtcd_tests::plugin::{Plugin, rtc};
-use std::net::{Ipv4Addr, SocketAddr};
-
-/// An Opus frame is opaque to everybody but its decoder.
-const VOICE: &[u8] = b"twenty milliseconds of voice";
-/// VP8 payloads: the lowest bit of the first byte is 0 in a key frame (RFC 6386, section 9.1).
-const KEY_FRAME: &[u8] = &[0x10, 2, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00, 7, 7, 7, 7];
-
-struct World {
-    daemon: Daemon,
-    plugin: Plugin,
-    node: Mattermost,
-}
-
-impl World {
-    async fn start() -> Result<Self> {
-        let daemon = Daemon::start(DaemonConfig::new());
-        let plugin = Plugin::new(daemon.api_addr(), "mattermost");
-        let node = Mattermost::connect(&plugin).await?;
-        Ok(Self { daemon, plugin, node })
-    }
-    fn media(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.daemon.media_port()).into()
-    }
-    async fn join(&self, name: &str) -> Result<Peer> {
-        self.join_with(PeerConfig::new("call", name)).await
-    }
-    async fn join_with(&self, config: PeerConfig) -> Result<Peer> {
-        Peer::join(&self.node, config, self.media()).await
-    }
-}
+use rtcd_tests::plugin::rtc;
+use rtcd_tests::world::{KEY_FRAME, VOICE, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn participants_hear_each_other_and_leave() -> Result<()> {

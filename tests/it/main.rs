@@ -7,5 +7,6 @@ mod config;
 mod fuzz;
 mod hostile;
 mod ops;
+mod peers;
 mod plugin;
 mod slow;

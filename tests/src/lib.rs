@@ -7,3 +7,5 @@ pub mod http;
 pub mod mattermost;
 pub mod peer;
 pub mod plugin;
+pub mod webrtc_peer;
+pub mod world;

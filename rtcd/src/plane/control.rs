@@ -174,6 +174,7 @@ impl Worker {
         let rewriter = Rewriter::new(ssrc, codec, payload_type, audio_level_id);
         let track = &mut self.tracks[place];
         track.publisher = Some(outgoing.publisher);
+        track.writes.get_or_insert(outgoing.writes);
         let needed = track.add_receiver(Receiver { peer: key, rewriter, cname: outgoing.cname }, codec);
         let peer = &mut self.peers[key];
         peer.receives.push((ssrc, place));

@@ -16,6 +16,8 @@ use std::time::Instant;
 /// Answers a second, and at once, to STUN requests without credentials, per worker.
 const ANONYMOUS_PER_SECOND: f64 = 100.0;
 const ANONYMOUS_BURST: f64 = 50.0;
+/// One in so many forwarded groups of packets is timed.
+const WRITES_SAMPLED: u32 = 16;
 
 impl Worker {
     /// Handles what one receive call gave, then forwards its media.
@@ -103,6 +105,10 @@ impl Worker {
         let shared = self.shared.clone();
         let Some(track) = self.tracks.get_mut(forward) else { return };
         let (id, remote) = (track.id, track.remote);
+        self.forwards = self.forwards.wrapping_add(1);
+        if self.forwards.is_multiple_of(WRITES_SAMPLED) && !track.receivers.is_empty() {
+            self.sampled.extend(track.writes.clone());
+        }
         for at in 0..count {
             let (meta, video, payload) = packet(at);
             track.keep(video, meta, payload);

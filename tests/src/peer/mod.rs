@@ -1,7 +1,7 @@
 //! A participant made of str0m: an independent ICE, DTLS, SRTP, SCTP and SDP implementation, driven over a real socket.
 mod engine;
 mod link;
-mod msgpack;
+pub(crate) mod msgpack;
 
 use crate::mattermost::Mattermost;
 use crate::plugin::{Join, rtc};
@@ -129,7 +129,7 @@ impl Peer {
         let engine = engine::Engine::new(node.clone(), config.clone(), state.clone(), media).await?;
         let failed = state.clone();
         tokio::spawn(async move {
-            if let Err(error) = engine.run(work, said).await {
+            if let Err(error) = Box::pin(engine.run(work, said)).await {
                 lock(&failed).error = Some(format!("{error:#}"));
             }
         });

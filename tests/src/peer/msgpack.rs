@@ -5,7 +5,7 @@ use rmpv::Value;
 use std::collections::HashMap;
 use std::io::Read as _;
 
-pub(super) enum Message {
+pub(crate) enum Message {
     Ping,
     Pong,
     Sdp(String),
@@ -14,7 +14,7 @@ pub(super) enum Message {
     Other(i64),
 }
 
-pub(super) fn read(data: &[u8]) -> Result<Message> {
+pub(crate) fn read(data: &[u8]) -> Result<Message> {
     let mut rest = data;
     let kind = rmpv::decode::read_value(&mut rest)?.as_i64().context("the type is no integer")?;
     Ok(match kind {
@@ -42,7 +42,7 @@ pub(super) fn read(data: &[u8]) -> Result<Message> {
     })
 }
 
-pub(super) fn sdp(json: &str) -> Vec<u8> {
+pub(crate) fn sdp(json: &str) -> Vec<u8> {
     let mut compressed = Vec::new();
     // Reading from memory does not fail.
     let _ = ZlibEncoder::new(json.as_bytes(), flate2::Compression::default()).read_to_end(&mut compressed);
