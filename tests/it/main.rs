@@ -5,6 +5,8 @@ mod call;
 mod check;
 mod config;
 mod fuzz;
+mod hostile;
 mod ops;
 mod peers;
 mod plugin;
+mod slow;

@@ -2,6 +2,7 @@
 pub mod browser;
 pub mod daemon;
 pub mod fuzz;
+pub mod hostile;
 pub mod http;
 pub mod mattermost;
 pub mod peer;

@@ -12,6 +12,7 @@ use crate::sfu::voice_activity::VoiceActivity;
 use crate::sfu::{Layer, Meta};
 use crate::srtp::ReplayWindow;
 use crate::stun::{MAX_ANSWER, Request};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Credentials of the agent in [`stun`]: a corpus signs with them.
@@ -52,7 +53,7 @@ fn check(agent: &mut IceLite, now: Instant, path: Path, bytes: &[u8]) {
 
 const IDS: ExtensionIds = ExtensionIds { mid: 4, rid: 10, repaired_rid: 11, audio_level: 1, transport_cc: 3 };
 
-/// Steps: a packet each; the number picks codec and layer. Every 16th retransmits and reports.
+/// Steps: a packet each; the number picks codec and layer, 255 begins the stream anew. Every 16th reports.
 pub fn rtp(input: &[u8]) {
     let mut now = Instant::now();
     let mut window = ReplayWindow::default();
@@ -63,8 +64,13 @@ pub fn rtp(input: &[u8]) {
     let codecs = [Codec::Opus, Codec::Vp8, Codec::Av1];
     let mut rewriters = codecs.map(|codec| Rewriter::new(5, codec, 96, 1));
     let mut out = [0; 2048];
+    let mut sent = HashMap::new();
     for (count, step) in operations(input).enumerate() {
         now += Duration::from_millis(u64::from(step.what));
+        if step.what == 255 {
+            window = ReplayWindow::default();
+            reception = Reception::new(7, 90_000, true, now);
+        }
         let packet = step.bytes;
         let Some(header) = Header::parse(packet, &IDS) else { continue };
         assert_eq!(rtp::header_len(packet), Some(header.len));
@@ -95,12 +101,15 @@ pub fn rtp(input: &[u8]) {
         cache.insert(meta, payload);
         rewriters[which].set_target(Layer(u8::from(step.what & 0x40 != 0)));
         if let Some((len, number)) = rewriters[which].forward(now, &meta, payload, &[], &mut out) {
-            let sent = Header::parse(&out[..len], &IDS).expect("what we send is RTP");
-            assert_eq!((sent.ssrc, sent.sequence, len - sent.len), (5, number.wire(), payload.len()));
+            let read = Header::parse(&out[..len], &IDS).expect("what we send is RTP");
+            assert_eq!((read.ssrc, read.sequence, len - read.len), (5, number.wire(), payload.len()));
             let first = out[..len].to_vec();
+            let before = sent.insert((which, number), first.clone());
+            assert!(before.is_none(), "{number:?} goes out twice: one nonce for two packets");
             let find = |_, seq| cache.get(seq);
             if let Some((again, same)) = rewriters[which].retransmit(number.wire(), find, &mut out) {
-                assert_eq!((&out[..again], same), (&first[..], number), "a retransmission is the same packet");
+                let first = sent.get(&(which, same)).map(Vec::as_slice);
+                assert_eq!(first, Some(&out[..again]), "a retransmission is the same packet");
             }
         }
         if count % 16 == 15 {

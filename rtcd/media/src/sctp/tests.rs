@@ -166,6 +166,16 @@ fn a_forward_tsn_far_ahead_and_chunks_that_lie_do_no_harm() {
 }
 
 #[test]
+fn an_init_that_comes_late_once_more_leaves_the_association_unharmed() {
+    let mut pair = Pair::new();
+    let init = pair.sent.first().expect("INIT was sent").to_vec();
+    assert_eq!(init[12], 1, "it is INIT");
+    pair.server.handle_packet(pair.now, init);
+    assert_eq!(pair.server.poll_event(), None);
+    pair.still_works();
+}
+
+#[test]
 fn a_flood_of_packets_is_cut_and_the_association_lives_on() {
     let mut pair = Pair::new();
     for at in 0..5_000u32 {
