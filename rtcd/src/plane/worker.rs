@@ -39,6 +39,8 @@ pub(super) struct Registration {
     pub(super) open: Arc<Open>,
     /// Our password for this ufrag: a restart makes another.
     pub(super) password: String,
+    /// Counts restarts of ICE.
+    pub(super) generation: u32,
     pub(super) claim: Arc<Claim>,
 }
 
