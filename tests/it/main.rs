@@ -4,6 +4,8 @@ mod browser;
 mod call;
 mod check;
 mod config;
+mod media;
 mod ops;
 mod peers;
 mod plugin;
+mod slow;
