@@ -6,6 +6,7 @@ mod check;
 mod config;
 mod fuzz;
 mod hostile;
+mod media;
 mod ops;
 mod peers;
 mod plugin;
