@@ -172,6 +172,14 @@ async fn floods_of_chunks_cost_no_memory() -> Result<()> {
     // The guard takes 200 packets a second; as many chunks as fit make the most of each.
     let many = |each: &dyn Fn(u32) -> Vec<u8>, at: u32| (0..40).flat_map(|n| each(at * 40 + n)).collect::<Vec<u8>>();
     type Make<'a> = Box<dyn Fn(u32) -> Vec<u8> + 'a>;
+    let offer = rtcd::signal::data_channel::sdp(br#"{"type":"offer","sdp":"v=0"}"#);
+    let open = [&[3, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0][..], b"calls-dc"].concat();
+    let in_order = |at: u32, message: &[u8]| {
+        let count = 1000 / (message.len() as u32 + 19);
+        let ppi = if message[0] == 3 && message[1] == 0 { 50 } else { 53 };
+        let each = |n: u32| Data { ppi, ..Data::whole(tsn + n, 1, ssn.wrapping_add(n as u16)) }.chunk(message);
+        (at * count..(at + 1) * count).flat_map(each).collect::<Vec<u8>>()
+    };
     let middle = |at: u32| Data { flags: if at == 0 { 2 } else { 0 }, ..Data::whole(tsn + at, 1, ssn) };
     let attacks: Vec<(&str, Make<'_>)> = vec![
         ("a message without an end", Box::new(move |at| middle(at).chunk(&[7; 1100]))),
@@ -189,6 +197,10 @@ async fn floods_of_chunks_cost_no_memory() -> Result<()> {
             "fragments that never meet",
             Box::new(move |at| many(&|at| Data { flags: 4, ..Data::whole(tsn + 2 * at + 1, 1, ssn) }.chunk(b"x"), at)),
         ),
+        ("pings without end", Box::new(move |at| in_order(at, &[1]))),
+        ("openings without end", Box::new(move |at| in_order(at, &open))),
+        ("requests for the lock", Box::new(move |at| in_order(at, &[7]))),
+        ("offers that are none", Box::new(move |at| in_order(at, &offer))),
         ("all streams", Box::new(move |at| many(&|at| Data::whole(tsn + at, at as u16, 1).chunk(b"x"), at))),
         (
             "resets of the future",
@@ -209,8 +221,8 @@ async fn floods_of_chunks_cost_no_memory() -> Result<()> {
     ];
     for (name, make) in attacks {
         let mut channel = world.channel(name).await?;
-        channel.flood((0..600).map(&make), true)?;
-        channel.flood((600..6_000).map(&make), false)?;
+        channel.flood((0..400).map(&make), true)?;
+        channel.flood((400..6_000).map(&make), false)?;
         world.is_unharmed(name).await?;
         world.node.leave(name);
         wait_for("the session's end", || channel.attacker.is_closed());
@@ -264,22 +276,20 @@ async fn rubbish_and_bombs_on_the_data_channel_do_no_harm() -> Result<()> {
     let half = rtcd::signal::data_channel::sdp(br#"{"type":"offer","sdp":"v=0"}"#);
     let lock = vec![7];
     let rubbish = [&[0xc1; 30][..], &[3, 0xc6, 255, 255, 255, 255], &[0xdf, 255, 255, 255, 255], &[77], &[]];
-    for message in [bomb, half.clone(), half[..9].to_vec(), lock].iter().map(Vec::as_slice).chain(rubbish) {
-        for _ in 0..20 {
-            let chunk = channel.message(if message.is_empty() { &[0] } else { message });
-            assert!(chunk.len() < 1400, "it fits into a datagram");
-            channel.send(&chunk)?;
+    for message in [bomb, huge, half.clone(), half[..9].to_vec(), lock].iter().map(Vec::as_slice).chain(rubbish) {
+        let times = if message.len() > 10_000 { 1 } else { 20 };
+        for _ in 0..times {
+            send_long(&mut channel, message)?;
         }
         assert!(channel.ping()?, "{:02x?}: the channel still works", &message[..message.len().min(8)]);
     }
-    send_long(&mut channel, &huge)?;
-    assert!(channel.ping()?, "after a bomb in fragments");
     world.is_unharmed("rubbish on the data channel").await
 }
 
-/// A message in fragments.
+/// A message, in fragments if it must be, with what fits into the longest.
 fn send_long(channel: &mut Channel, message: &[u8]) -> Result<()> {
     let (first, ssn) = channel.next;
+    let message = if message.is_empty() { &[0] } else { message };
     let parts: Vec<&[u8]> = message.chunks(1100).take(59).collect();
     let last = parts.len() - 1;
     let chunks = parts.iter().enumerate().map(|(at, part)| {
@@ -354,4 +364,31 @@ async fn addresses_and_connections_of_one_session_are_bounded() -> Result<()> {
     channel.attacker.check()?;
     assert!(channel.ping()?, "the session lives on where it checks now");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restarts_of_ice_without_end_cost_no_memory() -> Result<()> {
+    let mut world = World::start().await?;
+    let mut channel = world.channel("restless").await?;
+    channel.attacker.restart_ice(&world.node, 20_000).await?;
+    world.is_unharmed("20,000 restarts").await?;
+    channel.attacker.check()?;
+    assert!(channel.ping()?, "the last restart is honoured");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_claims_the_address_of_another_does_not_keep_it() -> Result<()> {
+    let mut world = World::start().await?;
+    let mut victim = world.channel("victim").await?;
+    let thief = world.attacker("thief").await?;
+    for _ in 0..5 {
+        // As if the thief could send from the victim's address: an authentic check for the thief's transport.
+        victim.attacker.send(&thief.check_with(None))?;
+        let answer = victim.attacker.receive(SILENCE)?;
+        assert!(answer.is_some_and(|answer| answer.starts_with(&[1, 1])), "the check is authentic");
+        victim.attacker.check()?;
+        assert!(victim.ping()?, "the victim's next check takes its address back");
+    }
+    world.is_unharmed("a claimed address").await
 }

@@ -257,7 +257,9 @@ impl Worker {
         self.current = Some(key);
         let Some(peer) = self.peers.get_mut(key) else { return };
         let (check, answer) = peer.transport.handle_check(now, path, request);
-        if let Check::Accepted { new_path: true } = check {
+        // A path that another transport has used since is this one's again: addresses are handed on by NATs.
+        let is_ours = matches!(self.paths.get(&path), Some(Owner::Peer(owner)) if *owner == key);
+        if matches!(check, Check::Accepted { .. }) && !is_ours {
             let known: Vec<Path> = peer.transport.ice().paths().to_vec();
             // The agent may have forgotten an old path to make room; a connection without a path is of no use.
             let is_forgotten = |path: &Path, owner: &Owner| {

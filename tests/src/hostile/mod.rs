@@ -43,6 +43,7 @@ pub struct Attacker {
     said: mpsc::UnboundedReceiver<Received>,
     identity: Identity,
     answer: Answer,
+    ufrag: String,
     dtls: Option<Dtls>,
     keys: Option<KeyingMaterial>,
     /// SCTP packets that came.
@@ -85,12 +86,32 @@ impl Attacker {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.set_read_timeout(Some(Duration::from_millis(5)))?;
         let (dtls, keys, packets) = (None, None, Vec::new());
-        Ok(Self { join, daemon, socket, said, identity, answer, dtls, keys, packets, closed: false })
+        let ufrag = UFRAG.to_owned();
+        Ok(Self { join, daemon, socket, said, identity, answer, ufrag, dtls, keys, packets, closed: false })
+    }
+
+    /// Offers `times` restarts of ICE in a row and waits for the last answer.
+    pub async fn restart_ice(&mut self, node: &Mattermost, times: u32) -> Result<()> {
+        let sdp = offer(self.identity.fingerprint());
+        for number in 0..times {
+            let sdp = sdp.replace(&format!("a=ice-ufrag:{UFRAG}"), &format!("a=ice-ufrag:{UFRAG}{number}"));
+            node.rtc(&self.join, rtc::SDP, Some(json!({"type": "offer", "sdp": sdp})));
+            let answer = loop {
+                let message = tokio::time::timeout(PATIENCE, self.said.recv()).await.context("no answer came")?;
+                match message.context("the node has gone")? {
+                    Received::Rtc(message) if message.kind == rtc::SDP => break read_answer(&message.json())?,
+                    _ => {}
+                }
+            };
+            self.answer = answer;
+        }
+        self.ufrag = format!("{UFRAG}{}", times - 1);
+        Ok(())
     }
 
     /// A connectivity check with this password instead of the right one, if any.
     pub fn check_with(&self, password: Option<&str>) -> Vec<u8> {
-        let username = format!("{}:{UFRAG}", self.answer.ufrag);
+        let username = format!("{}:{}", self.answer.ufrag, self.ufrag);
         let attributes = [(6, username.as_bytes()), forge::PRIORITY, forge::ICE_CONTROLLING, forge::USE_CANDIDATE];
         forge::stun_request(rand::random(), &attributes, Some(password.unwrap_or(&self.answer.password)))
     }

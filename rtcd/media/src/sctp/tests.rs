@@ -132,6 +132,18 @@ fn a_peer_that_does_not_read_is_noticed() {
 }
 
 #[test]
+fn a_peer_that_does_not_read_is_noticed_however_small_the_messages_are() {
+    let mut pair = Pair::new();
+    let sent = (0..10_000).find(|_| pair.server.send(pair.now, ChannelId(1), false, &[2]).is_err());
+    assert!(sent.is_some_and(|sent| (500..2_000).contains(&sent)), "{sent:?}");
+    pair.pump();
+    for _ in 0..10_000 {
+        assert_eq!(pair.server.send(pair.now, ChannelId(1), false, &[2]), Ok(()), "a peer that reads gets all");
+        pair.pump();
+    }
+}
+
+#[test]
 fn a_zero_checksum_is_accepted_and_a_wrong_one_is_not() {
     let mut pair = Pair::new();
     let stream = |pair: &mut Pair| {
