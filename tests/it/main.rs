@@ -1,10 +1,12 @@
 //! The integration tests: one binary, one module for each subject.
 mod api;
+mod bad_input;
 mod browser;
 mod call;
 mod check;
 mod config;
 mod media;
+mod metrics;
 mod ops;
 mod peers;
 mod plugin;
