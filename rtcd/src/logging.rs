@@ -43,7 +43,11 @@ fn console(log: ConsoleLog) -> BoxedLayer {
     if stderr_is_the_journal()
         && let Ok(journal) = tracing_journald::layer()
     {
-        return journal.with_syslog_identifier("rtcd".into()).with_filter(filter(log.level)).boxed();
+        return journal
+            .with_field_prefix(Some("RTCD".into()))
+            .with_syslog_identifier("rtcd".into())
+            .with_filter(filter(log.level))
+            .boxed();
     }
     let text = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(log.color && !log.json);
     match log.json {

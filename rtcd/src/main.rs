@@ -62,7 +62,8 @@ fn run() -> ExitCode {
     }
     tracing::info!(version = build_info::VERSION, hash = build_info::HASH, "starting");
     for warning in &loaded.warnings {
-        tracing::warn!(origin = %warning.origin, key = warning.key, what = warning.what, "configuration");
+        // The journal shows the message alone: it says what is wrong.
+        tracing::warn!(origin = %warning.origin, key = warning.key, "configuration: {}", warning.what);
     }
     let files = privileges::raise_file_limit();
     privileges::restrict(&loaded.config);

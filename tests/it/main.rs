@@ -5,6 +5,8 @@ mod browser;
 mod call;
 mod check;
 mod config;
+mod fuzz;
+mod hostile;
 mod media;
 mod metrics;
 mod ops;

@@ -61,7 +61,7 @@ pub fn raw(to: SocketAddr, bytes: &[u8]) -> io::Result<Response> {
     let mut answer = Vec::new();
     // A server that refuses a body may reset the connection behind its answer.
     match stream.read_to_end(&mut answer) {
-        Err(error) if answer.is_empty() => return Err(error),
+        Err(error) if answer.is_empty() => Err(error),
         _ => parse(&answer),
     }
 }

@@ -1,6 +1,8 @@
 //! What the tests of rtcd share: the daemon as a child process, a plain HTTP client.
 pub mod browser;
 pub mod daemon;
+pub mod fuzz;
+pub mod hostile;
 pub mod http;
 pub mod mattermost;
 pub mod peer;

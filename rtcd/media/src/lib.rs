@@ -8,6 +8,8 @@
 
 pub mod demux;
 pub mod dtls;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod ice;
 mod random;
 pub mod rtcp;

@@ -1,7 +1,9 @@
 //! One SCTP association with its data channels, by `sctp-proto`, behind a face of our own (RFC 8831, RFC 8832).
+mod backlog;
 mod dcep;
 mod guard;
 
+use backlog::Backlog;
 use bytes::Bytes;
 use guard::SctpGuard;
 use sctp_proto::{
@@ -17,8 +19,6 @@ use std::time::Instant;
 pub const MAX_MESSAGE: usize = 64 * 1024;
 /// What the peer may have in flight towards us.
 const RECEIVE_BUFFER: u32 = 128 * 1024;
-/// What we keep for a peer that does not read; beyond it the channel is considered dead.
-const MAX_BUFFERED: usize = 512 * 1024;
 /// Streams in either direction: `calls-dc` needs one.
 const MAX_STREAMS: u16 = guard::STREAMS as u16;
 /// Start of the retransmission timer; RFC 9260 says 1 s for networks of 1990.
@@ -76,6 +76,7 @@ pub struct Sctp {
     handle: AssociationHandle,
     association: Option<Association>,
     guard: SctpGuard,
+    backlog: Backlog,
     packets: VecDeque<Bytes>,
     events: VecDeque<SctpEvent>,
 }
@@ -102,6 +103,7 @@ impl Sctp {
             handle: AssociationHandle(0),
             association: None,
             guard: SctpGuard::new(now),
+            backlog: Backlog::default(),
             packets: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -164,11 +166,12 @@ impl Sctp {
             (false, true) => (Ppi::BinaryEmpty, &[0][..]),
         };
         let association = self.association.as_mut().ok_or(SendError::NotOpen)?;
-        let mut stream = association.stream(id.0).map_err(|_| SendError::NotOpen)?;
-        if stream.buffered_amount().is_ok_and(|buffered| buffered + data.len() > MAX_BUFFERED) {
+        if !self.backlog.has_room(association, data.len()) {
             return Err(SendError::Stalled);
         }
+        let mut stream = association.stream(id.0).map_err(|_| SendError::NotOpen)?;
         stream.write_with_ppi(data, ppi).map_err(|_| SendError::NotOpen)?;
+        self.backlog.push(id.0, data.len());
         self.drain(now);
         Ok(())
     }
@@ -197,7 +200,7 @@ impl Sctp {
                 }
                 Event::Stream(StreamEvent::Opened { .. }) => while association.accept_stream().is_some() {},
                 Event::Stream(StreamEvent::Readable { id }) => {
-                    read_stream(association, id, &mut self.guard, &mut self.events);
+                    read_stream(association, id, &mut self.guard, &mut self.backlog, &mut self.events);
                 }
                 _ => {}
             }
@@ -216,7 +219,13 @@ impl Sctp {
     }
 }
 
-fn read_stream(association: &mut Association, id: u16, guard: &mut SctpGuard, events: &mut VecDeque<SctpEvent>) {
+fn read_stream(
+    association: &mut Association,
+    id: u16,
+    guard: &mut SctpGuard,
+    backlog: &mut Backlog,
+    events: &mut VecDeque<SctpEvent>,
+) {
     while let Ok(mut stream) = association.stream(id) {
         let Ok(Some(chunks)) = stream.read_sctp() else { return };
         guard.delivered(id);
@@ -227,6 +236,11 @@ fn read_stream(association: &mut Association, id: u16, guard: &mut SctpGuard, ev
         match chunks.ppi {
             Ppi::Dcep => {
                 let Some(open) = dcep::Open::parse(&data) else { continue };
+                // Openings without end whose ACKs nobody takes are not answered.
+                if !backlog.has_room(association, dcep::ACK.len()) {
+                    continue;
+                }
+                let Ok(mut stream) = association.stream(id) else { return };
                 let kind = match open.reliability {
                     dcep::Reliability::Reliable => ReliabilityType::Reliable,
                     dcep::Reliability::Retransmits => ReliabilityType::Rexmit,
@@ -235,6 +249,7 @@ fn read_stream(association: &mut Association, id: u16, guard: &mut SctpGuard, ev
                 // The stream exists, as we have just read from it: neither call can fail but by the peer's leaving.
                 let _ = stream.set_reliability_params(open.unordered, kind, open.parameter);
                 let _ = stream.write_with_ppi(&dcep::ACK, Ppi::Dcep);
+                backlog.push(id, dcep::ACK.len());
                 events.push_back(SctpEvent::ChannelOpen { id: ChannelId(id), label: open.label });
             }
             Ppi::StringEmpty | Ppi::BinaryEmpty => {

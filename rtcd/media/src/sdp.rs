@@ -1,4 +1,4 @@
-//! Session descriptions: offers and answers of peers are read with `rtc-sdp`, ours are written by [`write`].
+//! Session descriptions: offers and answers of peers are read with `rtc-sdp`, ours are written by [`mod@write`].
 pub mod write;
 
 use crate::dtls::{Fingerprint, Role};

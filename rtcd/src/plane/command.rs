@@ -99,6 +99,8 @@ pub struct Outgoing {
     pub audio_level_id: u8,
     /// The sender's session id.
     pub cname: String,
+    /// Where the times of writes are sampled into.
+    pub writes: prometheus::Histogram,
 }
 
 /// What control tells a worker.

@@ -32,7 +32,7 @@ impl Worker {
     fn register(&mut self, open: Arc<Open>, claim: Arc<super::worker::Claim>) {
         let ufrag = open.local.ufrag.as_str().into();
         let password = open.local.password.clone();
-        self.registrations.insert(ufrag, Registration { open, password, claim });
+        self.registrations.insert(ufrag, Registration { open, password, generation: 0, claim });
     }
 
     /// Makes the peer of a transport that this worker has claimed.
@@ -56,9 +56,18 @@ impl Worker {
     }
 
     fn restart_ice(&mut self, transport: TransportId, local: Credentials, remote_ufrag: String) {
-        let Some(known) = self.registrations.values().find(|known| known.open.transport == transport) else { return };
-        let registration =
-            Registration { open: known.open.clone(), password: local.password.clone(), claim: known.claim.clone() };
+        let of_transport = |known: &&Registration| known.open.transport == transport;
+        let newest = self.registrations.values().filter(of_transport).max_by_key(|known| known.generation);
+        let Some(newest) = newest else { return };
+        let registration = Registration {
+            open: newest.open.clone(),
+            password: local.password.clone(),
+            generation: newest.generation + 1,
+            claim: newest.claim.clone(),
+        };
+        // The one before is honoured until the peer uses the new one; older ones are history.
+        let kept = newest.generation;
+        self.registrations.retain(|_, known| known.open.transport != transport || known.generation == kept);
         self.registrations.insert(local.ufrag.as_str().into(), registration);
         if let Some((_, peer)) = self.peer_mut(transport) {
             peer.restart_ice(local, remote_ufrag);
@@ -174,6 +183,7 @@ impl Worker {
         let rewriter = Rewriter::new(ssrc, codec, payload_type, audio_level_id);
         let track = &mut self.tracks[place];
         track.publisher = Some(outgoing.publisher);
+        track.writes.get_or_insert(outgoing.writes);
         let needed = track.add_receiver(Receiver { peer: key, rewriter, cname: outgoing.cname }, codec);
         let peer = &mut self.peers[key];
         peer.receives.push((ssrc, place));

@@ -36,6 +36,8 @@ pub struct ForwardTrack {
     pub remote: WorkerSet,
     /// Receivers on this worker.
     pub receivers: Vec<Receiver>,
+    /// Where the times of writes are sampled into, once there is a receiver.
+    pub writes: Option<prometheus::Histogram>,
     /// The sender's clock, by layer.
     pub clocks: [Option<ClockReference>; MAX_LAYERS],
     /// What can be sent again, by layer; made for video when the first receiver comes.
@@ -52,6 +54,7 @@ impl ForwardTrack {
             publisher: None,
             remote: WorkerSet::default(),
             receivers: Vec::new(),
+            writes: None,
             clocks: [None; MAX_LAYERS],
             caches: [const { None }; MAX_LAYERS],
             cache_size,

@@ -7,7 +7,7 @@ use super::tcp::{Connection, MAX_STRANGERS};
 use super::worker::{BELL, CONNECTION, Claim, Owner, Pending, Worker};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use rtcd_media::demux::{Kind, Path, Protocol, kind};
-use rtcd_media::ice::Check;
+use rtcd_media::ice::{Check, MAX_PATHS};
 use rtcd_media::sdp::MediaKind;
 use rtcd_media::stun::{Answer, IntegrityKey, Request};
 use std::sync::Arc;
@@ -16,6 +16,8 @@ use std::time::Instant;
 /// Answers a second, and at once, to STUN requests without credentials, per worker.
 const ANONYMOUS_PER_SECOND: f64 = 100.0;
 const ANONYMOUS_BURST: f64 = 50.0;
+/// One in so many forwarded groups of packets is timed.
+const WRITES_SAMPLED: u32 = 16;
 
 impl Worker {
     /// Handles what one receive call gave, then forwards its media.
@@ -103,6 +105,10 @@ impl Worker {
         let shared = self.shared.clone();
         let Some(track) = self.tracks.get_mut(forward) else { return };
         let (id, remote) = (track.id, track.remote);
+        self.forwards = self.forwards.wrapping_add(1);
+        if self.forwards.is_multiple_of(WRITES_SAMPLED) && !track.receivers.is_empty() {
+            self.sampled.extend(track.writes.clone());
+        }
         for at in 0..count {
             let (meta, video, payload) = packet(at);
             track.keep(video, meta, payload);
@@ -215,10 +221,26 @@ impl Worker {
         if owner == self.id { Owner::Peer(self.adopt(now, open)) } else { Owner::Worker(open.transport, owner) }
     }
 
+    /// Which worker a path belongs to. As many paths as the transport itself keeps, or a participant could make us
+    /// remember addresses without end.
+    fn remember_foreign(&mut self, path: Path, transport: TransportId, worker: super::command::WorkerId) {
+        if !self.paths.contains_key(&path) {
+            let of_transport = |(path, owner): (&Path, &Owner)| match owner {
+                Owner::Worker(id, _) if *id == transport => Some(*path),
+                Owner::Worker(..) | Owner::Peer(_) => None,
+            };
+            let known: Vec<Path> = self.paths.iter().filter_map(of_transport).collect();
+            if known.len() >= MAX_PATHS {
+                self.paths.remove(&known[0]);
+            }
+        }
+        self.paths.insert(path, Owner::Worker(transport, worker));
+    }
+
     fn hand_over_check(&mut self, path: Path, transport: TransportId, worker: super::command::WorkerId, bytes: &[u8]) {
         match path.protocol {
             Protocol::Udp => {
-                self.paths.insert(path, Owner::Worker(transport, worker));
+                self.remember_foreign(path, transport, worker);
                 self.hand_over(worker, Handoff::Datagram { path, bytes: bytes.into() });
             }
             Protocol::Tcp => {
@@ -235,11 +257,22 @@ impl Worker {
         self.current = Some(key);
         let Some(peer) = self.peers.get_mut(key) else { return };
         let (check, answer) = peer.transport.handle_check(now, path, request);
-        if let Check::Accepted { new_path: true } = check {
+        // A path that another transport has used since is this one's again: addresses are handed on by NATs.
+        let is_ours = matches!(self.paths.get(&path), Some(Owner::Peer(owner)) if *owner == key);
+        if matches!(check, Check::Accepted { .. }) && !is_ours {
             let known: Vec<Path> = peer.transport.ice().paths().to_vec();
-            // The agent may have forgotten an old path to make room.
-            self.paths
-                .retain(|path, owner| !matches!(owner, Owner::Peer(peer) if *peer == key) || known.contains(path));
+            // The agent may have forgotten an old path to make room; a connection without a path is of no use.
+            let is_forgotten = |path: &Path, owner: &Owner| {
+                matches!(owner, Owner::Peer(peer) if *peer == key) && !known.contains(path)
+            };
+            let forgotten: Vec<Path> =
+                self.paths.iter().filter(|(path, owner)| is_forgotten(path, owner)).map(|(path, _)| *path).collect();
+            for old in forgotten {
+                self.paths.remove(&old);
+                if old.protocol == Protocol::Tcp {
+                    self.drop_connection(old.local);
+                }
+            }
             self.paths.insert(path, Owner::Peer(key));
             if let Some(connection) = self.connections.get_mut(&path.local).filter(|_| path.protocol == Protocol::Tcp) {
                 connection.deadline = None;

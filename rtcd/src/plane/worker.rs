@@ -39,6 +39,8 @@ pub(super) struct Registration {
     pub(super) open: Arc<Open>,
     /// Our password for this ufrag: a restart makes another.
     pub(super) password: String,
+    /// Counts restarts of ICE.
+    pub(super) generation: u32,
     pub(super) claim: Arc<Claim>,
 }
 
@@ -99,8 +101,12 @@ pub struct Worker {
     pub(super) batch: SendBatch,
     pub(super) pending: Vec<Pending>,
     /// Packets that other workers have given and that are not forwarded yet.
+    #[allow(clippy::vec_box, reason = "they come from a pool and go back to it: nothing is copied")]
     pub(super) media: Vec<Box<MediaPacket>>,
     pub(super) touched: Vec<usize>,
+    /// Groups of packets forwarded so far, and who wants to know how long this turn's took.
+    pub(super) forwards: u32,
+    pub(super) sampled: Vec<prometheus::Histogram>,
     pub(super) ring: u64,
     pub(super) rtcp: Vec<u8>,
     /// Tokens for STUN requests without credentials.
@@ -151,6 +157,8 @@ impl Worker {
             pending: Vec::new(),
             media: Vec::with_capacity(RECV_BATCH),
             touched: Vec::new(),
+            forwards: 0,
+            sampled: Vec::new(),
             ring: 0,
             rtcp: Vec::new(),
             anonymous: (0.0, now),
@@ -269,6 +277,9 @@ impl Worker {
         let shared = self.shared.clone();
         self.batch.flush(&mut self.sockets, &shared.inbox(self.id).counters);
         self.flush_connections();
+        for writes in self.sampled.drain(..) {
+            writes.observe(now.elapsed().as_secs_f64());
+        }
         for worker in shared.workers().filter(|worker| self.ring >> worker.0 & 1 == 1) {
             shared.inbox(worker).ring();
         }

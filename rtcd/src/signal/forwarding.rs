@@ -183,9 +183,10 @@ impl Actor {
             publisher: (track.publisher, publisher_worker),
             ssrc: track.ssrc,
             codec: track.codec,
-            payload_type: session.negotiation.payload_type(track.codec),
-            audio_level_id: session.negotiation.audio_level_id(),
+            payload_type: session.negotiation.dialect().payload_type(track.codec),
+            audio_level_id: session.negotiation.dialect().audio_level_id(),
             cname: publisher.join.session.as_str().into(),
+            writes: self.metrics.writes_time(&session.group, track_type(track.codec)),
         };
         let (publisher, track, codec) = (track.publisher, track.track, track.codec);
         self.metrics.track_started(&session.group, Direction::Out, track_type(codec));

@@ -2,85 +2,20 @@
 //! in, descriptions out; no clock, no socket.
 //!
 //! A section may carry a track of each side at once: a browser's `addTrack` takes over a section that we made.
+mod dialect;
+mod section;
+
+pub use dialect::Dialect;
+pub use section::Sending;
+
 use rtcd_media::dtls::{Fingerprint, Role};
 use rtcd_media::ice::Credentials;
-use rtcd_media::rtp::{ExtensionIds, Ssrc};
-use rtcd_media::sdp::write::{Candidate, LocalDescription, LocalFormat, LocalMedia, LocalStream};
-use rtcd_media::sdp::{Description, Direction, Format, Media, MediaKind, Mid, Setup, extension};
-use rtcd_media::sfu::codec::Codec;
+use rtcd_media::rtp::Ssrc;
+use rtcd_media::sdp::write::{Candidate, LocalDescription, LocalMedia};
+use rtcd_media::sdp::{Description, Media, MediaKind, Mid, Setup};
+use section::{Section, may_hear};
 
 const PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
-/// Feedback that we understand (contract, section 5).
-const VIDEO_FEEDBACK: [&str; 5] = ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"];
-const AUDIO_FEEDBACK: [&str; 1] = ["transport-cc"];
-/// Payload types and extension ids of browsers, used until the peer has named its own.
-const DEFAULT_FORMATS: [(Codec, u8); 3] = [(Codec::Opus, 111), (Codec::Vp8, 96), (Codec::Av1, 45)];
-const DEFAULT_EXTENSIONS: ExtensionIds =
-    ExtensionIds { mid: 4, rid: 10, repaired_rid: 11, audio_level: 1, transport_cc: 3 };
-
-/// A stream of ours in a section.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Sending {
-    /// Its SSRC.
-    pub ssrc: Ssrc,
-    /// What it carries.
-    pub codec: Codec,
-    /// The sender's session id.
-    pub stream_id: String,
-    /// `<type>_<sender session id>_<8 random characters>`.
-    pub track_id: String,
-}
-
-/// One section.
-#[derive(Clone, Debug)]
-struct Section {
-    mid: Mid,
-    kind: MediaKind,
-    /// We made it. A peer does not receive in a section that it made to send.
-    ours: bool,
-    protocol: String,
-    /// The peer's latest word on it.
-    remote: Option<Media>,
-    /// The peer's track in it is welcome.
-    accepted: bool,
-    sending: Option<Sending>,
-    /// The peer has been told of a stream of ours here, by a description that it has answered or offered.
-    told_sending: bool,
-    /// The stream of ours in the offer that waits for its answer.
-    offered: Option<Ssrc>,
-}
-
-impl Section {
-    /// The peer has answered: what it refused, or can hear with none of our codecs, is not sent.
-    fn settle_offered(&mut self) {
-        let Some(ssrc) = self.offered.take() else {
-            self.told_sending = false;
-            return;
-        };
-        let heard = self.remote.as_ref().is_some_and(|remote| {
-            let codec = self.sending.as_ref().map(|sending| sending.codec);
-            may_hear(remote) && codec.is_none_or(|codec| remote.formats.iter().any(|format| format.codec == codec))
-        });
-        if !heard {
-            self.sending.take_if(|sending| sending.ssrc == ssrc);
-        }
-        self.told_sending = heard;
-    }
-    fn is_rejected(&self) -> bool {
-        self.remote.as_ref().is_some_and(|remote| remote.rejected)
-    }
-    fn receives(&self) -> bool {
-        self.accepted && self.remote.as_ref().is_some_and(|remote| remote.direction.sends() && !remote.rejected)
-    }
-    fn direction(&self, may_send: bool) -> Direction {
-        match (self.sending.is_some() && may_send, self.receives()) {
-            (true, true) => Direction::SendRecv,
-            (true, false) => Direction::SendOnly,
-            (false, true) => Direction::RecvOnly,
-            (false, false) => Direction::Inactive,
-        }
-    }
-}
 
 /// What has become of a stream of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,8 +85,7 @@ pub struct Negotiation {
     session_id: u64,
     version: u64,
     sections: Vec<Section>,
-    formats: Vec<(Codec, u8)>,
-    extensions: ExtensionIds,
+    dialect: Dialect,
     /// Streams of ours that the next offer will announce.
     waiting: Vec<(MediaKind, Sending)>,
     /// Our offer waits for its answer.
@@ -179,8 +113,7 @@ impl Negotiation {
             session_id: rtcd_media::random_u64() >> 1,
             version: 0,
             sections: Vec::new(),
-            formats: DEFAULT_FORMATS.to_vec(),
-            extensions: DEFAULT_EXTENSIONS,
+            dialect: Dialect::default(),
             waiting: Vec::new(),
             pending: false,
             next_mid: 0,
@@ -320,12 +253,7 @@ impl Negotiation {
                 section.sending = None;
                 section.told_sending = false;
             }
-            for format in &media.formats {
-                if let Some(known) = self.formats.iter_mut().find(|(codec, _)| *codec == format.codec) {
-                    known.1 = format.payload_type;
-                }
-            }
-            learn(&mut self.extensions, media.extensions);
+            self.dialect.learn(&media);
             if media.rejected {
                 section.sending = None;
             }
@@ -426,14 +354,9 @@ impl Negotiation {
         }
     }
 
-    /// The peer's payload type of a codec.
-    pub fn payload_type(&self, codec: Codec) -> u8 {
-        self.formats.iter().find(|(known, _)| *known == codec).map_or(0, |(_, payload_type)| *payload_type)
-    }
-
-    /// The peer's id of the audio level extension.
-    pub fn audio_level_id(&self) -> u8 {
-        self.extensions.audio_level
+    /// How the peer numbers codecs and extensions.
+    pub fn dialect(&self) -> &Dialect {
+        &self.dialect
     }
 
     /// An offer of all that we send and receive; waits for its answer from now on.
@@ -452,7 +375,7 @@ impl Negotiation {
         self.version += 1;
         let offering = setup == Setup::ActPass;
         let media: Vec<LocalMedia> =
-            self.sections.iter().map(|section| self.local_media(section, offering, av1)).collect();
+            self.sections.iter().map(|section| self.dialect.section(section, offering, av1)).collect();
         LocalDescription {
             session_id: self.session_id,
             version: self.version,
@@ -464,123 +387,7 @@ impl Negotiation {
         }
         .to_string()
     }
-
-    fn local_media(&self, section: &Section, offering: bool, av1: bool) -> LocalMedia {
-        let may_send = offering || section.remote.as_ref().is_some_and(may_hear);
-        let direction = section.direction(may_send);
-        let remote = section.remote.as_ref();
-        let from_remote = |remote: &Media| -> Vec<LocalFormat> { remote.formats.iter().map(accept_format).collect() };
-        let formats = match (remote, offering) {
-            // In an offer the codec that we send comes first, and must be there.
-            (_, true) if section.sending.is_some() || remote.is_none() => self.own_formats(section, av1),
-            (Some(remote), _) => from_remote(remote),
-            (None, _) => self.own_formats(section, av1),
-        };
-        let unusable = section.kind != MediaKind::Application && formats.is_empty();
-        let ids = remote.filter(|_| !offering || section.sending.is_none()).map_or(self.extensions, |r| r.extensions);
-        let receive_rids = match remote {
-            Some(remote) if section.receives() => remote.send_rids.clone(),
-            _ => Vec::new(),
-        };
-        let stream = section.sending.as_ref().filter(|_| direction.sends()).map(|sending| LocalStream {
-            ssrc: sending.ssrc,
-            stream_id: sending.stream_id.clone(),
-            track_id: sending.track_id.clone(),
-        });
-        LocalMedia {
-            kind: section.kind,
-            mid: section.mid.clone(),
-            direction,
-            rejected: section.is_rejected() || unusable,
-            protocol: section.protocol.clone(),
-            formats,
-            extensions: extensions(section.kind, ids),
-            stream,
-            receive_rids,
-        }
-    }
-
-    fn own_formats(&self, section: &Section, av1: bool) -> Vec<LocalFormat> {
-        let sent = section.sending.as_ref().map(|sending| sending.codec);
-        let mut codecs: Vec<Codec> = match section.kind {
-            MediaKind::Audio => vec![Codec::Opus],
-            MediaKind::Video if av1 || sent == Some(Codec::Av1) => vec![Codec::Vp8, Codec::Av1],
-            MediaKind::Video => vec![Codec::Vp8],
-            MediaKind::Application => Vec::new(),
-        };
-        codecs.sort_by_key(|codec| Some(*codec) != sent);
-        let format = |codec: Codec| {
-            let feedback = if codec.is_video() { &VIDEO_FEEDBACK[..] } else { &AUDIO_FEEDBACK[..] };
-            LocalFormat {
-                payload_type: self.payload_type(codec),
-                rtpmap: rtpmap(codec),
-                parameters: parameters(codec).into(),
-                feedback: feedback.iter().map(|feedback| (*feedback).into()).collect(),
-            }
-        };
-        codecs.into_iter().map(format).collect()
-    }
 }
 
-/// Whether the peer's direction lets it hear us.
-fn may_hear(remote: &Media) -> bool {
-    !remote.rejected && matches!(remote.direction, Direction::SendRecv | Direction::RecvOnly)
-}
-
-fn learn(known: &mut ExtensionIds, new: ExtensionIds) {
-    for (known, new) in [
-        (&mut known.mid, new.mid),
-        (&mut known.rid, new.rid),
-        (&mut known.repaired_rid, new.repaired_rid),
-        (&mut known.audio_level, new.audio_level),
-        (&mut known.transport_cc, new.transport_cc),
-    ] {
-        if new != 0 {
-            *known = new;
-        }
-    }
-}
-
-fn extensions(kind: MediaKind, ids: ExtensionIds) -> Vec<(u8, &'static str)> {
-    let all = match kind {
-        MediaKind::Audio => vec![
-            (ids.audio_level, extension::AUDIO_LEVEL),
-            (ids.transport_cc, extension::TRANSPORT_CC),
-            (ids.mid, extension::MID),
-        ],
-        MediaKind::Video => vec![
-            (ids.transport_cc, extension::TRANSPORT_CC),
-            (ids.mid, extension::MID),
-            (ids.rid, extension::RID),
-            (ids.repaired_rid, extension::REPAIRED_RID),
-        ],
-        MediaKind::Application => Vec::new(),
-    };
-    all.into_iter().filter(|(id, _)| *id != 0).collect()
-}
-
-fn accept_format(format: &Format) -> LocalFormat {
-    let ours = if format.codec.is_video() { &VIDEO_FEEDBACK[..] } else { &AUDIO_FEEDBACK[..] };
-    LocalFormat {
-        payload_type: format.payload_type,
-        rtpmap: rtpmap(format.codec),
-        parameters: format.parameters.clone(),
-        feedback: format.feedback.iter().filter(|feedback| ours.contains(&feedback.as_str())).cloned().collect(),
-    }
-}
-
-const fn rtpmap(codec: Codec) -> &'static str {
-    match codec {
-        Codec::Opus => "opus/48000/2",
-        Codec::Vp8 => "VP8/90000",
-        Codec::Av1 => "AV1/90000",
-    }
-}
-
-const fn parameters(codec: Codec) -> &'static str {
-    match codec {
-        Codec::Opus => "minptime=10;useinbandfec=1",
-        Codec::Vp8 => "",
-        Codec::Av1 => "level-idx=5;profile=0;tier=0",
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -55,22 +55,22 @@ impl Actor {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let screen = self.calls.screen(&session.group, &session.join.call, id).map(str::to_owned);
         let mut welcome: Vec<(TrackKind, Media)> = Vec::new();
+        let mut refused = Vec::new();
         let offered: Vec<Media> = session.negotiation.offered_tracks().cloned().collect();
         for (at, media) in offered.into_iter().enumerate() {
             if at >= MAX_INCOMING || media.formats.is_empty() {
-                self.metrics.error(&session.group, ErrorKind::Track);
-                tracing::warn!(mid = %media.mid, "track refused: no codec of ours, or one too many");
+                refused.push("a track without a codec of ours, or one too many");
                 continue;
             }
             session.negotiation.accept(&media.mid);
             match session.kind_of(&media, screen.as_deref()) {
                 Some(kind) => welcome.push((kind, media)),
-                None => {
-                    self.metrics.error(&session.group, ErrorKind::Track);
-                    tracing::warn!(mid = %media.mid, "track held back: nobody announced its stream");
-                }
+                None if session.has_ended(&media) => {}
+                None => refused.push("a track whose stream nobody announced: it is held back"),
             }
         }
+        refused.into_iter().for_each(|why| self.refuse(id, ErrorKind::Track, why));
+        let Some(session) = self.sessions.get_mut(&id) else { return };
         let mut old = std::mem::take(&mut session.incoming);
         let before = old.len();
         let mut kept = 0;
@@ -169,6 +169,7 @@ impl Actor {
             return self.refuse(id, ErrorKind::Signaling, "a VideoOn without a videoStreamID");
         };
         let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.stream_begun(&stream);
         session.video_stream = Some(stream);
         tracing::info!("camera on");
         self.classify(now, id);
@@ -176,7 +177,8 @@ impl Actor {
 
     pub(super) fn video_off(&mut self, now: Instant, id: TransportId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        session.video_stream = None;
+        let Some(stream) = session.video_stream.take() else { return };
+        session.stream_ended(stream);
         tracing::info!("camera off");
         self.classify(now, id);
     }

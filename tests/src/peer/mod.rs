@@ -155,7 +155,7 @@ impl Peer {
         let engine = engine::Engine::new(node.clone(), config.clone(), state.clone(), media).await?;
         let failed = state.clone();
         tokio::spawn(async move {
-            if let Err(error) = engine.run(work, said).await {
+            if let Err(error) = Box::pin(engine.run(work, said)).await {
                 lock(&failed).error = Some(format!("{error:#}"));
             }
         });

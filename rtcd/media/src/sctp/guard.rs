@@ -53,6 +53,9 @@ struct Stream {
 struct Window {
     /// Cumulative TSN, once known.
     cumulative: Option<u32>,
+    /// The handshake is over: an INIT is a late repetition. RFC 9260, section 5.2.2 wants the association unharmed; the
+    /// crate would close it.
+    up: bool,
     streams: [Stream; STREAMS],
     reconfigs: u32,
 }
@@ -65,7 +68,8 @@ pub(super) struct SctpGuard {
 
 impl SctpGuard {
     pub(super) fn new(now: Instant) -> Self {
-        let window = Window { cumulative: None, streams: [Stream::default(); STREAMS], reconfigs: RECONFIGS };
+        let window =
+            Window { cumulative: None, up: false, streams: [Stream::default(); STREAMS], reconfigs: RECONFIGS };
         Self { window, tokens: PACKET_BURST, refilled: now }
     }
 
@@ -116,6 +120,9 @@ impl Window {
         match chunk.kind {
             DATA => self.admit_data(chunk.flags, value).is_some(),
             INIT | INIT_ACK => {
+                if self.up {
+                    return false;
+                }
                 let Some(initial) = be32(value, 12) else { return false };
                 if chunk.kind == INIT && self.cumulative.is_none() {
                     self.cumulative = Some(initial.wrapping_sub(1));
@@ -130,7 +137,11 @@ impl Window {
             // One cause at most, filling the chunk.
             ABORT | ERROR => value.is_empty() || be16(value, 2).is_some_and(|len| len as usize == value.len()),
             SHUTDOWN => value.len() == 4,
-            SHUTDOWN_ACK | COOKIE_ECHO | COOKIE_ACK | SHUTDOWN_COMPLETE => true,
+            COOKIE_ECHO | COOKIE_ACK => {
+                self.up = true;
+                true
+            }
+            SHUTDOWN_ACK | SHUTDOWN_COMPLETE => true,
             RE_CONFIG => {
                 self.reconfigs = self.reconfigs.saturating_sub(1);
                 // A reset starts the numbering of streams anew.

@@ -132,6 +132,18 @@ fn a_peer_that_does_not_read_is_noticed() {
 }
 
 #[test]
+fn a_peer_that_does_not_read_is_noticed_however_small_the_messages_are() {
+    let mut pair = Pair::new();
+    let sent = (0..10_000).find(|_| pair.server.send(pair.now, ChannelId(1), false, &[2]).is_err());
+    assert!(sent.is_some_and(|sent| (500..2_000).contains(&sent)), "{sent:?}");
+    pair.pump();
+    for _ in 0..10_000 {
+        assert_eq!(pair.server.send(pair.now, ChannelId(1), false, &[2]), Ok(()), "a peer that reads gets all");
+        pair.pump();
+    }
+}
+
+#[test]
 fn a_zero_checksum_is_accepted_and_a_wrong_one_is_not() {
     let mut pair = Pair::new();
     let stream = |pair: &mut Pair| {
@@ -162,6 +174,16 @@ fn a_forward_tsn_far_ahead_and_chunks_that_lie_do_no_harm() {
     pair.forge(&[130, 0, 0, 4]);
     pair.forge(&[0, 3, 0, 3]);
     assert!(before.elapsed() < Duration::from_secs(2), "nothing loops over the number space");
+    pair.still_works();
+}
+
+#[test]
+fn an_init_that_comes_late_once_more_leaves_the_association_unharmed() {
+    let mut pair = Pair::new();
+    let init = pair.sent.first().expect("INIT was sent").to_vec();
+    assert_eq!(init[12], 1, "it is INIT");
+    pair.server.handle_packet(pair.now, init);
+    assert_eq!(pair.server.poll_event(), None);
     pair.still_works();
 }
 

@@ -16,6 +16,8 @@ struct Slot {
     meta: Meta,
     len: u16,
     filled: bool,
+    /// The sender has used the number twice: nobody knows which of the two a receiver has got, so none is sent again.
+    ambiguous: bool,
 }
 
 impl PacketCache {
@@ -29,14 +31,19 @@ impl PacketCache {
         (!self.slots.is_empty()).then(|| (seq.0 as usize) & (self.slots.len() - 1))
     }
 
-    /// Keeps a packet in place of an older one; a packet older than what it would replace is not kept.
+    /// Keeps a packet in place of an older one; one that is not newer than what it would replace is not kept.
     pub fn insert(&mut self, meta: Meta, payload: &[u8]) {
         let Some(place) = self.place(meta.seq) else { return };
         let slot = &mut self.slots[place];
-        if payload.len() > MAX_PAYLOAD || (slot.filled && slot.meta.seq > meta.seq) {
+        if slot.filled && slot.meta.seq >= meta.seq {
+            slot.ambiguous |= slot.meta.seq == meta.seq;
             return;
         }
-        *slot = Slot { meta, len: payload.len() as u16, filled: true };
+        if payload.len() > MAX_PAYLOAD {
+            *slot = Slot { meta, len: 0, filled: true, ambiguous: true };
+            return;
+        }
+        *slot = Slot { meta, len: payload.len() as u16, filled: true, ambiguous: false };
         self.payloads[place * MAX_PAYLOAD..][..payload.len()].copy_from_slice(payload);
     }
 
@@ -44,7 +51,7 @@ impl PacketCache {
     pub fn get(&self, seq: SeqNo) -> Option<(&Meta, &[u8])> {
         let place = self.place(seq)?;
         let slot = self.slots[place];
-        if !slot.filled || slot.meta.seq != seq {
+        if !slot.filled || slot.ambiguous || slot.meta.seq != seq {
             return None;
         }
         Some((&self.slots[place].meta, &self.payloads[place * MAX_PAYLOAD..][..slot.len as usize]))
@@ -69,6 +76,16 @@ mod tests {
         assert_eq!(cache.get(SeqNo(5)).map(|(_, payload)| payload), Some(&[5; 3][..]));
         cache.insert(meta(1), b"late");
         assert_eq!(cache.get(SeqNo(5)).map(|(_, payload)| payload), Some(&[5; 3][..]), "a late packet pushes none out");
+    }
+
+    #[test]
+    fn a_number_that_was_used_twice_is_not_sent_again() {
+        let mut cache = PacketCache::new(4);
+        cache.insert(meta(1), b"one");
+        cache.insert(meta(1), b"another");
+        assert_eq!(cache.get(SeqNo(1)), None, "a receiver may have got either");
+        cache.insert(meta(5), b"newer");
+        assert!(cache.get(SeqNo(5)).is_some());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{Layer, Meta};
 use crate::rtcp::SenderInfo;
 use crate::rtp::{OutHeader, Ssrc};
 use crate::sfu::receive::ClockReference;
-use crate::srtp::SeqNo;
+use crate::srtp::{ReplayWindow, SeqNo};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -60,6 +60,9 @@ pub struct Rewriter {
     history: VecDeque<Segment>,
     newest: Option<Newest>,
     first_seq: SeqNo,
+    /// Numbers that have gone out. A sender can begin a stream anew under numbers that it has used: forwarded, its new
+    /// packets would share a nonce with the old ones.
+    sent: ReplayWindow,
     packets: u32,
     octets: u32,
 }
@@ -77,6 +80,7 @@ impl Rewriter {
             history: VecDeque::with_capacity(HISTORY),
             newest: None,
             first_seq: SeqNo(u64::from(crate::random_u32() % FIRST_SEQ)),
+            sent: ReplayWindow::default(),
             packets: 0,
             octets: 0,
         }
@@ -226,7 +230,11 @@ impl Rewriter {
     }
 
     fn write(&mut self, segment: &Segment, meta: &Meta, payload: &[u8], out: &mut [u8]) -> Option<(usize, SeqNo)> {
+        if !self.sent.is_fresh(segment.out(meta.seq)) {
+            return None;
+        }
         let written = self.write_packet(segment, meta, payload, out)?;
+        self.sent.commit(written.1);
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(payload.len() as u32);
         Some(written)

@@ -16,8 +16,16 @@ pub(super) const GCM_TAG: usize = 16;
 
 /// A session key, ready to use.
 pub(super) enum Crypt {
-    Gcm { key: aead::LessSafeKey, salt: [u8; 12] },
-    Cm { key: cipher::EncryptingKey, auth: hmac::Key, salt: [u8; 14] },
+    Gcm {
+        key: aead::LessSafeKey,
+        salt: [u8; 12],
+    },
+    /// In boxes: these states are large, and most sessions are GCM's.
+    Cm {
+        key: Box<cipher::EncryptingKey>,
+        auth: Box<hmac::Key>,
+        salt: [u8; 14],
+    },
 }
 
 /// The cipher failed: for an incoming packet, it is not authentic.
@@ -50,8 +58,8 @@ impl Crypt {
         let label = purpose as u8;
         match profile {
             Profile::AesCm128HmacSha1_80 => Self::Cm {
-                key: counter_mode(&derive::<16>(master, label)),
-                auth: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &derive::<20>(master, label + 1)),
+                key: Box::new(counter_mode(&derive::<16>(master, label))),
+                auth: Box::new(hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &derive::<20>(master, label + 1))),
                 salt: derive(master, label + 2),
             },
             Profile::AeadAes128Gcm => Self::gcm(&aead::AES_128_GCM, &derive::<16>(master, label), master, label),

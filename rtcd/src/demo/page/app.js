@@ -10,6 +10,8 @@ let call = null;
 let rgb = [0, 0, 0];
 /** kind -> things to stop when it is no longer sent */
 const sources = new Map();
+/** kind -> the picture of it on our own card */
+const previews = new Map();
 /** mid -> {element, ear} of a remote track */
 const shown = new Map();
 /** session id -> its card */
@@ -85,6 +87,7 @@ async function publish(kind, source) {
   try {
     const made = await SOURCES[source]();
     sources.set(kind, made);
+    preview();
     await call.publish(kind, made.tracks);
     made.tracks[0].addEventListener('ended', () => unpublish(kind));
   } catch (error) {
@@ -96,6 +99,18 @@ async function publish(kind, source) {
 function stop(kind) {
   sources.get(kind)?.stop();
   sources.delete(kind);
+  previews.get(kind)?.remove();
+  previews.delete(kind);
+}
+
+/** What we send ourselves, on our own card: no road through the daemon. */
+function preview() {
+  const card = cards.get(call.sessionID);
+  for (const [kind, {tracks}] of sources) {
+    const picture = tracks.find((track) => track.kind === 'video');
+    if (!card || !picture || previews.has(kind)) continue;
+    previews.set(kind, add(card, 'video', {muted: true, autoplay: true, playsInline: true, srcObject: new MediaStream([picture])}));
+  }
 }
 
 function unpublish(kind) {
@@ -140,6 +155,7 @@ function renderCards() {
     const notes = [sessionID === call.sessionID && 'you', muted && 'muted', screen && 'sharing'].filter(Boolean);
     cards.get(sessionID).querySelector('small').textContent = notes.join(', ');
   }
+  preview();
 }
 
 function newCard(sessionID, name) {

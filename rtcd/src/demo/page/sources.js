@@ -25,8 +25,8 @@ const COLOURS = [[200, 40, 40], [40, 160, 60], [50, 70, 220], [210, 170, 30], [1
 /** The colour of a participant. */
 export function colour(name) {
   let sum = 0;
-  for (const char of name) sum = (sum * 31 + char.codePointAt(0)) >>> 0;
-  return COLOURS[sum % COLOURS.length];
+  for (const char of name) sum = (sum * 43 + char.codePointAt(0)) >>> 0;
+  return COLOURS[(sum >>> 3) % COLOURS.length];
 }
 
 /** `rgb(..)` of three numbers. */

@@ -118,3 +118,12 @@ fn a_sender_report_follows_the_senders_clock() {
     let report = receiver.rewriter.sender_report(receiver.now + Duration::from_secs(2), &clocks).expect("known");
     assert_eq!((report.ssrc, report.ntp, report.rtp, report.packets), (5, 12 << 32, 184_000, 1));
 }
+
+#[test]
+fn a_number_goes_out_once_even_if_the_sender_uses_it_again_for_something_else() {
+    let mut receiver = Receiver::new();
+    assert!(receiver.forward(frame(0, 100, 3000, 7, true)).is_some());
+    assert!(receiver.forward(frame(0, 101, 6000, 8, false)).is_some());
+    assert_eq!(receiver.forward(frame(0, 101, 9000, 9, false)), None, "other bytes under the same nonce");
+    assert!(receiver.forward(frame(0, 102, 9000, 9, false)).is_some());
+}

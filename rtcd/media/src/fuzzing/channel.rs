@@ -1,0 +1,66 @@
+//! SCTP with its guard: an association with an open channel, then whatever the input says.
+use super::forge::{self, FIRST_TSN, SctpClient};
+use super::operations;
+use crate::sctp::{ChannelId, MAX_MESSAGE, Sctp, SctpEvent};
+use std::time::{Duration, Instant};
+
+/// Answers to one packet: an acknowledgement, retransmissions of a window, no more.
+const MAX_ANSWERS: usize = 600;
+
+/// Steps: 0 a raw packet, 1 ours to send, 2 time passes, others chunks behind a right header. A first step 255 begins
+/// before the association is up.
+pub fn sctp(input: &[u8]) {
+    let mut now = Instant::now();
+    let mut server = Sctp::new(now);
+    let mut steps = operations(input).peekable();
+    let from_nothing = steps.next_if(|step| step.what == 255).is_some();
+    let Some(client) = associate(&mut server, now, !from_nothing) else { unreachable!("the server answers INIT") };
+    for step in steps {
+        let data = step.bytes;
+        match step.what % 8 {
+            0 => server.handle_packet(now, data.to_vec()),
+            1 => {
+                let _ = server.send(now, ChannelId(1), false, data);
+            }
+            2 => {
+                now += Duration::from_millis(10 * u64::from(data.first().copied().unwrap_or(100)));
+                server.handle_timeout(now);
+            }
+            _ => server.handle_packet(now, client.packet(data)),
+        }
+        if drain(&mut server) {
+            return;
+        }
+    }
+}
+
+fn associate(server: &mut Sctp, now: Instant, whole: bool) -> Option<SctpClient> {
+    server.handle_packet(now, SctpClient::init());
+    let (client, echo) = SctpClient::accept(&server.poll_packet()?)?;
+    if whole {
+        server.handle_packet(now, echo);
+        server.handle_packet(now, client.packet(&forge::open_channel(FIRST_TSN, 1, "calls-dc")));
+        let opened = server.poll_event();
+        assert!(matches!(opened, Some(SctpEvent::ChannelOpen { id: ChannelId(1), .. })), "{opened:?}");
+    }
+    Some(client)
+}
+
+/// Whether the association has ended.
+fn drain(server: &mut Sctp) -> bool {
+    let mut lost = false;
+    let mut answers = 0;
+    while let Some(packet) = server.poll_packet() {
+        assert!(packet.len() <= 1500, "a packet of {} bytes", packet.len());
+        answers += 1;
+    }
+    assert!(answers <= MAX_ANSWERS, "{answers} packets at once");
+    while let Some(event) = server.poll_event() {
+        match event {
+            SctpEvent::Message { data, .. } => assert!(data.len() <= MAX_MESSAGE),
+            SctpEvent::ChannelOpen { label, .. } => assert!(label.len() <= 256),
+            SctpEvent::Lost => lost = true,
+        }
+    }
+    lost
+}

@@ -1,0 +1,73 @@
+//! One section of the description: what each side sends in it.
+use rtcd_media::rtp::Ssrc;
+use rtcd_media::sdp::{Direction, Media, MediaKind, Mid};
+use rtcd_media::sfu::codec::Codec;
+
+/// A stream of ours in a section.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sending {
+    /// Its SSRC.
+    pub ssrc: Ssrc,
+    /// What it carries.
+    pub codec: Codec,
+    /// The sender's session id.
+    pub stream_id: String,
+    /// `<type>_<sender session id>_<8 random characters>`.
+    pub track_id: String,
+}
+
+/// One section.
+#[derive(Clone, Debug)]
+pub(super) struct Section {
+    pub(super) mid: Mid,
+    pub(super) kind: MediaKind,
+    /// We made it. A peer does not receive in a section that it made to send.
+    pub(super) ours: bool,
+    pub(super) protocol: String,
+    /// The peer's latest word on it.
+    pub(super) remote: Option<Media>,
+    /// The peer's track in it is welcome.
+    pub(super) accepted: bool,
+    pub(super) sending: Option<Sending>,
+    /// The peer has been told of a stream of ours here, by a description that it has answered or offered.
+    pub(super) told_sending: bool,
+    /// The stream of ours in the offer that waits for its answer.
+    pub(super) offered: Option<Ssrc>,
+}
+
+impl Section {
+    /// The peer has answered: what it refused, or can hear with none of our codecs, is not sent.
+    pub(super) fn settle_offered(&mut self) {
+        let Some(ssrc) = self.offered.take() else {
+            self.told_sending = false;
+            return;
+        };
+        let heard = self.remote.as_ref().is_some_and(|remote| {
+            let codec = self.sending.as_ref().map(|sending| sending.codec);
+            may_hear(remote) && codec.is_none_or(|codec| remote.formats.iter().any(|format| format.codec == codec))
+        });
+        if !heard {
+            self.sending.take_if(|sending| sending.ssrc == ssrc);
+        }
+        self.told_sending = heard;
+    }
+    pub(super) fn is_rejected(&self) -> bool {
+        self.remote.as_ref().is_some_and(|remote| remote.rejected)
+    }
+    pub(super) fn receives(&self) -> bool {
+        self.accepted && self.remote.as_ref().is_some_and(|remote| remote.direction.sends() && !remote.rejected)
+    }
+    pub(super) fn direction(&self, may_send: bool) -> Direction {
+        match (self.sending.is_some() && may_send, self.receives()) {
+            (true, true) => Direction::SendRecv,
+            (true, false) => Direction::SendOnly,
+            (false, true) => Direction::RecvOnly,
+            (false, false) => Direction::Inactive,
+        }
+    }
+}
+
+/// Whether the peer's direction lets it hear us.
+pub(super) fn may_hear(remote: &Media) -> bool {
+    !remote.rejected && matches!(remote.direction, Direction::SendRecv | Direction::RecvOnly)
+}

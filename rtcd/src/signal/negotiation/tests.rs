@@ -1,0 +1,177 @@
+use super::*;
+use rtcd_media::dtls::Identity;
+use rtcd_media::sfu::codec::Codec;
+
+const FIRST: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+    m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sctp-port:5000\r\n";
+const VOICE: &str = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=sendonly\r\n\
+    a=msid:stream track\r\na=rtpmap:111 opus/48000/2\r\na=ssrc:7 cname:x\r\n";
+
+/// Puts the transport's attributes behind the first section, as a browser that bundles does.
+fn with_transport(sdp: &str, setup: &str) -> Description {
+    let fingerprint = vec!["AB"; 32].join(":");
+    let transport = format!(
+        "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=fingerprint:sha-256 {fingerprint}\r\na=setup:{setup}\r\n"
+    );
+    let sdp = sdp.replace("c=IN IP4 0.0.0.0\r\n", &format!("c=IN IP4 0.0.0.0\r\n{transport}"));
+    Description::parse(&sdp).expect("a valid description")
+}
+
+/// What a browser answers to `offer`: it receives whatever is sent to it.
+fn answer_to(offer: &str) -> Description {
+    let turned = offer
+        .replace("a=sendonly", "a=was-sendonly")
+        .replace("a=recvonly", "a=inactive")
+        .replace("a=was-sendonly", "a=recvonly")
+        .replace("a=ice-lite\r\n", "");
+    let strip = |line: &&str| {
+        !["a=ice-ufrag", "a=ice-pwd", "a=fingerprint", "a=setup", "a=candidate", "a=msid:", "a=ssrc"]
+            .iter()
+            .any(|attribute| line.starts_with(attribute))
+    };
+    let sdp: String = turned.lines().filter(strip).flat_map(|line| [line, "\r\n"]).collect();
+    with_transport(&sdp, "active")
+}
+
+fn fingerprint() -> Fingerprint {
+    Identity::generate().expect("an identity").fingerprint()
+}
+
+fn sending(ssrc: Ssrc) -> Sending {
+    Sending { ssrc, codec: Codec::Opus, stream_id: "ann".into(), track_id: format!("voice_ann_{ssrc}") }
+}
+
+fn connected() -> Negotiation {
+    let mut negotiation = Negotiation::new();
+    assert_eq!(
+        negotiation.apply_offer(with_transport(FIRST, "actpass")),
+        Ok(TransportChange::Open { role: Role::Server })
+    );
+    negotiation.answer(fingerprint(), &[]);
+    negotiation
+}
+
+fn sections(sdp: &str) -> Vec<(String, String)> {
+    let value = |section: &str, name: &str| {
+        section.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned()
+    };
+    let direction = |section: &str| {
+        let known = ["a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"];
+        section.lines().find(|line| known.contains(line)).unwrap_or_default().to_owned()
+    };
+    sdp.split("m=").skip(1).map(|section| (value(section, "a=mid:"), direction(section))).collect()
+}
+
+fn pair(mid: &str, direction: &str) -> (String, String) {
+    (mid.into(), direction.into())
+}
+
+#[test]
+fn a_stream_flows_once_the_peer_has_answered() {
+    let mut negotiation = connected();
+    negotiation.add_sending(MediaKind::Audio, sending(5));
+    assert_eq!(negotiation.agreement(5), Agreement::Waiting);
+    let offer = negotiation.offer(false, fingerprint(), &[]);
+    assert_eq!(sections(&offer)[1], pair("s0", "a=sendonly"));
+    assert!(offer.contains("a=msid:ann voice_ann_5\r\n"), "{offer}");
+    assert_eq!(negotiation.agreement(5), Agreement::Waiting);
+    assert_eq!(negotiation.apply_answer(answer_to(&offer)), Ok(TransportChange::None));
+    assert_eq!(negotiation.agreement(5), Agreement::Agreed);
+}
+
+#[test]
+fn an_offer_while_ours_is_pending_is_ignored_and_an_answer_out_of_turn_too() {
+    let mut negotiation = connected();
+    let offer = negotiation.offer(false, fingerprint(), &[]);
+    let theirs = with_transport(&format!("{FIRST}{VOICE}"), "actpass");
+    assert_eq!(negotiation.apply_offer(theirs.clone()), Err(NegotiationError::Collision));
+    assert_eq!(negotiation.apply_answer(answer_to(&offer)), Ok(TransportChange::None));
+    assert_eq!(negotiation.apply_answer(answer_to(&offer)), Err(NegotiationError::UnexpectedAnswer));
+    assert_eq!(negotiation.apply_offer(theirs), Ok(TransportChange::None));
+    assert_eq!(negotiation.offered_tracks().count(), 1);
+}
+
+#[test]
+fn a_section_is_used_again_only_after_the_peer_heard_that_it_fell_silent() {
+    let mut negotiation = connected();
+    negotiation.add_sending(MediaKind::Audio, sending(5));
+    let offer = negotiation.offer(false, fingerprint(), &[]);
+    negotiation.apply_answer(answer_to(&offer)).expect("answered");
+    negotiation.remove_sending(5);
+    negotiation.add_sending(MediaKind::Audio, sending(6));
+    let offer = negotiation.offer(false, fingerprint(), &[]);
+    assert_eq!(sections(&offer)[1..], [pair("s0", "a=inactive"), pair("s1", "a=sendonly")]);
+    negotiation.apply_answer(answer_to(&offer)).expect("answered");
+    negotiation.add_sending(MediaKind::Audio, sending(7));
+    let offer = negotiation.offer(false, fingerprint(), &[]);
+    assert_eq!(sections(&offer)[1..], [pair("s0", "a=sendonly"), pair("s1", "a=sendonly")]);
+}
+
+#[test]
+fn a_section_that_the_peer_made_to_send_is_never_sent_in() {
+    let mut negotiation = connected();
+    negotiation.apply_offer(with_transport(&format!("{FIRST}{VOICE}"), "actpass")).expect("an offer");
+    negotiation.answer(fingerprint(), &[]);
+    let silent = VOICE.replace("a=sendonly", "a=inactive");
+    negotiation.apply_offer(with_transport(&format!("{FIRST}{silent}"), "actpass")).expect("an offer");
+    negotiation.answer(fingerprint(), &[]);
+    negotiation.add_sending(MediaKind::Audio, sending(5));
+    let offer = negotiation.offer(false, fingerprint(), &[]);
+    assert_eq!(sections(&offer)[1..], [pair("1", "a=inactive"), pair("s0", "a=sendonly")]);
+}
+
+#[test]
+fn the_peer_may_offer_before_our_waiting_streams_do() {
+    let mut negotiation = connected();
+    negotiation.add_sending(MediaKind::Audio, sending(5));
+    let theirs = with_transport(&format!("{FIRST}{VOICE}"), "actpass");
+    assert_eq!(negotiation.apply_offer(theirs), Ok(TransportChange::None));
+    let answer = negotiation.answer(fingerprint(), &[]);
+    assert_eq!(sections(&answer).len(), 2, "an answer has the sections of its offer: {answer}");
+    assert_eq!(negotiation.agreement(5), Agreement::Waiting);
+}
+
+#[test]
+fn an_offer_without_an_answer_is_taken_back_and_made_again() {
+    let mut negotiation = connected();
+    negotiation.add_sending(MediaKind::Audio, sending(5));
+    let lost = negotiation.offer(false, fingerprint(), &[]);
+    negotiation.give_up_offer();
+    assert_eq!(negotiation.agreement(5), Agreement::Waiting);
+    let again = negotiation.offer(false, fingerprint(), &[]);
+    assert_eq!(sections(&lost), sections(&again));
+    negotiation.apply_answer(answer_to(&again)).expect("answered");
+    assert_eq!(negotiation.agreement(5), Agreement::Agreed);
+}
+
+#[test]
+fn what_the_peer_refuses_is_not_sent() {
+    let mut negotiation = connected();
+    negotiation.add_sending(MediaKind::Audio, sending(5));
+    let offer = negotiation.offer(false, fingerprint(), &[]);
+    let refusing = offer.replace("a=sendonly", "a=inactive");
+    negotiation.apply_answer(answer_to(&refusing)).expect("answered");
+    assert_eq!(negotiation.agreement(5), Agreement::Refused);
+    assert_eq!(negotiation.sendings().count(), 0);
+}
+
+#[test]
+fn a_certificate_or_an_order_that_changes_is_refused() {
+    let mut negotiation = connected();
+    let mut other = with_transport(FIRST, "actpass");
+    other.fingerprint = fingerprint();
+    assert_eq!(negotiation.apply_offer(other), Err(NegotiationError::FingerprintChanged));
+    let renamed = with_transport(&FIRST.replace("a=mid:0", "a=mid:9").replace("BUNDLE 0", "BUNDLE 9"), "actpass");
+    assert!(matches!(negotiation.apply_offer(renamed), Err(NegotiationError::SectionMismatch { index: 0, .. })));
+}
+
+#[test]
+fn new_credentials_restart_ice_with_new_ones_of_ours() {
+    let mut negotiation = connected();
+    let before = negotiation.local().ufrag.clone();
+    let mut again = with_transport(FIRST, "actpass");
+    again.ufrag = "efgh".into();
+    assert_eq!(negotiation.apply_offer(again), Ok(TransportChange::Restart));
+    assert_ne!(negotiation.local().ufrag, before);
+    assert_eq!(negotiation.remote_ufrag(), Some("efgh"));
+}

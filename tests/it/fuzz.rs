@@ -1,0 +1,85 @@
+//! Everything that eats network bytes, fed with mutated real input; see rtcd/media/fuzz/README.md.
+use rtcd::fuzzing as control;
+use rtcd::ids::{CallId, ClientId, SessionId, UserId};
+use rtcd::signal::data_channel;
+use rtcd::signal::message::{ClientMessage, Join, RtcMessage, RtcType};
+use rtcd_media::fuzzing as media;
+use rtcd_tests::fuzz::{Layout, corpus, run};
+
+#[test]
+fn stun_and_ice_survive_any_request() {
+    run("stun_and_ice_survive", Layout::Steps(0), &corpus::stun(), media::stun);
+}
+
+#[test]
+fn rtp_survives_any_packet_from_parser_to_rewriter() {
+    run("rtp_survives", Layout::Steps(0), &corpus::rtp(), media::rtp);
+}
+
+#[test]
+fn rtcp_survives_any_compound_packet() {
+    run("rtcp_survives", Layout::Flat, &corpus::rtcp(), media::rtcp);
+}
+
+#[test]
+fn srtp_opens_what_is_valid_once_and_nothing_else() {
+    run("srtp_opens", Layout::Steps(1), &corpus::srtp(), media::srtp);
+}
+
+#[test]
+fn dtls_survives_any_datagram_in_any_phase() {
+    run("dtls_survives", Layout::Steps(1), &corpus::dtls(), media::dtls);
+}
+
+#[test]
+fn sctp_survives_any_chunk_in_any_order() {
+    run("sctp_survives", Layout::Steps(0), &corpus::sctp(), media::sctp);
+}
+
+#[test]
+fn any_description_that_is_read_is_answered_readably() {
+    run("any_description", Layout::Flat, &corpus::offers(), media::sdp);
+}
+
+#[test]
+fn negotiation_survives_any_sequence_of_descriptions() {
+    run("negotiation_survives", Layout::Steps(0), &corpus::negotiations(), control::negotiation);
+}
+
+#[test]
+fn any_client_message_that_is_read_can_be_written() {
+    let (call, user, session): (CallId, UserId, SessionId) = ("call".into(), "user".into(), "session".into());
+    let rtc = RtcMessage {
+        group: ClientId::from("group"),
+        call: call.clone(),
+        user: user.clone(),
+        session: session.clone(),
+        kind: RtcType::Sdp,
+        data: corpus::CHROMIUM.into(),
+    };
+    let join = Join {
+        call,
+        user,
+        session: session.clone(),
+        channel_id: "channel".into(),
+        av1_support: true,
+        dc_signaling: false,
+    };
+    let messages =
+        [ClientMessage::Join(join), ClientMessage::Leave { session }, ClientMessage::Rtc(rtc)].map(|m| m.encode());
+    run("any_client_message", Layout::Flat, &messages, control::client_message);
+}
+
+#[test]
+fn any_data_channel_message_is_read_or_refused() {
+    let loss = [&[4, 0xcb][..], &0.25f64.to_be_bytes()].concat();
+    let sdp = data_channel::sdp(format!("{{\"type\":\"offer\",\"sdp\":{:?}}}", corpus::CHROMIUM).as_bytes());
+    let bomb = data_channel::sdp(&vec![b' '; 2 << 20]);
+    let messages = [vec![1], vec![0xcc, 7], vec![0xd3, 0, 0, 0, 0, 0, 0, 0, 8], vec![5, 1], loss, sdp, bomb];
+    run("any_data_channel", Layout::Flat, &messages, control::data_channel_message);
+}
+
+#[test]
+fn tcp_frames_come_out_whole_however_the_bytes_come_in() {
+    run("tcp_frames", Layout::Steps(0), &corpus::tcp(), control::tcp_framing);
+}
