@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module for each subject.
 mod api;
+mod bad_input;
 mod browser;
 mod call;
 mod check;
@@ -7,6 +8,7 @@ mod config;
 mod fuzz;
 mod hostile;
 mod media;
+mod metrics;
 mod ops;
 mod peers;
 mod plugin;

@@ -27,8 +27,8 @@ struct VideoOn {
 }
 
 /// A stream id that a message names; neither empty nor endless.
-fn stream_id(parsed: Result<String, serde_json::Error>) -> Option<String> {
-    parsed.ok().filter(|stream| !stream.is_empty() && stream.len() <= super::message::MAX_ID_LEN)
+fn stream_id(parsed: Option<String>) -> Option<String> {
+    parsed.filter(|stream| !stream.is_empty() && stream.len() <= super::message::MAX_ID_LEN)
 }
 
 pub(super) fn track_type(codec: Codec) -> TrackType {
@@ -141,7 +141,7 @@ impl Actor {
     }
 
     pub(super) fn screen_on(&mut self, now: Instant, id: TransportId, data: &[u8]) {
-        let Some(stream) = stream_id(serde_json::from_slice::<ScreenOn>(data).map(|on| on.stream)) else {
+        let Some(stream) = stream_id(super::offers::object::<ScreenOn>(data).map(|on| on.stream)) else {
             return self.refuse(id, ErrorKind::Signaling, "a ScreenOn without a screenStreamID");
         };
         let Some(session) = self.sessions.get_mut(&id) else { return };
@@ -165,7 +165,7 @@ impl Actor {
     }
 
     pub(super) fn video_on(&mut self, now: Instant, id: TransportId, data: &[u8]) {
-        let Some(stream) = stream_id(serde_json::from_slice::<VideoOn>(data).map(|on| on.stream)) else {
+        let Some(stream) = stream_id(super::offers::object::<VideoOn>(data).map(|on| on.stream)) else {
             return self.refuse(id, ErrorKind::Signaling, "a VideoOn without a videoStreamID");
         };
         let Some(session) = self.sessions.get_mut(&id) else { return };
