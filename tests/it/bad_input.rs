@@ -6,7 +6,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rmpv::Value;
 use rtcd_tests::daemon::wait_for;
 use rtcd_tests::mattermost::Mattermost;
-use rtcd_tests::peer::{Peer, PeerConfig, Streaming};
+use rtcd_tests::peer::{Peer, PeerConfig, State, Streaming};
 use rtcd_tests::plugin::{Connection, Join, rtc};
 use rtcd_tests::world::{KEY_FRAME, VOICE, World};
 use serde_json::json;
