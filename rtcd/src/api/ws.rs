@@ -104,8 +104,7 @@ async fn run(api: Api, client: ClientId, conn: ConnId, upgraded: OnUpgrade, perm
         .run(socket, outgoing, api.inner.closing.subscribe())
         .await;
     info!(reason = %end, "websocket closed");
-    metrics.ws_disconnected(&client);
-    let _ = signal.disconnect(conn).await;
+    let _ = signal.disconnect(client, conn).await;
     drop(permit);
 }
 

@@ -159,9 +159,11 @@ impl Actor {
                 tracing::debug!(group_id = client.as_str(), conn_id = conn.as_str(), "websocket known");
                 self.router.connect(client, conn, outgoing);
             }
-            Input::Disconnected { conn } => {
+            Input::Disconnected { client, conn } => {
                 tracing::debug!(conn_id = conn.as_str(), "websocket forgotten");
                 self.router.disconnect(&conn);
+                // Behind the last message of the connection: nothing is counted for a client that has gone.
+                self.metrics.ws_disconnected(&client);
             }
             Input::Message { conn, message } => self.handle_message(now, conn, message),
             Input::Sessions { client, call, reply } => {

@@ -49,6 +49,8 @@ pub enum Input {
     },
     /// A WebSocket has gone.
     Disconnected {
+        /// Its client.
+        client: ClientId,
         /// The connection.
         conn: ConnId,
     },
@@ -157,8 +159,8 @@ impl SignalHandle {
         self.send(Input::Message { conn, message }).await
     }
     /// The connection has gone.
-    pub async fn disconnect(&self, conn: ConnId) -> Result<(), Stopped> {
-        self.send(Input::Disconnected { conn }).await
+    pub async fn disconnect(&self, client: ClientId, conn: ConnId) -> Result<(), Stopped> {
+        self.send(Input::Disconnected { client, conn }).await
     }
     /// The sessions of a call, `None` when the group or the call is unknown.
     pub async fn sessions(&self, client: ClientId, call: CallId) -> Result<Option<Vec<SessionInfo>>, Stopped> {
