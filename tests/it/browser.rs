@@ -211,7 +211,10 @@ fn the_page_fits_a_phone() {
 fn two_firefoxes_hear_and_see_each_other() {
     let _alone = alone();
     assert!(Firefox::is_installed(), "firefox-esr is missing");
-    assert!(nix::unistd::geteuid().is_root(), "a network namespace needs root; tests/run leaves this test out without it");
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "a network namespace needs root; tests/run leaves this test out without it"
+    );
     let in_namespace = || {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace");
         for line in [

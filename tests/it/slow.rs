@@ -1,10 +1,13 @@
-//! What takes its time: sizes and long runs.
+//! What takes its time: sizes, and what the daemon does after ten seconds and more by contract.
 use anyhow::Result;
 use rtcd_tests::daemon::{Daemon, DaemonConfig};
 use rtcd_tests::hostile::{Attacker, Channel};
 use rtcd_tests::mattermost::Mattermost;
-use rtcd_tests::plugin::Plugin;
+use rtcd_tests::peer::PeerConfig;
+use rtcd_tests::plugin::{Join, Plugin, Received};
+use rtcd_tests::world::{VOICE, World};
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 const SESSIONS: usize = 200;
 /// What one idle participant with an open data channel may cost, in bytes of resident memory.
@@ -34,5 +37,56 @@ async fn two_hundred_idle_sessions_take_at_most_64_kib_each() -> Result<()> {
         session.attacker.check()?;
         assert!(session.ping()?);
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_makes_no_offer_is_closed_after_ten_seconds() -> Result<()> {
+    let world = World::start().await?;
+    let begun = Instant::now();
+    let mut said = world.node.listen("mute");
+    world.node.join(&Join::new("call", "mute"));
+    let message = tokio::time::timeout(Duration::from_secs(20), said.recv()).await?;
+    assert_eq!(message, Some(Received::Close { session_id: "mute".into() }));
+    assert!(begun.elapsed() >= Duration::from_secs(10), "closed after {:?}", begun.elapsed());
+    assert_eq!(world.plugin.sessions("call").await?, None);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_participant_whose_plug_is_pulled_is_closed_when_ice_fails() -> Result<()> {
+    let world = World::start().await?;
+    let (ann, bob) = (world.join("ann").await?, world.join("bob").await?);
+    ann.add_voice();
+    let _voice = ann.stream("voice", VOICE);
+    bob.wait_track("voice", "ann").await?;
+    ann.pull_plug();
+    let begun = Instant::now();
+    while ann.state().closed == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is never closed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(begun.elapsed() > Duration::from_secs(10), "closed after {:?}", begun.elapsed());
+    assert_eq!(world.plugin.sessions("call").await?.map(|sessions| sessions.len()), Some(1));
+    assert_eq!(world.daemon.metric("rtcd_rtc_conn_states_total{type=\"failed\"}"), 1.0);
+    assert_eq!(bob.state().closed, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_participant_that_keeps_the_lock_loses_it_after_ten_seconds() -> Result<()> {
+    let world = World::start().await?;
+    let ann = world.join("ann").await?;
+    let mut config = PeerConfig::new("call", "bob");
+    config.manual_lock = true;
+    let bob = world.join_with(config).await?;
+    bob.channel(&[7]);
+    bob.wait("the lock", |state| state.locks == [true]).await?;
+    let begun = Instant::now();
+    ann.add_voice();
+    let _voice = ann.stream("voice", VOICE);
+    bob.wait_track("voice", "ann").await?;
+    assert!(begun.elapsed() > Duration::from_secs(8), "offered after {:?}", begun.elapsed());
+    assert_eq!(world.errors("signaling_lock_timeout"), 1.0);
     Ok(())
 }

@@ -14,6 +14,7 @@ enum Do {
     Rtc(Join, i64, Option<Value>),
     Reconnect(String),
     Sync(oneshot::Sender<()>),
+    Die,
 }
 
 /// A node: cheap to clone.
@@ -60,6 +61,10 @@ impl Mattermost {
         self.tell(Do::Sync(done));
         waiting.await.context("the node has gone")
     }
+    /// The node's connection is cut.
+    pub fn die(&self) {
+        self.tell(Do::Die);
+    }
     fn tell(&self, what: Do) {
         // A node that has gone is a test's choice.
         let _ = self.todo.send(what);
@@ -71,7 +76,7 @@ async fn pump(mut connection: Connection, mut work: mpsc::UnboundedReceiver<Do>,
         tokio::select! {
             what = work.recv() => {
                 let done = match what {
-                    None => return,
+                    None | Some(Do::Die) => return,
                     Some(Do::Join(join)) => connection.join(&join).await,
                     Some(Do::Leave(session)) => connection.leave(&session).await,
                     Some(Do::Reconnect(session)) => connection.reconnect(&session).await,

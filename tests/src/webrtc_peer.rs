@@ -283,11 +283,8 @@ impl Engine {
             while let Some(event) = reader.poll().await {
                 match event {
                     DataChannelEvent::OnOpen => lock(&opened).channel_open = true,
-                    DataChannelEvent::OnMessage(message) => {
-                        if sender.send(message.data).is_err() {
-                            return;
-                        }
-                    }
+                    // Whoever listened may have gone; the poll ends with the connection.
+                    DataChannelEvent::OnMessage(message) => drop(sender.send(message.data)),
                     _ => {}
                 }
             }

@@ -28,7 +28,7 @@ pub async fn register(State(api): State<Api>, headers: HeaderMap, body: Body) ->
     let client = fields.client();
     match api.inner.auth.register(&client, &fields.key()).await {
         Ok(()) => {
-            info!(%client, "client registered");
+            info!(group_id = %client, "client registered");
             reply(StatusCode::CREATED, &[("clientID", client.as_str())])
         }
         Err(error) => refuse_auth(&error, "registration failed: "),
@@ -57,7 +57,7 @@ pub async fn unregister(State(api): State<Api>, headers: HeaderMap, body: Body) 
     }
     match api.inner.auth.unregister(&client).await {
         Ok(()) => {
-            info!(%client, "client unregistered");
+            info!(group_id = %client, "client unregistered");
             reply(StatusCode::OK, &[])
         }
         Err(error) => refuse_auth(&error, "unregister failed: "),

@@ -1,6 +1,7 @@
 //! Connections: taken, bounded, served, drained.
 use super::guarded_io::GuardedIo;
 use super::{Api, MAX_CONNECTIONS, MAX_WEBSOCKETS};
+use crate::logging::Pii;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -54,7 +55,7 @@ async fn accept(listener: &TcpListener, api: &Api, router: &Router, tls: Option<
         let (api, router, tls) = (api.clone(), router.clone(), tls.cloned());
         tokio::spawn(async move {
             if let Err(error) = connection(stream, api, router, tls).await {
-                debug!(%peer, %error, "connection ended");
+                debug!(peer = %Pii(peer), %error, "connection ended");
             }
             drop(permit);
         });

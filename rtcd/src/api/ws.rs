@@ -49,7 +49,7 @@ pub async fn upgrade(State(api): State<Api>, mut request: Request) -> Response {
     }
     let upgraded = hyper::upgrade::on(&mut request);
     let conn = conn_id::random();
-    let span = info_span!("websocket", %client, %conn);
+    let span = info_span!("websocket", group_id = %client, conn_id = %conn);
     tokio::spawn(run(api, client, conn, upgraded, permit).instrument(span));
     handshake::switch(accept)
 }

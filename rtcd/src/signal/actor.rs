@@ -1,8 +1,7 @@
 //! The signalling actor: one task that owns all groups, calls and sessions. What wakes it: an [`Input`] of the API, an
 //! [`Event`] of the plane, a deadline. Nothing here waits for anybody.
 use super::call::Calls;
-use super::data_channel::PeerMessage;
-use super::message::{ClientMessage, Join, MessageError, RtcMessage, RtcType, ServerMessage};
+use super::message::{ClientMessage, Join, MessageError, ServerMessage};
 use super::router::Router;
 use super::session::{FIRST_OFFER_TIMEOUT, Link, Session};
 use super::{Input, Settings, Status};
@@ -10,7 +9,7 @@ use crate::ids::{ClientId, ConnId, SessionId};
 use crate::metrics::{ConnState, ErrorKind, Metrics};
 use crate::plane::PlaneHandle;
 use crate::plane::command::{Command, Event, TrackId, TransportId, WorkerId};
-use rtcd_media::transport::{CloseReason, TransportEvent};
+use rtcd_media::transport::CloseReason;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::panic::AssertUnwindSafe;
@@ -18,6 +17,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
+
+/// Refused messages of one session that are logged.
+const REFUSALS_LOGGED: u32 = 20;
+/// Commands that wait for a worker to claim a transport.
+const MAX_WAITING: usize = 256;
 
 /// The longest sleep: the watchdog wants to see that the actor lives.
 const MAX_SLEEP: Duration = Duration::from_millis(500);
@@ -239,98 +243,7 @@ impl Actor {
         self.report();
     }
 
-    fn handle_rtc(&mut self, now: Instant, id: TransportId, message: RtcMessage) {
-        let Some(session) = self.sessions.get(&id) else { return };
-        let span = session.span.clone();
-        let _in = span.enter();
-        match message.kind {
-            RtcType::Ice => self.handle_candidate(id, &message.data),
-            RtcType::Sdp => self.handle_description(now, id, &message.data, super::offers::Way::WebSocket),
-            RtcType::Mute => self.set_muted(id, true),
-            RtcType::Unmute => self.set_muted(id, false),
-            RtcType::ScreenOn => self.screen_on(now, id, &message.data),
-            RtcType::ScreenOff => self.screen_off(now, id),
-            RtcType::VideoOn => self.video_on(now, id, &message.data),
-            RtcType::VideoOff => self.video_off(now, id),
-            // Voice is what we find out ourselves.
-            RtcType::VoiceOn | RtcType::VoiceOff => {
-                self.refuse(id, ErrorKind::Signaling, "voice state is not a client's")
-            }
-        }
-    }
-
-    fn handle_event(&mut self, now: Instant, event: Event) {
-        match event {
-            Event::Claimed { transport, worker } => self.claimed(transport, worker),
-            Event::Transport { transport, event } => {
-                let Some(session) = self.sessions.get(&transport) else { return };
-                let span = session.span.clone();
-                let _in = span.enter();
-                self.handle_transport_event(now, transport, event);
-            }
-            Event::TrackStarted { transport, track, codec } => self.track_started(now, transport, track, codec),
-            Event::Voice { transport, track, active } => self.voice(transport, track, active),
-        }
-    }
-
-    fn handle_transport_event(&mut self, now: Instant, id: TransportId, event: TransportEvent) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let since_offer = session.offered_at.map_or(Duration::ZERO, |at| now - at).as_secs_f64();
-        match event {
-            TransportEvent::Connected { profile } => {
-                tracing::info!(?profile, "session connected");
-                self.metrics.conn_state(ConnState::Connected);
-                self.metrics.connection_time(&session.group, since_offer);
-            }
-            TransportEvent::Disconnected => {
-                tracing::info!("session hears no checks");
-                self.metrics.conn_state(ConnState::Disconnected);
-            }
-            TransportEvent::Recovered => {
-                tracing::info!("session hears checks again");
-                self.metrics.conn_state(ConnState::Connected);
-            }
-            TransportEvent::ChannelOpen => {
-                tracing::debug!("data channel open");
-                session.channel_open = true;
-                self.metrics.dc_open_time(&session.group, since_offer);
-                self.subscribe(now, id);
-            }
-            TransportEvent::Message { text, data } => self.handle_channel_message(now, id, text, &data),
-            TransportEvent::Closed(reason) => self.end(id, EndReason::Transport(reason)),
-        }
-    }
-
-    fn handle_channel_message(&mut self, now: Instant, id: TransportId, text: bool, data: &[u8]) {
-        let message = match (text, data) {
-            (true, b"ping") => {
-                self.send(id, Command::Send { transport: id, text: true, data: b"pong".to_vec() });
-                return;
-            }
-            (true, _) => Err(super::data_channel::DataChannelError::Text),
-            (false, data) => PeerMessage::decode(data),
-        };
-        let Some(session) = self.sessions.get(&id) else { return };
-        let group = session.group.clone();
-        match message {
-            Ok(PeerMessage::Ping) => self.send_channel(id, super::data_channel::pong()),
-            Ok(PeerMessage::Pong) => {}
-            Ok(PeerMessage::Sdp(json)) => {
-                self.handle_description(now, id, &json, super::offers::Way::DataChannel);
-            }
-            Ok(PeerMessage::LossRate(share)) => self.metrics.client_loss_rate(&group, share),
-            Ok(PeerMessage::RoundTripTime(seconds)) => self.metrics.client_rtt(&group, seconds),
-            Ok(PeerMessage::Jitter(seconds)) => self.metrics.client_jitter(&group, seconds),
-            Ok(PeerMessage::Lock) => self.lock_requested(now, id),
-            Ok(PeerMessage::Unlock) => self.unlocked(now, id),
-            Err(error) => {
-                self.metrics.error(&group, ErrorKind::DataChannel);
-                tracing::debug!(%error, "data channel message dropped");
-            }
-        }
-    }
-
-    fn claimed(&mut self, id: TransportId, worker: WorkerId) {
+    pub(super) fn claimed(&mut self, id: TransportId, worker: WorkerId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         if let Link::AwaitingClaim { waiting } = std::mem::replace(&mut session.link, Link::Claimed(worker)) {
             for command in waiting {
@@ -346,7 +259,17 @@ impl Actor {
                 let worker = *worker;
                 self.send_to(worker, command);
             }
-            Some(Link::AwaitingClaim { waiting }) => waiting.push(command),
+            Some(Link::AwaitingClaim { waiting }) => {
+                if let Command::SetIncoming { .. } = command {
+                    waiting.retain(|earlier| !matches!(earlier, Command::SetIncoming { .. }));
+                }
+                // A client that says so much to a session without a peer is out of order.
+                if waiting.len() < MAX_WAITING {
+                    waiting.push(command);
+                } else {
+                    self.refuse(id, ErrorKind::Signaling, "more than a session without a peer can take");
+                }
+            }
             Some(Link::AwaitingOffer) | None => {}
         }
     }
@@ -378,10 +301,14 @@ impl Actor {
     }
 
     /// Counts and logs something that a participant did wrong; its session goes on.
-    pub(super) fn refuse(&self, id: TransportId, kind: ErrorKind, why: &str) {
-        let Some(session) = self.sessions.get(&id) else { return };
+    pub(super) fn refuse(&mut self, id: TransportId, kind: ErrorKind, why: &str) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
         self.metrics.error(&session.group, kind);
-        session.span.in_scope(|| tracing::warn!(why, "message refused"));
+        session.refusals += 1;
+        // All are counted; a peer that goes on and on does not fill the log.
+        if session.refusals <= REFUSALS_LOGGED {
+            session.span.in_scope(|| tracing::warn!(why, "message refused"));
+        }
     }
 
     pub(super) fn new_track(&mut self) -> TrackId {

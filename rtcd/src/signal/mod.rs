@@ -4,6 +4,7 @@
 mod actor;
 mod call;
 pub mod data_channel;
+mod dispatch;
 mod forwarding;
 mod lock;
 pub mod message;

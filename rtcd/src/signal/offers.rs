@@ -20,6 +20,11 @@ pub(super) enum Way {
     DataChannel,
 }
 
+/// Reads a JSON object. Serde alone would take an array of the fields' values for one, too.
+pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
+    json.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(json).ok()).flatten()
+}
+
 #[derive(Serialize, Deserialize)]
 struct DescriptionJson<'a> {
     #[serde(rename = "type")]
@@ -52,10 +57,10 @@ impl Actor {
     /// A candidate of the participant. We are lite: its checks come to us and we answer where they come from, so a
     /// candidate is looked at and not used.
     pub(super) fn handle_candidate(&mut self, id: TransportId, json: &[u8]) {
-        match serde_json::from_slice::<CandidateInit<'_>>(json) {
-            Ok(init) if init.candidate.is_empty() || init.candidate.starts_with("candidate:") => {}
-            Ok(_) => self.refuse(id, ErrorKind::Ice, "an ICE candidate that is none"),
-            Err(_) => self.refuse(id, ErrorKind::Ice, "an ICE candidate that is not the JSON of one"),
+        match object::<CandidateInit<'_>>(json) {
+            Some(init) if init.candidate.is_empty() || init.candidate.starts_with("candidate:") => {}
+            Some(_) => self.refuse(id, ErrorKind::Ice, "an ICE candidate that is none"),
+            None => self.refuse(id, ErrorKind::Ice, "an ICE candidate that is not the JSON of one"),
         }
     }
 
@@ -63,7 +68,7 @@ impl Actor {
         if json.len() > MAX_SDP {
             return self.refuse(id, ErrorKind::Signaling, "a description that is too large");
         }
-        let Ok(message) = serde_json::from_slice::<DescriptionJson<'_>>(json) else {
+        let Some(message) = object::<DescriptionJson<'_>>(json) else {
             return self.refuse(id, ErrorKind::Signaling, "a description that is not the JSON of one");
         };
         let description = match Description::parse(&message.sdp) {

@@ -121,6 +121,8 @@ pub struct Session {
     pub outgoing: Vec<OutgoingTrack>,
     /// When receivers stop waiting for its AV1.
     pub av1_deadline: Option<Instant>,
+    /// Messages of it that were refused.
+    pub refusals: u32,
 }
 
 impl Session {
@@ -150,6 +152,7 @@ impl Session {
             incoming: Vec::new(),
             outgoing: Vec::new(),
             av1_deadline: None,
+            refusals: 0,
         }
     }
 
@@ -178,6 +181,11 @@ impl Session {
             MediaKind::Video if self.video_stream.as_deref() == Some(stream) => Some(TrackKind::Video),
             _ => None,
         }
+    }
+
+    /// Whether a track belongs to a share that has ended: its own end is on the way.
+    pub fn has_ended(&self, media: &Media) -> bool {
+        media.msid.as_ref().is_some_and(|(stream, _)| self.ended_streams.contains(stream))
     }
 
     /// A share with this stream has begun.

@@ -27,8 +27,8 @@ struct VideoOn {
 }
 
 /// A stream id that a message names; neither empty nor endless.
-fn stream_id(parsed: Result<String, serde_json::Error>) -> Option<String> {
-    parsed.ok().filter(|stream| !stream.is_empty() && stream.len() <= super::message::MAX_ID_LEN)
+fn stream_id(parsed: Option<String>) -> Option<String> {
+    parsed.filter(|stream| !stream.is_empty() && stream.len() <= super::message::MAX_ID_LEN)
 }
 
 pub(super) fn track_type(codec: Codec) -> TrackType {
@@ -55,22 +55,22 @@ impl Actor {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let screen = self.calls.screen(&session.group, &session.join.call, id).map(str::to_owned);
         let mut welcome: Vec<(TrackKind, Media)> = Vec::new();
+        let mut refused = Vec::new();
         let offered: Vec<Media> = session.negotiation.offered_tracks().cloned().collect();
         for (at, media) in offered.into_iter().enumerate() {
             if at >= MAX_INCOMING || media.formats.is_empty() {
-                self.metrics.error(&session.group, ErrorKind::Track);
-                tracing::warn!(mid = %media.mid, "track refused: no codec of ours, or one too many");
+                refused.push("a track without a codec of ours, or one too many");
                 continue;
             }
             session.negotiation.accept(&media.mid);
             match session.kind_of(&media, screen.as_deref()) {
                 Some(kind) => welcome.push((kind, media)),
-                None => {
-                    self.metrics.error(&session.group, ErrorKind::Track);
-                    tracing::warn!(mid = %media.mid, "track held back: nobody announced its stream");
-                }
+                None if session.has_ended(&media) => {}
+                None => refused.push("a track whose stream nobody announced: it is held back"),
             }
         }
+        refused.into_iter().for_each(|why| self.refuse(id, ErrorKind::Track, why));
+        let Some(session) = self.sessions.get_mut(&id) else { return };
         let mut old = std::mem::take(&mut session.incoming);
         let before = old.len();
         let mut kept = 0;
@@ -141,7 +141,7 @@ impl Actor {
     }
 
     pub(super) fn screen_on(&mut self, now: Instant, id: TransportId, data: &[u8]) {
-        let Some(stream) = stream_id(serde_json::from_slice::<ScreenOn>(data).map(|on| on.stream)) else {
+        let Some(stream) = stream_id(super::offers::object::<ScreenOn>(data).map(|on| on.stream)) else {
             return self.refuse(id, ErrorKind::Signaling, "a ScreenOn without a screenStreamID");
         };
         let Some(session) = self.sessions.get_mut(&id) else { return };
@@ -165,10 +165,11 @@ impl Actor {
     }
 
     pub(super) fn video_on(&mut self, now: Instant, id: TransportId, data: &[u8]) {
-        let Some(stream) = stream_id(serde_json::from_slice::<VideoOn>(data).map(|on| on.stream)) else {
+        let Some(stream) = stream_id(super::offers::object::<VideoOn>(data).map(|on| on.stream)) else {
             return self.refuse(id, ErrorKind::Signaling, "a VideoOn without a videoStreamID");
         };
         let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.stream_begun(&stream);
         session.video_stream = Some(stream);
         tracing::info!("camera on");
         self.classify(now, id);
@@ -176,7 +177,8 @@ impl Actor {
 
     pub(super) fn video_off(&mut self, now: Instant, id: TransportId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        session.video_stream = None;
+        let Some(stream) = session.video_stream.take() else { return };
+        session.stream_ended(stream);
         tracing::info!("camera off");
         self.classify(now, id);
     }

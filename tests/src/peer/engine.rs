@@ -1,7 +1,7 @@
 //! The life of a str0m participant: socket, clock, signalling and what a test wants, in one loop.
-use super::link::Link;
+use super::link::{Link, Loss};
 use super::msgpack::{self, Message};
-use super::{Do, PeerConfig, State, lock};
+use super::{Do, PeerConfig, State, lock, sdp};
 use crate::mattermost::Mattermost;
 use crate::plugin::{Received, rtc};
 use anyhow::{Context as _, Result, anyhow};
@@ -21,8 +21,9 @@ use tokio::sync::mpsc;
 const LOCK_RETRY: Duration = Duration::from_millis(100);
 
 enum Change {
-    Add { name: String, kind: MediaKind, stream: String, rids: Vec<&'static str> },
+    Add { name: String, kind: MediaKind, stream: String, rids: Vec<&'static str>, codec: Option<&'static str> },
     Stop { name: String },
+    RestartIce,
 }
 
 pub(super) struct Engine {
@@ -43,6 +44,10 @@ pub(super) struct Engine {
     map: HashMap<String, (String, String)>,
     started: Instant,
     plug_pulled: bool,
+    /// The only codec of a section of ours, by mid.
+    codecs: HashMap<String, &'static str>,
+    lost_in: Loss,
+    lost_out: Loss,
 }
 
 impl Engine {
@@ -55,7 +60,8 @@ impl Engine {
         let link = if config.tcp { Link::tcp(media).await? } else { Link::udp().await? };
         let local = link.local()?;
         let now = Instant::now();
-        let mut rtc = RtcConfig::new().build(now);
+        let (lost_in, lost_out) = (Loss::every(config.drop_incoming), Loss::every(config.drop_outgoing));
+        let mut rtc = RtcConfig::new().set_stats_interval(Some(Duration::from_millis(500))).build(now);
         let candidate = if config.tcp {
             Candidate::builder().tcp().host(local).tcptype(TcpType::Active).build()?
         } else {
@@ -80,6 +86,9 @@ impl Engine {
             map: HashMap::new(),
             started: now,
             plug_pulled: false,
+            codecs: HashMap::new(),
+            lost_in,
+            lost_out,
         })
     }
 
@@ -117,7 +126,7 @@ impl Engine {
                 () = tokio::time::sleep_until(wake.into()) => self.rtc.handle_input(Input::Timeout(Instant::now()))?,
                 datagram = self.link.receive() => {
                     let (from, datagram) = datagram?;
-                    if self.plug_pulled {
+                    if self.plug_pulled || self.lost_in.takes(&datagram) {
                         continue;
                     }
                     // In TCP the daemon's address is the one that was dialled.
@@ -143,7 +152,7 @@ impl Engine {
         loop {
             match self.rtc.poll_output()? {
                 Output::Timeout(at) => return Ok(at),
-                Output::Transmit(out) if self.plug_pulled => drop(out),
+                Output::Transmit(out) if self.plug_pulled || self.lost_out.takes(&out.contents) => drop(out),
                 Output::Transmit(out) => self.link.send(out.destination, &out.contents).await?,
                 Output::Event(event) => self.event(event)?,
             }
@@ -172,14 +181,25 @@ impl Engine {
                 track.codec = format!("{:?}", data.params.spec().codec);
                 track.keyframes += u64::from(data.data.first().is_some_and(|first| first & 1 == 0));
                 track.last = data.data.to_vec();
+                track.sender_reports |= data.last_sender_info.is_some();
             }
-            Event::KeyframeRequest(_) => lock(&self.state).keyframe_requests += 1,
+            Event::KeyframeRequest(_) => lock(&self.state).keyframe_requests.push(Instant::now()),
+            Event::MediaEgressStats(stats) => {
+                let mut state = lock(&self.state);
+                state.nacks = state.nacks.max(stats.nacks);
+            }
             _ => {}
         }
         Ok(())
     }
 
     fn media_changed(&mut self, mid: Mid, direction: Direction) {
+        // Without RTX str0m asks for nothing unless it is told to.
+        if self.config.drop_incoming.is_some()
+            && let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(mid, None)
+        {
+            stream.suppress_nack(false);
+        }
         let mut state = lock(&self.state);
         let track = state.tracks.entry(mid.to_string()).or_default();
         track.live = direction.is_receiving();
@@ -196,6 +216,7 @@ impl Engine {
             Message::Ping => self.write_channel(false, &[2]),
             Message::Pong => lock(&self.state).pongs += 1,
             Message::Sdp(json) => self.description(&serde_json::from_str(&json)?, true)?,
+            Message::Lock(granted) if self.config.manual_lock => lock(&self.state).locks.push(granted),
             Message::Lock(granted) => {
                 self.asked = false;
                 if granted {
@@ -258,7 +279,7 @@ impl Engine {
                 self.want_to_offer();
             }
             Some("offer") => {
-                self.check_announced(&sdp);
+                lock(&self.state).unannounced += sdp::unannounced(&sdp, &self.map);
                 if self.pending.is_some() {
                     return Err(anyhow!("an offer while ours is pending"));
                 }
@@ -272,23 +293,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Every section that the daemon sends in must have been in a MediaMap, with the kind that its track id says.
-    fn check_announced(&self, sdp: &str) {
-        for section in sdp.split("\r\nm=").skip(1) {
-            let value = |name: &str| section.lines().find_map(|line| line.strip_prefix(name));
-            let sends = section.lines().any(|line| line == "a=sendonly" || line == "a=sendrecv");
-            let (Some(mid), Some(msid), true) = (value("a=mid:"), value("a=msid:"), sends) else { continue };
-            let announced = self.map.get(mid).is_some_and(|(kind, sender)| {
-                let (stream, track) = msid.split_once(' ').unwrap_or_default();
-                stream == sender && track.starts_with(&format!("{kind}_{sender}_"))
-            });
-            if !announced {
-                lock(&self.state).unannounced += 1;
-            }
-        }
-    }
-
     fn want_to_offer(&mut self) {
+        if self.config.manual_lock {
+            return;
+        }
         let open = lock(&self.state).channel_open;
         if !self.changes.is_empty() && open && self.pending.is_none() && !self.asked && self.ask_at.is_none() {
             self.ask_at = Some(Instant::now());
@@ -299,13 +307,15 @@ impl Engine {
         let mut api = self.rtc.sdp_api();
         for change in self.changes.drain(..) {
             match change {
-                Change::Add { name, kind, stream, rids } => {
+                Change::RestartIce => drop(api.ice_restart(true)),
+                Change::Add { name, kind, stream, rids, codec } => {
                     let layer = |rid: &&'static str| SimulcastLayer { rid: Rid::from(*rid), attributes: None };
                     let simulcast = (!rids.is_empty())
                         .then(|| Simulcast { send: rids.iter().map(layer).collect(), recv: Vec::new() });
                     let track = format!("track-{name}");
                     let mid = api.add_media(kind, Direction::SendOnly, Some(stream), Some(track), simulcast);
                     self.mids.insert(name, mid);
+                    self.codecs.extend(codec.map(|codec| (mid.to_string(), codec)));
                 }
                 Change::Stop { name } => {
                     if let Some(mid) = self.mids.remove(&name) {
@@ -325,7 +335,7 @@ impl Engine {
     }
 
     fn send_offer(&mut self, offer: SdpOffer, first: bool) {
-        let mut sdp = offer.to_sdp_string();
+        let mut sdp = sdp::only_codecs(&offer.to_sdp_string(), &self.codecs);
         if self.config.dtls_server {
             sdp = sdp.replace("a=setup:actpass", "a=setup:passive");
         }
@@ -345,15 +355,19 @@ impl Engine {
 
     fn told(&mut self, what: Do) -> Result<()> {
         match what {
-            Do::AddTrack { name, kind, stream, rids } => {
-                self.changes.push_back(Change::Add { name, kind, stream, rids });
+            Do::AddTrack { name, kind, stream, rids, codec } => {
+                self.changes.push_back(Change::Add { name, kind, stream, rids, codec });
                 self.want_to_offer();
             }
             Do::StopTrack { name } => {
                 self.changes.push_back(Change::Stop { name });
                 self.want_to_offer();
             }
-            Do::Frame { name, rid, data } => self.frame(&name, rid, &data),
+            Do::RestartIce => {
+                self.changes.push_back(Change::RestartIce);
+                self.want_to_offer();
+            }
+            Do::Frame { name, rid, data, level } => self.frame(&name, rid, &data, level),
             Do::Channel { text, data } => self.write_channel(text, &data),
             Do::AskKeyframes => {
                 let mids: Vec<String> = {
@@ -372,12 +386,15 @@ impl Engine {
         Ok(())
     }
 
-    fn frame(&mut self, name: &str, rid: Option<&'static str>, data: &[u8]) {
+    fn frame(&mut self, name: &str, rid: Option<&'static str>, data: &[u8], level: i8) {
         let Some(mid) = self.mids.get(name).copied() else { return };
         let (elapsed, now) = (self.started.elapsed(), Instant::now());
         let Some(writer) = self.rtc.writer(mid) else { return };
-        let Some(pt) = writer.payload_params().next().map(|params| params.pt()) else { return };
-        let writer = writer.audio_level(-30, true);
+        let codec = self.codecs.get(&mid.to_string());
+        let fits = |name: String| codec.is_none_or(|codec| name.eq_ignore_ascii_case(codec));
+        let params = writer.payload_params().find(|params| fits(format!("{:?}", params.spec().codec)));
+        let Some(pt) = params.map(|params| params.pt()) else { return };
+        let writer = writer.audio_level(level, true);
         let writer = if let Some(rid) = rid { writer.rid(Rid::from(rid)) } else { writer };
         // Before the connection is up frames are dropped.
         let _ = writer.write(pt, now, MediaTime::from(elapsed), data.to_vec());

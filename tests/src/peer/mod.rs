@@ -2,6 +2,7 @@
 mod engine;
 mod link;
 pub(crate) mod msgpack;
+mod sdp;
 
 use crate::mattermost::Mattermost;
 use crate::plugin::{Join, rtc};
@@ -16,7 +17,10 @@ use tokio::sync::mpsc;
 pub use str0m::media::MediaKind;
 
 /// How long anything that is waited for may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Audio level of frames whose level does not matter, in dBov.
+const LEVEL: i8 = -30;
 
 /// How a participant behaves.
 #[derive(Clone, Debug)]
@@ -29,12 +33,26 @@ pub struct PeerConfig {
     pub dtls_server: bool,
     /// It claims to be the controlled side in ICE, as we are: a role conflict.
     pub role_conflict: bool,
+    /// Every n-th packet of media to it gets lost.
+    pub drop_incoming: Option<u32>,
+    /// Every n-th packet of media from it gets lost.
+    pub drop_outgoing: Option<u32>,
+    /// It never offers by itself; answers to lock requests that the test makes are only noted.
+    pub manual_lock: bool,
 }
 
 impl PeerConfig {
     /// The usual one.
     pub fn new(call: &str, session: &str) -> Self {
-        Self { join: Join::new(call, session), tcp: false, dtls_server: false, role_conflict: false }
+        Self {
+            join: Join::new(call, session),
+            tcp: false,
+            dtls_server: false,
+            role_conflict: false,
+            drop_incoming: None,
+            drop_outgoing: None,
+            manual_lock: false,
+        }
     }
 }
 
@@ -55,6 +73,8 @@ pub struct Track {
     pub last: Vec<u8>,
     /// The codec.
     pub codec: String,
+    /// The daemon has told the clock of the track.
+    pub sender_reports: bool,
     /// The section is one that we receive in.
     pub live: bool,
 }
@@ -80,26 +100,32 @@ pub struct State {
     pub vad: Vec<bool>,
     /// `close` came.
     pub closed: u64,
-    /// Key frames were asked for.
-    pub keyframe_requests: u64,
+    /// When key frames were asked for.
+    pub keyframe_requests: Vec<Instant>,
+    /// NACKs that came for one of our streams.
+    pub nacks: u64,
+    /// Answers to lock requests of a participant with `manual_lock`.
+    pub locks: Vec<bool>,
     /// Text messages on the channel.
     pub texts: Vec<String>,
     /// Why the engine stopped.
     pub error: Option<String>,
     /// The last offer of ours and the last answer to it.
     pub last_exchange: (String, String),
-    /// The SRTP profile is AES-CM.
+    /// Pongs that came.
     pub pongs: u64,
 }
 
 /// What a test tells a participant to do.
 pub(crate) enum Do {
     /// A new track with this stream id; its mid is then known under `name`.
-    AddTrack { name: String, kind: MediaKind, stream: String, rids: Vec<&'static str> },
+    AddTrack { name: String, kind: MediaKind, stream: String, rids: Vec<&'static str>, codec: Option<&'static str> },
     /// The track stops.
     StopTrack { name: String },
     /// One frame on a track.
-    Frame { name: String, rid: Option<&'static str>, data: Vec<u8> },
+    Frame { name: String, rid: Option<&'static str>, data: Vec<u8>, level: i8 },
+    /// New ICE credentials.
+    RestartIce,
     /// A message on the data channel.
     Channel { text: bool, data: Vec<u8> },
     /// A key frame is asked for on all received video.
@@ -204,35 +230,52 @@ impl Peer {
     }
     /// Any track.
     pub fn add(&self, name: &str, kind: MediaKind, stream: &str, rids: &[&'static str]) {
-        self.tell(Do::AddTrack { name: name.into(), kind, stream: stream.into(), rids: rids.to_vec() });
+        self.tell(Do::AddTrack { name: name.into(), kind, stream: stream.into(), rids: rids.to_vec(), codec: None });
+    }
+    /// A screen in AV1 with its fallback in VP8, under the names `screen-av1` and `screen-vp8`.
+    pub fn share_screen_twice(&self) {
+        let stream = format!("screen-of-{}", self.config.join.session_id);
+        self.rtc(rtc::SCREEN_ON, Some(json!({ "screenStreamID": stream })));
+        for (name, codec) in [("screen-av1", "AV1"), ("screen-vp8", "VP8")] {
+            let (name, stream, codec) = (name.into(), stream.clone(), Some(codec));
+            self.tell(Do::AddTrack { name, kind: MediaKind::Video, stream, rids: Vec::new(), codec });
+        }
+    }
+    /// The track under this name ends.
+    pub fn stop(&self, name: &str) {
+        self.tell(Do::StopTrack { name: name.into() });
+    }
+    /// New ICE credentials, by an offer.
+    pub fn restart_ice(&self) {
+        self.tell(Do::RestartIce);
     }
     /// One frame on a track.
     pub fn frame(&self, name: &str, data: &[u8]) {
-        self.tell(Do::Frame { name: name.into(), rid: None, data: data.into() });
+        self.tell(Do::Frame { name: name.into(), rid: None, data: data.into(), level: LEVEL });
     }
     /// One frame on a layer of a track.
     pub fn layer_frame(&self, name: &str, rid: &'static str, data: &[u8]) {
-        self.tell(Do::Frame { name: name.into(), rid: Some(rid), data: data.into() });
+        self.tell(Do::Frame { name: name.into(), rid: Some(rid), data: data.into(), level: LEVEL });
     }
     /// Frames on a track every 20 ms until the handle is dropped.
     pub fn stream(&self, name: &str, data: &[u8]) -> Streaming {
-        let (todo, name, data) = (self.todo.clone(), name.to_owned(), data.to_vec());
-        Streaming(tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(Duration::from_millis(20));
-            loop {
-                ticks.tick().await;
-                let _ = todo.send(Do::Frame { name: name.clone(), rid: None, data: data.clone() });
-            }
-        }))
+        self.flow(name, None, data, &[LEVEL])
     }
     /// The same on one layer.
     pub fn stream_layer(&self, name: &str, rid: &'static str, data: &[u8]) -> Streaming {
+        self.flow(name, Some(rid), data, &[LEVEL])
+    }
+    /// The same with these audio levels in turn.
+    pub fn stream_levels(&self, name: &str, data: &[u8], levels: &'static [i8]) -> Streaming {
+        self.flow(name, None, data, levels)
+    }
+    fn flow(&self, name: &str, rid: Option<&'static str>, data: &[u8], levels: &'static [i8]) -> Streaming {
         let (todo, name, data) = (self.todo.clone(), name.to_owned(), data.to_vec());
         Streaming(tokio::spawn(async move {
             let mut ticks = tokio::time::interval(Duration::from_millis(20));
-            loop {
+            for level in levels.iter().cycle() {
                 ticks.tick().await;
-                let _ = todo.send(Do::Frame { name: name.clone(), rid: Some(rid), data: data.clone() });
+                let _ = todo.send(Do::Frame { name: name.clone(), rid, data: data.clone(), level: *level });
             }
         }))
     }

@@ -1,0 +1,102 @@
+//! What a message or an event means for a session: each kind has one line here and its handler elsewhere.
+use super::actor::{Actor, EndReason};
+use super::data_channel::{self, DataChannelError, PeerMessage};
+use super::message::{RtcMessage, RtcType};
+use super::offers::Way;
+use crate::metrics::{ConnState, ErrorKind};
+use crate::plane::command::{Command, Event, TransportId};
+use rtcd_media::transport::TransportEvent;
+use std::time::{Duration, Instant};
+
+impl Actor {
+    pub(super) fn handle_rtc(&mut self, now: Instant, id: TransportId, message: RtcMessage) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let span = session.span.clone();
+        let _in = span.enter();
+        match message.kind {
+            RtcType::Ice => self.handle_candidate(id, &message.data),
+            RtcType::Sdp => self.handle_description(now, id, &message.data, Way::WebSocket),
+            RtcType::Mute => self.set_muted(id, true),
+            RtcType::Unmute => self.set_muted(id, false),
+            RtcType::ScreenOn => self.screen_on(now, id, &message.data),
+            RtcType::ScreenOff => self.screen_off(now, id),
+            RtcType::VideoOn => self.video_on(now, id, &message.data),
+            RtcType::VideoOff => self.video_off(now, id),
+            // Voice is what we find out ourselves.
+            RtcType::VoiceOn | RtcType::VoiceOff => {
+                self.refuse(id, ErrorKind::Signaling, "voice state is not a client's")
+            }
+        }
+    }
+
+    pub(super) fn handle_event(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Claimed { transport, worker } => self.claimed(transport, worker),
+            Event::Transport { transport, event } => {
+                let Some(session) = self.sessions.get(&transport) else { return };
+                let span = session.span.clone();
+                let _in = span.enter();
+                self.handle_transport_event(now, transport, event);
+            }
+            Event::TrackStarted { transport, track, codec } => self.track_started(now, transport, track, codec),
+            Event::Voice { transport, track, active } => self.voice(transport, track, active),
+        }
+    }
+
+    fn handle_transport_event(&mut self, now: Instant, id: TransportId, event: TransportEvent) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let since_offer = session.offered_at.map_or(Duration::ZERO, |at| now - at).as_secs_f64();
+        match event {
+            TransportEvent::Connected { profile } => {
+                tracing::info!(?profile, "session connected");
+                self.metrics.conn_state(ConnState::Connected);
+                self.metrics.connection_time(&session.group, since_offer);
+            }
+            TransportEvent::Disconnected => {
+                tracing::info!("session hears no checks");
+                self.metrics.conn_state(ConnState::Disconnected);
+            }
+            TransportEvent::Recovered => {
+                tracing::info!("session hears checks again");
+                self.metrics.conn_state(ConnState::Connected);
+            }
+            TransportEvent::ChannelOpen => {
+                tracing::debug!("data channel open");
+                session.channel_open = true;
+                self.metrics.dc_open_time(&session.group, since_offer);
+                self.subscribe(now, id);
+            }
+            TransportEvent::Message { text, data } => self.handle_channel_message(now, id, text, &data),
+            TransportEvent::Closed(reason) => self.end(id, EndReason::Transport(reason)),
+        }
+    }
+
+    fn handle_channel_message(&mut self, now: Instant, id: TransportId, text: bool, data: &[u8]) {
+        let message = match (text, data) {
+            (true, b"ping") => {
+                self.send(id, Command::Send { transport: id, text: true, data: b"pong".to_vec() });
+                return;
+            }
+            (true, _) => Err(DataChannelError::Text),
+            (false, data) => PeerMessage::decode(data),
+        };
+        let Some(session) = self.sessions.get(&id) else { return };
+        let group = session.group.clone();
+        match message {
+            Ok(PeerMessage::Ping) => self.send_channel(id, data_channel::pong()),
+            Ok(PeerMessage::Pong) => {}
+            Ok(PeerMessage::Sdp(json)) => {
+                self.handle_description(now, id, &json, Way::DataChannel);
+            }
+            Ok(PeerMessage::LossRate(share)) => self.metrics.client_loss_rate(&group, share),
+            Ok(PeerMessage::RoundTripTime(seconds)) => self.metrics.client_rtt(&group, seconds),
+            Ok(PeerMessage::Jitter(seconds)) => self.metrics.client_jitter(&group, seconds),
+            Ok(PeerMessage::Lock) => self.lock_requested(now, id),
+            Ok(PeerMessage::Unlock) => self.unlocked(now, id),
+            Err(error) => {
+                self.metrics.error(&group, ErrorKind::DataChannel);
+                tracing::debug!(%error, "data channel message dropped");
+            }
+        }
+    }
+}
