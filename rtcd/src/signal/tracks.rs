@@ -76,8 +76,11 @@ impl Actor {
         let mut kept = 0;
         let mut fresh = Vec::new();
         for (kind, media) in welcome {
+            // Other streams number their packets anew: that is another track to its receivers.
+            let same_streams = |track: &IncomingTrack| track.media.ssrcs.is_empty() || track.media.ssrcs == media.ssrcs;
             let same = |track: &IncomingTrack| {
-                track.kind == kind && track.media.mid == media.mid && track.media.msid == media.msid
+                let described = track.kind == kind && track.media.mid == media.mid && track.media.msid == media.msid;
+                described && same_streams(track)
             };
             match old.iter().position(same) {
                 Some(at) => {
