@@ -350,9 +350,10 @@ async fn what_a_session_must_not_say_is_counted_and_the_session_stays() -> Resul
     mallory.add_video(&[]);
     let _video = mallory.stream("video", KEY_FRAME);
     beside.bob.wait_track("video", "mallory").await?;
-    let state = mallory.state();
-    assert_eq!((state.closed, &state.error), (0, &None));
-    drop(state);
+    {
+        let state = mallory.state();
+        assert_eq!((state.closed, &state.error), (0, &None));
+    }
     beside.goes_on().await?;
 
     // Another certificate is another peer: there is no going on with this session.

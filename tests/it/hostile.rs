@@ -322,8 +322,9 @@ async fn media_rubbish_and_replays_are_dropped() -> Result<()> {
     world.is_unharmed("one packet 5,000 times").await?;
     channel.attacker.flood((0..5_000u32).map(|ssrc| protect(1, ssrc)))?;
     world.is_unharmed("5,000 streams that nobody announced").await?;
-    let rubbish =
-        |at: u32| [&[0x80, if at % 2 == 0 { 111 } else { 200 }][..], &at.to_be_bytes(), &[at as u8; 200]].concat();
+    let rubbish = |at: u32| {
+        [&[0x80, if at.is_multiple_of(2) { 111 } else { 200 }][..], &at.to_be_bytes(), &[at as u8; 200]].concat()
+    };
     channel.attacker.flood((0..5_000).map(rubbish))?;
     channel.attacker.flood((0..5_000u32).map(|at| [&[0x80, 201][..], &at.to_le_bytes()].concat()))?;
     world.is_unharmed("rubbish").await?;

@@ -109,7 +109,7 @@ impl WebrtcPeer {
         let said = node.listen(&config.join.session_id);
         node.join(&config.join);
         let (todo, work) = mpsc::unbounded_channel();
-        let (engine, channel) = Engine::new(node.clone(), config.clone(), state.clone()).await?;
+        let (engine, channel) = Box::pin(Engine::new(node.clone(), config.clone(), state.clone())).await?;
         let failed = state.clone();
         let task = tokio::spawn(async move {
             if let Err(error) = engine.run(channel, said, work).await {
@@ -266,16 +266,13 @@ impl Engine {
         if !config.profiles.is_empty() {
             settings = settings.with_srtp_protection_profiles(config.profiles.clone());
         }
-        let connection: Arc<dyn PeerConnection> = Arc::new(
-            PeerConnectionBuilder::new()
-                .with_media_engine(media)
-                .with_interceptor_registry(registry)
-                .with_setting_engine(settings.build())
-                .with_handler(Arc::new(Handler(state.clone())))
-                .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
-                .build()
-                .await?,
-        );
+        let builder = PeerConnectionBuilder::new()
+            .with_media_engine(media)
+            .with_interceptor_registry(registry)
+            .with_setting_engine(settings.build())
+            .with_handler(Arc::new(Handler(state.clone())))
+            .with_udp_addrs(vec!["127.0.0.1:0".to_owned()]);
+        let connection: Arc<dyn PeerConnection> = Arc::new(Box::pin(builder.build()).await?);
         let channel = connection.create_data_channel("calls-dc", None).await?;
         let (sender, messages) = mpsc::unbounded_channel();
         let (reader, opened) = (channel.clone(), state.clone());
@@ -283,11 +280,8 @@ impl Engine {
             while let Some(event) = reader.poll().await {
                 match event {
                     DataChannelEvent::OnOpen => lock(&opened).channel_open = true,
-                    DataChannelEvent::OnMessage(message) => {
-                        if sender.send(message.data).is_err() {
-                            return;
-                        }
-                    }
+                    // The engine has ended, and this with it.
+                    DataChannelEvent::OnMessage(message) => drop(sender.send(message.data)),
                     _ => {}
                 }
             }
