@@ -1,5 +1,10 @@
 //! Where log lines go: the journal when systemd runs us, else standard error, and a file.
+mod limit;
+
+pub use limit::suppressed;
+
 use crate::config::{ConsoleLog, FileLog, LogLevel, Logger};
+use limit::Limited;
 use nix::sys::stat::fstat;
 use std::fmt;
 use std::fs::OpenOptions;
@@ -46,13 +51,13 @@ fn console(log: ConsoleLog) -> BoxedLayer {
         return journal
             .with_field_prefix(Some("RTCD".into()))
             .with_syslog_identifier("rtcd".into())
-            .with_filter(filter(log.level))
+            .with_filter(Limited::new(filter(log.level), 0))
             .boxed();
     }
     let text = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(log.color && !log.json);
     match log.json {
-        true => text.json().flatten_event(true).with_filter(filter(log.level)).boxed(),
-        false => text.with_filter(filter(log.level)).boxed(),
+        true => text.json().flatten_event(true).with_filter(Limited::new(filter(log.level), 0)).boxed(),
+        false => text.with_filter(Limited::new(filter(log.level), 0)).boxed(),
     }
 }
 
@@ -62,8 +67,8 @@ fn file(log: &FileLog) -> Result<BoxedLayer, LoggingError> {
     let file = file.map_err(|error| LoggingError::File(log.location.clone(), error))?;
     let text = tracing_subscriber::fmt::layer().with_writer(Mutex::new(file)).with_ansi(false);
     Ok(match log.json {
-        true => text.json().flatten_event(true).with_filter(filter(log.level)).boxed(),
-        false => text.with_filter(filter(log.level)).boxed(),
+        true => text.json().flatten_event(true).with_filter(Limited::new(filter(log.level), 1)).boxed(),
+        false => text.with_filter(Limited::new(filter(log.level), 1)).boxed(),
     })
 }
 

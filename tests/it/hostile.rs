@@ -15,6 +15,8 @@ use std::time::Duration;
 /// What the daemon may have grown by after an attack, in bytes: the buffers of one worker and one session, and what
 /// the allocator keeps of both; far below what any of the floods sends.
 const MEMORY: f64 = 3.0 * 1024.0 * 1024.0;
+/// What all attacks of a test may make the daemon log, in bytes.
+const LOG: usize = 256 * 1024;
 /// Frames that the call beside must carry after an attack: half a second of voice.
 const FRAMES: u64 = 25;
 
@@ -78,8 +80,10 @@ impl World {
             assert_eq!(track.gaps, 0, "{attack}: {} is heard with gaps", track.sender);
         }
         assert!(self.peers.iter().all(|peer| peer.state().closed == 0 && peer.state().error.is_none()));
+        let log = self.daemon.log().len();
+        assert!(log < LOG, "{attack}: {} KiB of log", log / 1024);
         let grown = self.resident() - self.memory;
-        println!("{attack}: {:.0} KiB more", grown / 1024.0);
+        println!("{attack}: {:.0} KiB more, {} KiB of log", grown / 1024.0, log / 1024);
         assert!(grown < MEMORY, "{attack}: {:.0} KiB more", grown / 1024.0);
         assert!(self.daemon.metrics().contains("\nrtcd_plane_panics_total 0\n"), "{attack}: somebody panicked");
         Ok(())

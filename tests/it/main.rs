@@ -1,4 +1,5 @@
 //! The integration tests: one binary, one module for each subject.
+#![allow(clippy::large_futures, reason = "participants of other crates are large, and there are few")]
 mod api;
 mod bad_input;
 mod browser;

@@ -75,6 +75,7 @@ async fn what_gets_lost_on_the_way_to_the_daemon_is_asked_for_and_passed_on() ->
     let seen = |state: &rtcd_tests::peer::State| state.tracks.values().any(|track| track.frames > 150);
     bob.wait("150 frames", seen).await?;
     let track = bob.track("video", "ann").expect("it is live");
+    assert!(road.lost() > 15, "{} packets were lost", road.lost());
     assert_eq!(track.gaps, 0, "{track:?}");
     Ok(())
 }

@@ -1,4 +1,5 @@
 //! What the tests of rtcd share: the daemon as a child process, a plain HTTP client.
+#![allow(clippy::large_futures, reason = "participants of other crates are large, and there are few")]
 pub mod browser;
 pub mod daemon;
 pub mod fuzz;

@@ -2,6 +2,8 @@
 use crate::peer::Loss;
 use anyhow::Result;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::net::UdpSocket;
 
 /// Carries one participant's datagrams while it lives.
@@ -9,6 +11,7 @@ use tokio::net::UdpSocket;
 pub struct LossyRoad {
     /// Where the participant sends to.
     pub entry: SocketAddr,
+    lost: Arc<AtomicU32>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -18,6 +21,8 @@ impl LossyRoad {
         let (near, far) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
         far.connect(daemon).await?;
         let entry = near.local_addr()?;
+        let lost = Arc::new(AtomicU32::new(0));
+        let counter = lost.clone();
         let task = tokio::spawn(async move {
             let mut loss = Loss::every(Some(n));
             let (mut there, mut back) = (vec![0; 2048], vec![0; 2048]);
@@ -27,7 +32,9 @@ impl LossyRoad {
                 tokio::select! {
                     Ok((len, from)) = near.recv_from(&mut there) => {
                         participant = Some(from);
-                        if !loss.takes(&there[..len]) {
+                        if loss.takes(&there[..len]) {
+                            counter.fetch_add(1, Ordering::Relaxed);
+                        } else {
                             let _ = far.send(&there[..len]).await;
                         }
                     }
@@ -39,7 +46,11 @@ impl LossyRoad {
                 }
             }
         });
-        Ok(Self { entry, task })
+        Ok(Self { entry, lost, task })
+    }
+    /// Packets that got lost so far.
+    pub fn lost(&self) -> u32 {
+        self.lost.load(Ordering::Relaxed)
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) use link::Loss;
 pub use str0m::media::MediaKind;
 
 /// How long anything that is waited for may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Audio level of frames whose level does not matter, in dBov.
 const LEVEL: i8 = -30;
