@@ -40,6 +40,22 @@ async fn a_camera_is_seen_until_it_is_off() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_camera_in_two_layers_is_seen_in_one_of_them() -> Result<()> {
+    let world = World::start().await?;
+    let (ann, bob) = (world.join("ann").await?, world.join("bob").await?);
+    ann.add_video(&["h", "l"]);
+    let high = [KEY_FRAME, &[9; 900]].concat();
+    let _flows = (ann.stream_layer("video", "l", KEY_FRAME), ann.stream_layer("video", "h", &high));
+    bob.wait_track("video", "ann").await?;
+    assert_eq!(bob.track("video", "ann").map(|track| track.last), Some(KEY_FRAME.to_vec()), "it starts on l");
+    flows_on(&bob, "video", "ann", 50).await?;
+    let track = bob.track("video", "ann").expect("it is live");
+    assert_eq!(track.gaps, 0);
+    assert!(track.last == KEY_FRAME || track.last == high);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn av1_goes_to_those_who_can_and_vp8_to_the_others() -> Result<()> {
     let world = World::start().await?;
     let av1 = |name: &str| {

@@ -12,7 +12,7 @@ const LOSS: [&str; 12] =
     ["0.001", "0.005", "0.0075", "0.01", "0.025", "0.05", "0.075", "0.1", "0.25", "0.5", "0.75", "1"];
 
 /// Name, kind, label names.
-const CONTRACT: [(&str, &str, &[&str]); 19] = [
+const CONTRACT: [(&str, &str, &[&str]); 20] = [
     ("rtcd_process_cpu_seconds_total", "counter", &[]),
     ("rtcd_process_open_fds", "gauge", &[]),
     ("rtcd_process_max_fds", "gauge", &[]),
@@ -21,6 +21,7 @@ const CONTRACT: [(&str, &str, &[&str]); 19] = [
     ("rtcd_process_start_time_seconds", "gauge", &[]),
     ("rtcd_rtc_sessions_total", "gauge", &["groupID"]),
     ("rtcd_rtc_rtp_tracks_total", "gauge", &["direction", "groupID", "type"]),
+    ("rtcd_rtc_rtp_tracks_writes_time", "histogram", &["groupID", "type"]),
     ("rtcd_rtc_conn_states_total", "counter", &["type"]),
     ("rtcd_rtc_errors_total", "counter", &["groupID", "type"]),
     ("rtcd_rtc_connection_time", "histogram", &["groupID"]),
@@ -73,9 +74,10 @@ impl Scrape {
         self.value(name, &[("groupID", "mattermost")])
     }
 
-    fn buckets(&self, name: &str) -> Vec<(&str, f64)> {
+    fn buckets(&self, name: &str, labels: &BTreeMap<String, String>) -> Vec<(&str, f64)> {
         let name = format!("{name}_bucket");
-        let of = self.samples.iter().filter(|sample| sample.name == name);
+        let same = |sample: &Sample| labels.iter().all(|(label, value)| sample.labels.get(label) == Some(value));
+        let of = self.samples.iter().filter(|sample| sample.name == name && same(sample));
         of.map(|sample| (sample.labels["le"].as_str(), sample.value)).collect()
     }
 }
@@ -103,16 +105,18 @@ fn check_contract(scrape: &Scrape) {
         let stem = if kind == "histogram" { format!("{name}_count") } else { name.to_owned() };
         let of: Vec<_> = scrape.samples.iter().filter(|sample| sample.name == stem).collect();
         assert!(!of.is_empty(), "{name} has no samples");
-        for sample in of {
+        for sample in &of {
             let names: Vec<_> = sample.labels.keys().map(String::as_str).collect();
             assert_eq!(names, labels, "{name}");
         }
         if kind == "histogram" {
             let bounds: &[&str] = if name.ends_with("loss_rate") { &LOSS } else { &LATENCY };
-            let (found, counts): (Vec<_>, Vec<_>) = scrape.buckets(name).into_iter().unzip();
-            assert_eq!(found, [bounds, &["+Inf"]].concat(), "{name}");
-            assert!(counts.is_sorted(), "{name} is cumulative");
-            assert_eq!(*counts.last().expect("+Inf"), scrape.group(&format!("{name}_count")), "{name}");
+            for sample in of {
+                let (found, counts): (Vec<_>, Vec<_>) = scrape.buckets(name, &sample.labels).into_iter().unzip();
+                assert_eq!(found, [bounds, &["+Inf"]].concat(), "{name}");
+                assert!(counts.is_sorted(), "{name} is cumulative");
+                assert_eq!(counts.last(), Some(&sample.value), "{name}");
+            }
         }
     }
     let foreign: Vec<_> = scrape.kinds.keys().filter(|name| !name.starts_with("rtcd_")).collect();
@@ -158,7 +162,8 @@ async fn a_call_is_measured_while_it_lasts_and_leaves_nothing_behind() -> Result
     ] {
         assert_eq!(scrape.group(&format!("{name}_count")), 2.0, "{name}");
         assert!((scrape.group(&format!("{name}_sum")) - sum).abs() < 1e-9, "{name}");
-        assert!(scrape.buckets(name).contains(&small), "{name}: {:?}", scrape.buckets(name));
+        let buckets = scrape.buckets(name, &BTreeMap::new());
+        assert!(buckets.contains(&small), "{name}: {buckets:?}");
     }
     // Ours to bob for what ann sends, ours to ann for what bob sends; and theirs.
     assert!(scrape.group("rtcd_rtc_signaling_lock_grab_time_count") >= 2.0);
@@ -176,6 +181,10 @@ async fn a_call_is_measured_while_it_lasts_and_leaves_nothing_behind() -> Result
     assert!(scrape.value("rtcd_process_resident_memory_bytes", &[]) > 1e6);
     assert!(scrape.value("rtcd_process_open_fds", &[]) > 5.0);
     assert!(scrape.value("rtcd_process_start_time_seconds", &[]) > 1.6e9);
+    for kind in ["audio/opus", "video/VP8"] {
+        let series = format!("rtcd_rtc_rtp_tracks_writes_time_count{{groupID=\"mattermost\",type=\"{kind}\"}}");
+        wait_for(&format!("samples of writes of {kind}"), || world.daemon.metric(&series) > 0.0);
+    }
 
     drop(flows);
     ann.leave().await?;

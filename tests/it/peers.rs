@@ -1,5 +1,6 @@
 //! Participants of a second independent implementation, the `webrtc` crate, in calls with those of str0m.
 use anyhow::Result;
+use rtcd_tests::lossy::LossyRoad;
 use rtcd_tests::webrtc_peer::{SrtpProtectionProfile, WebrtcConfig, WebrtcPeer};
 use rtcd_tests::world::{KEY_FRAME, VOICE, World};
 
@@ -59,4 +60,22 @@ async fn webrtc_as_it_is_signals_over_its_data_channel() -> Result<()> {
     let mut config = WebrtcConfig::new("call", "plain");
     config.join.dc_signaling = true;
     talk(config, None).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gets_lost_on_the_way_to_the_daemon_is_asked_for_and_passed_on() -> Result<()> {
+    let world = World::start().await?;
+    let road = LossyRoad::to(world.media(), 7).await?;
+    let mut config = WebrtcConfig::new("call", "ann");
+    config.via = Some(road.entry);
+    let ann = WebrtcPeer::join(&world.node, config).await?;
+    let bob = world.join("bob").await?;
+    ann.add_video(KEY_FRAME);
+    bob.wait_track("video", "ann").await?;
+    let seen = |state: &rtcd_tests::peer::State| state.tracks.values().any(|track| track.frames > 150);
+    bob.wait("150 frames", seen).await?;
+    let track = bob.track("video", "ann").expect("it is live");
+    assert!(road.lost() > 15, "{} packets were lost", road.lost());
+    assert_eq!(track.gaps, 0, "{track:?}");
+    Ok(())
 }

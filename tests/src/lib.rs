@@ -5,6 +5,7 @@ pub mod daemon;
 pub mod fuzz;
 pub mod hostile;
 pub mod http;
+pub mod lossy;
 pub mod mattermost;
 pub mod peer;
 pub mod plugin;

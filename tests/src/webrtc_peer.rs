@@ -1,16 +1,17 @@
 //! A participant made of the `webrtc` crate: a second independent implementation, with its own ICE agent, DTLS, SRTP,
 //! SCTP and SDP. Its candidates are trickled apart from its descriptions, in the order that a test wants.
+mod source;
+
 use crate::mattermost::Mattermost;
 use crate::peer::msgpack::{self, Message};
 use crate::plugin::{Join, Received, rtc};
 use anyhow::{Context as _, Result, bail};
-use bytes::{Bytes, BytesMut};
-use rtc_crate::rtp::{Header, Packet};
-use rtc_crate::rtp_transceiver::rtp_sender::{
-    RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
-};
+use bytes::BytesMut;
+use rtc_crate::rtp_transceiver::rtp_sender::RtpCodecKind;
 use serde_json::{Value, json};
+use source::{stream, track};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -18,7 +19,6 @@ use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
-use webrtc::media_stream::{MediaStreamTrack, Track as _};
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceCandidateInit,
     RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription, Registry, SettingEngineBuilder,
@@ -41,6 +41,8 @@ pub struct WebrtcConfig {
     pub profiles: Vec<SrtpProtectionProfile>,
     /// Its candidates, and an empty one, go out before its offer; else behind the answer.
     pub candidates_first: bool,
+    /// Where its media goes in place of the daemon's own address.
+    pub via: Option<SocketAddr>,
 }
 
 impl WebrtcConfig {
@@ -48,7 +50,7 @@ impl WebrtcConfig {
     pub fn new(call: &str, session: &str) -> Self {
         let mut join = Join::new(call, session);
         join.dc_signaling = false;
-        Self { join, dtls_server: false, profiles: Vec::new(), candidates_first: false }
+        Self { join, dtls_server: false, profiles: Vec::new(), candidates_first: false, via: None }
     }
 }
 
@@ -109,7 +111,7 @@ impl WebrtcPeer {
         let said = node.listen(&config.join.session_id);
         node.join(&config.join);
         let (todo, work) = mpsc::unbounded_channel();
-        let (engine, channel) = Engine::new(node.clone(), config.clone(), state.clone()).await?;
+        let (engine, channel) = Box::pin(Engine::new(node.clone(), config.clone(), state.clone())).await?;
         let failed = state.clone();
         let task = tokio::spawn(async move {
             if let Err(error) = engine.run(channel, said, work).await {
@@ -169,41 +171,6 @@ impl Drop for WebrtcPeer {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn track(kind: RtpCodecKind, stream: &str) -> Arc<TrackLocalStaticRTP> {
-    let (mime_type, clock_rate, channels) =
-        if kind == RtpCodecKind::Audio { ("audio/opus", 48_000, 2) } else { ("video/VP8", 90_000, 0) };
-    let codec = RTCRtpCodec { mime_type: mime_type.into(), clock_rate, channels, ..Default::default() };
-    let rtp_coding_parameters = RTCRtpCodingParameters { ssrc: Some(rand::random()), ..Default::default() };
-    let coding = RTCRtpEncodingParameters { rtp_coding_parameters, codec, ..Default::default() };
-    let track = MediaStreamTrack::new(stream.into(), format!("{stream}-track"), stream.into(), kind, vec![coding]);
-    Arc::new(TrackLocalStaticRTP::new(track))
-}
-
-/// Packets every 20 ms until the connection is gone; before the track is negotiated they go nowhere.
-fn stream(track: Arc<TrackLocalStaticRTP>, payload_type: u8, ticks: u32, payload: &'static [u8]) {
-    tokio::spawn(async move {
-        let Some(ssrc) = track.ssrcs().await.first().copied() else { return };
-        let mut interval = tokio::time::interval(Duration::from_millis(20));
-        for number in 0u32.. {
-            interval.tick().await;
-            // Nobody holds the track but this loop: the participant has gone.
-            if Arc::strong_count(&track) == 1 && number > 500 {
-                return;
-            }
-            let header = Header {
-                version: 2,
-                marker: true,
-                payload_type,
-                sequence_number: number as u16,
-                timestamp: number.wrapping_mul(ticks),
-                ssrc,
-                ..Default::default()
-            };
-            let _ = track.write_rtp(Packet { header, payload: Bytes::from_static(payload) }).await;
-        }
-    });
 }
 
 struct Handler(Shared);
@@ -266,16 +233,13 @@ impl Engine {
         if !config.profiles.is_empty() {
             settings = settings.with_srtp_protection_profiles(config.profiles.clone());
         }
-        let connection: Arc<dyn PeerConnection> = Arc::new(
-            PeerConnectionBuilder::new()
-                .with_media_engine(media)
-                .with_interceptor_registry(registry)
-                .with_setting_engine(settings.build())
-                .with_handler(Arc::new(Handler(state.clone())))
-                .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
-                .build()
-                .await?,
-        );
+        let builder = PeerConnectionBuilder::new()
+            .with_media_engine(media)
+            .with_interceptor_registry(registry)
+            .with_setting_engine(settings.build())
+            .with_handler(Arc::new(Handler(state.clone())))
+            .with_udp_addrs(vec!["127.0.0.1:0".to_owned()]);
+        let connection: Arc<dyn PeerConnection> = Arc::new(Box::pin(builder.build()).await?);
         let channel = connection.create_data_channel("calls-dc", None).await?;
         let (sender, messages) = mpsc::unbounded_channel();
         let (reader, opened) = (channel.clone(), state.clone());
@@ -283,7 +247,7 @@ impl Engine {
             while let Some(event) = reader.poll().await {
                 match event {
                     DataChannelEvent::OnOpen => lock(&opened).channel_open = true,
-                    // Whoever listened may have gone; the poll ends with the connection.
+                    // The engine has ended, and this with it.
                     DataChannelEvent::OnMessage(message) => drop(sender.send(message.data)),
                     _ => {}
                 }
@@ -378,7 +342,15 @@ impl Engine {
             Received::Rtc(message) if message.kind == rtc::SDP => self.description(&message.json()).await,
             Received::Rtc(message) if message.kind == rtc::ICE => {
                 lock(&self.state).candidates += 1;
-                let candidate = serde_json::from_value(message.json()["candidate"].clone())?;
+                let mut candidate: RTCIceCandidateInit = serde_json::from_value(message.json()["candidate"].clone())?;
+                if let Some(via) = self.config.via {
+                    let mut words: Vec<String> = candidate.candidate.split(' ').map(str::to_owned).collect();
+                    if words[2] != "udp" {
+                        return Ok(());
+                    }
+                    (words[4], words[5]) = (via.ip().to_string(), via.port().to_string());
+                    candidate.candidate = words.join(" ");
+                }
                 Ok(self.connection.add_ice_candidate(candidate).await?)
             }
             _ => Ok(()),

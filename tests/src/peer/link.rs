@@ -34,17 +34,17 @@ impl Frames {
 }
 
 /// Loses every n-th packet of media; all else gets through.
-pub(super) struct Loss {
+pub(crate) struct Loss {
     every: Option<u32>,
     seen: u32,
 }
 
 impl Loss {
-    pub(super) fn every(every: Option<u32>) -> Self {
+    pub(crate) fn every(every: Option<u32>) -> Self {
         Self { every, seen: 0 }
     }
     /// Whether this datagram is lost.
-    pub(super) fn takes(&mut self, datagram: &[u8]) -> bool {
+    pub(crate) fn takes(&mut self, datagram: &[u8]) -> bool {
         let Some(every) = self.every else { return false };
         // RFC 7983 for RTP and RTCP, RFC 5761 to tell them apart.
         let rtp = matches!(datagram, [128..=191, kind, ..] if !(64..=95).contains(&(kind & 0x7f)));

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
+pub(crate) use link::Loss;
 pub use str0m::media::MediaKind;
 
 /// How long anything that is waited for may take.
