@@ -316,6 +316,7 @@ async fn one_screen_at_a_time() -> Result<()> {
     assert_eq!(carol.track("screen", "bob"), None, "the second sharer is seen by nobody");
     drop(second);
     bob.unshare_screen();
+    bob.wait("its end to be agreed", |state| state.last_exchange.1.contains("a=inactive")).await?;
     ann.unshare_screen();
     carol.wait_no_track("screen", "ann").await?;
     bob.share_screen(&[]);
