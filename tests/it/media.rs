@@ -4,6 +4,7 @@ use rtcd_tests::mattermost::Mattermost;
 use rtcd_tests::peer::{Peer, PeerConfig};
 use rtcd_tests::plugin::{Plugin, Received, rtc};
 use rtcd_tests::world::{DELTA_FRAME, KEY_FRAME, VOICE, World};
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// A temporal unit of AV1: a sequence header and a frame, each with its size.
@@ -322,6 +323,28 @@ async fn one_screen_at_a_time() -> Result<()> {
     bob.share_screen(&[]);
     let _second = bob.stream("screen", KEY_FRAME);
     carol.wait_track("screen", "bob").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_that_is_taken_up_again_within_its_section_is_seen_again() -> Result<()> {
+    let world = World::start().await?;
+    let (bob, carol) = (world.join("bob").await?, world.join("carol").await?);
+    bob.share_screen(&[]);
+    let _flow = bob.stream("screen", KEY_FRAME);
+    carol.wait_track("screen", "bob").await?;
+    for _ in 0..3 {
+        bob.rtc(rtc::SCREEN_OFF, None);
+        carol.wait_no_track("screen", "bob").await?;
+        bob.rtc(rtc::SCREEN_ON, Some(json!({ "screenStreamID": "screen-of-bob" })));
+        carol.wait_track("screen", "bob").await?;
+    }
+    // And all at once: nobody waits for anybody.
+    bob.unshare_screen();
+    bob.share_screen(&[]);
+    let _again = bob.stream("screen", KEY_FRAME);
+    carol
+        .wait("the second share", |state| state.tracks.values().any(|t| t.live && t.kind == "screen" && t.frames > 50))
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
