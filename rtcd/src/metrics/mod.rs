@@ -22,8 +22,8 @@ macro_rules! labels {
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum $name { $($(#[doc = $vdoc])+ $variant),+ }
         impl $name {
-            #[allow(dead_code, reason = "not every set of labels is walked")]
-            const ALL: &'static [Self] = &[$(Self::$variant),+];
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
             /// The label's value.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $label),+ }

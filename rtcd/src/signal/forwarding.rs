@@ -150,7 +150,7 @@ impl Actor {
     }
 
     /// After a description: what the participant has agreed to flows.
-    pub(super) fn activate(&mut self, _now: Instant, id: TransportId) {
+    pub(super) fn activate(&mut self, id: TransportId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(worker) = session.worker() else { return };
         let mut begin = Vec::new();

@@ -99,7 +99,7 @@ impl Actor {
         if first {
             self.trickle(id);
         }
-        self.activate(now, id);
+        self.activate(id);
     }
 
     fn handle_answer(&mut self, now: Instant, id: TransportId, answer: Description) {
@@ -111,7 +111,7 @@ impl Actor {
                 }
                 self.apply_change(id, change);
                 self.classify(now, id);
-                self.activate(now, id);
+                self.activate(id);
                 self.offer_if_needed(now, id);
             }
             Err(error) => self.description_refused(id, &error),
