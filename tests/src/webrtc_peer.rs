@@ -4,6 +4,7 @@ mod source;
 
 use crate::mattermost::Mattermost;
 use crate::peer::msgpack::{self, Message};
+use crate::peer::{lock, wait_until};
 use crate::plugin::{Join, Received, rtc};
 use anyhow::{Context as _, Result, bail};
 use bytes::BytesMut;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use source::{stream, track};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
@@ -91,10 +92,6 @@ pub struct WebrtcState {
 
 type Shared = Arc<Mutex<WebrtcState>>;
 
-fn lock(state: &Shared) -> MutexGuard<'_, WebrtcState> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A participant.
 pub struct WebrtcPeer {
     state: Shared,
@@ -128,13 +125,7 @@ impl WebrtcPeer {
     }
     /// Waits for something.
     pub async fn wait(&self, what: &str, condition: impl Fn(&WebrtcState) -> bool) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while !condition(&self.state()) {
-            if Instant::now() > deadline {
-                panic!("{}: waited in vain for {what}: {:?}", self.config.join.session_id, self.state());
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        wait_until(&self.config.join.session_id, what, PATIENCE, &self.state, condition).await;
         Ok(())
     }
     /// Waits for packets of a track of a sender with this payload.

@@ -177,14 +177,7 @@ impl Peer {
 
     /// Waits for something.
     pub async fn wait(&self, what: &str, condition: impl Fn(&State) -> bool) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while !condition(&self.state()) {
-            if Instant::now() > deadline {
-                // By a panic, so that the daemon's log is shown.
-                panic!("{}: waited in vain for {what}: {:?}", self.config.join.session_id, self.state());
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        wait_until(&self.config.join.session_id, what, PATIENCE, &self.state, condition).await;
         Ok(())
     }
 
@@ -327,6 +320,23 @@ impl Drop for Streaming {
     }
 }
 
-pub(crate) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+/// Polls a participant's state until `condition` holds. Fails by a panic, so that the daemon's log is shown.
+pub(crate) async fn wait_until<S: std::fmt::Debug>(
+    who: &str,
+    what: &str,
+    patience: Duration,
+    state: &Mutex<S>,
+    condition: impl Fn(&S) -> bool,
+) {
+    let deadline = Instant::now() + patience;
+    while !condition(&lock(state)) {
+        if Instant::now() > deadline {
+            panic!("{who}: waited in vain for {what}: {:?}", lock(state));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(crate) fn lock<S>(state: &Mutex<S>) -> MutexGuard<'_, S> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
