@@ -6,7 +6,6 @@ pub mod auth;
 pub mod build_info;
 pub mod check;
 pub mod cli;
-pub mod config;
 pub mod demo;
 pub mod exit_code;
 #[cfg(feature = "fuzzing")]
@@ -22,3 +21,5 @@ pub mod shutdown;
 pub mod signal;
 pub mod store;
 pub mod systemd;
+
+pub use rtcd_config as config;

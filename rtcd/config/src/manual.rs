@@ -8,7 +8,7 @@ pub fn sample() -> String {
     let mut out = String::from(
         "# Configuration of rtcd. Every value here is the default; delete what you do not change.\n\
          # A variable of the environment (named in brackets) overrides the file.\n\
-         # Made from the source (rtcd/src/config/keys.rs); `rtcd --print-config` shows what is in effect.\n",
+         # Made from the source (rtcd/config/src/keys.rs); `rtcd --print-config` shows what is in effect.\n",
     );
     let mut section = "";
     for key in keys::ALL {
@@ -37,7 +37,7 @@ pub fn handbook() -> String {
          or written. `rtcd --check-config` does only that; `rtcd --print-config` shows each effective value with where it\n\
          came from. Dotted keys and tables are the same thing. Unknown keys are ignored with a warning.\n\n\
          Booleans in variables: `1 t T true TRUE True`, `0 f F false FALSE False`. `rtcd.toml` has the same texts as a file\n\
-         to start from. This page is made from the source (`rtcd/src/config/keys.rs`).\n\n\
+         to start from. This page is made from the source (`rtcd/config/src/keys.rs`).\n\n\
          | key | default | variable | meaning |\n|---|---|---|---|\n",
     );
     for key in keys::ALL {
