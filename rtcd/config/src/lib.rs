@@ -16,9 +16,11 @@ mod validate;
 
 pub use env::Environment;
 pub use error::{Problem, Problems, Warning};
+pub use tls::ReadFile;
 pub use types::*;
 
 use source::{Merged, Origin};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use validate::Validator;
@@ -45,7 +47,7 @@ impl Loaded {
 
 impl Default for Config {
     fn default() -> Self {
-        Validator::new(&Merged::new([])).config()
+        Validator::new(&Merged::new([]), &read_from_disk).config()
     }
 }
 
@@ -54,7 +56,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> 
     let origin = Origin::File(Arc::new(path.to_owned()), 0);
     match std::fs::read_to_string(path) {
         Ok(text) => from_text(path, &text, environment),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut loaded = from_text(path, "", environment)?;
             let what = "there is no such file: defaults and the environment are used".to_owned();
             loaded.warnings.insert(0, Warning { origin, key: String::new(), what });
@@ -75,12 +77,30 @@ pub fn from_text(path: &Path, text: &str, environment: &Environment) -> Result<L
     let file = file::read(path, text);
     let variables = env::read(environment);
     let merged = Merged::new([file.layer, variables.layer]);
-    let mut validator = Validator::new(&merged);
+    let mut problems: Vec<_> = file.problems.into_iter().chain(variables.problems).collect();
+    match validate(merged, &read_from_disk) {
+        Ok(mut loaded) if problems.is_empty() => {
+            loaded.warnings = file.warnings.into_iter().chain(variables.warnings).chain(loaded.warnings).collect();
+            Ok(loaded)
+        }
+        Ok(_) => Err(Problems(problems)),
+        Err(found) => {
+            problems.extend(found.0);
+            Err(Problems(problems))
+        }
+    }
+}
+
+/// The last stage alone, for values that come from elsewhere. The files that they name are read by `read`.
+pub fn validate(merged: Merged, read: ReadFile<'_>) -> Result<Loaded, Problems> {
+    let mut validator = Validator::new(&merged, read);
     let config = validator.config();
     let Validator { problems, warnings, .. } = validator;
-    let problems: Vec<_> = file.problems.into_iter().chain(variables.problems).chain(problems).collect();
-    let warnings = file.warnings.into_iter().chain(variables.warnings).chain(warnings).collect();
     if problems.is_empty() { Ok(Loaded { config, warnings, merged }) } else { Err(Problems(problems)) }
+}
+
+fn read_from_disk(path: &Path) -> io::Result<Vec<u8>> {
+    std::fs::read(path)
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ pub enum Origin {
     File(Arc<PathBuf>, usize),
     /// A variable of the environment.
     Variable(String),
+    /// Somebody who renders configurations, in words of their own.
+    Stated(Arc<str>),
 }
 
 impl fmt::Display for Origin {
@@ -23,6 +25,7 @@ impl fmt::Display for Origin {
             Self::File(path, 0) => write!(f, "{}", path.display()),
             Self::File(path, line) => write!(f, "{}:{line}", path.display()),
             Self::Variable(name) => f.write_str(name),
+            Self::Stated(words) => f.write_str(words),
         }
     }
 }

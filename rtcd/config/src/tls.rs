@@ -1,6 +1,7 @@
 //! The certificate and the key of the API, read and compared before anything else happens.
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,11 +34,15 @@ impl TlsError {
     }
 }
 
+/// How a file is read: from disk, or from what is about to be written there.
+pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
+
 /// Reads both files; every mistake is reported.
-pub fn load(cert_file: &Path, cert_key: &Path) -> Result<Arc<rustls::ServerConfig>, Vec<TlsError>> {
-    let chain = read_chain(cert_file).map_err(|why| TlsError::Cert(cert_file.to_owned(), why));
-    let key =
-        PrivateKeyDer::from_pem_file(cert_key).map_err(|error| TlsError::Key(cert_key.to_owned(), describe(&error)));
+pub fn load(cert_file: &Path, cert_key: &Path, read: ReadFile<'_>) -> Result<Arc<rustls::ServerConfig>, Vec<TlsError>> {
+    let chain = read(cert_file).map_err(|error| error.to_string()).and_then(|pem| read_chain(&pem));
+    let chain = chain.map_err(|why| TlsError::Cert(cert_file.to_owned(), why));
+    let key = read(cert_key).map_err(|error| error.to_string()).and_then(|pem| read_key(&pem));
+    let key = key.map_err(|why| TlsError::Key(cert_key.to_owned(), why));
     let (chain, key) = match (chain, key) {
         (Ok(chain), Ok(key)) => (chain, key),
         (chain, key) => return Err(chain.err().into_iter().chain(key.err()).collect()),
@@ -51,16 +56,19 @@ pub fn load(cert_file: &Path, cert_key: &Path) -> Result<Arc<rustls::ServerConfi
     Ok(Arc::new(config))
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| describe(&error))?;
-    let chain = certificates.collect::<Result<Vec<_>, _>>().map_err(|error| describe(&error))?;
+fn read_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let chain = chain.map_err(|error| describe(&error))?;
     if chain.is_empty() { Err("no certificate in it".into()) } else { Ok(chain) }
+}
+
+fn read_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| describe(&error))
 }
 
 fn describe(error: &rustls::pki_types::pem::Error) -> String {
     use rustls::pki_types::pem::Error;
     match error {
-        Error::Io(error) => error.to_string(),
         Error::NoItemsFound => "nothing of the right kind in it".into(),
         _ => "it is no PEM file".into(),
     }

@@ -3,6 +3,7 @@ use super::error::{Problem, Warning};
 use super::keys::{self, Key};
 use super::parse::{self, MEDIA_PORTS, MEDIA_PORTS_TEXT};
 use super::source::{Merged, Origin};
+use super::tls::ReadFile;
 use super::types::{
     Api, Config, ConsoleLog, FileLog, HostOverride, ListenAddress, LogLevel, Logger, PortOverride, Rtc, Secret, Store,
     TurnStaticAuth,
@@ -21,6 +22,7 @@ const MINUTE: u64 = 60;
 /// Collects what is wrong while values are taken.
 pub struct Validator<'a> {
     merged: &'a Merged,
+    read: ReadFile<'a>,
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
     /// Everything that is odd.
@@ -28,9 +30,9 @@ pub struct Validator<'a> {
 }
 
 impl<'a> Validator<'a> {
-    /// A validator of these values.
-    pub fn new(merged: &'a Merged) -> Self {
-        Self { merged, problems: Vec::new(), warnings: Vec::new() }
+    /// A validator of these values; the files that they name are read by `read`.
+    pub fn new(merged: &'a Merged, read: ReadFile<'a>) -> Self {
+        Self { merged, read, problems: Vec::new(), warnings: Vec::new() }
     }
 
     /// The configuration; to be used only when there are no problems.
@@ -91,7 +93,7 @@ impl<'a> Validator<'a> {
         if !complete {
             return None;
         }
-        match tls::load(&cert_file, &cert_key) {
+        match tls::load(&cert_file, &cert_key, self.read) {
             Ok(server) => Some(super::Tls { cert_file, cert_key, server }),
             Err(errors) => {
                 for error in errors {
