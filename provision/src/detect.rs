@@ -1,0 +1,1 @@
+//! The pure table: facts in, source out.

@@ -1,0 +1,3 @@
+//! The facts about the machine, all below one root.
+/// The facts.
+pub struct Facts;

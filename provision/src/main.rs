@@ -1,0 +1,2 @@
+//! The provisioning agent.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Small file systems, read from block devices without mounting them.
