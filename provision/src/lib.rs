@@ -3,6 +3,7 @@
 //! The way of a value: [`facts`] -> [`detect`] -> [`source`] -> [`metadata::Metadata`] -> [`user_data`] (its forms) ->
 //! [`cloud_config`] (what it may say, with every mistake) -> merge -> render -> apply.
 #![forbid(unsafe_code)]
+pub mod apply;
 pub mod cloud_config;
 pub mod detect;
 pub mod facts;
