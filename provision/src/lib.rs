@@ -10,6 +10,7 @@ pub mod facts;
 pub mod http;
 pub mod metadata;
 pub mod mistake;
+pub mod render;
 pub mod source;
 pub mod user_data;
 pub mod volume;
