@@ -5,13 +5,19 @@
 #![forbid(unsafe_code)]
 pub mod apply;
 pub mod cloud_config;
+pub mod cli;
 pub mod detect;
+pub mod exit_code;
 pub mod facts;
 pub mod http;
+pub mod journal;
+pub mod merge;
 pub mod metadata;
 pub mod mistake;
+pub mod plan;
 pub mod render;
 pub mod source;
+pub mod system;
 pub mod user_data;
 pub mod volume;
 pub mod yaml;

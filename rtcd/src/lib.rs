@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod net;
 pub mod plane;
 pub mod privileges;
+pub mod reload;
 pub mod service;
 pub mod shutdown;
 pub mod signal;

@@ -41,7 +41,9 @@ fn run() -> ExitCode {
         None => {}
     }
 
-    let loaded = match config::load(&args.config, &config::env::of_process()) {
+    let path = args.config;
+    let load = move || config::load(&path, &config::env::of_process());
+    let loaded = match load() {
         Ok(loaded) => loaded,
         Err(problems) => {
             eprintln!("rtcd: {problems}");
@@ -69,7 +71,7 @@ fn run() -> ExitCode {
     privileges::restrict(&loaded.config);
     tracing::debug!(?files, config = ?loaded.config, "configured");
 
-    match service::run(loaded.config, args.drain_timeout) {
+    match service::run(loaded, Box::new(load), args.drain_timeout) {
         Ok(()) => {
             tracing::info!("ended");
             ExitCode::Success

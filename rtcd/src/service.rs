@@ -1,35 +1,40 @@
 //! The running daemon: what is started in which order, and how it ends.
 use crate::api::{self, Api, ApiConfig, Deadlines};
-use crate::config::Config;
+use crate::config::{Config, Loaded};
 use crate::metrics::Metrics;
 use crate::net::{addresses, candidates, listen};
 use crate::plane::socket::{BufferSizes, SOCKET_BUFFER};
 use crate::plane::{Plane, PlaneConfig};
+use crate::reload::{Load, Reload};
 use crate::shutdown::Shutdown;
-use crate::signal::{self, Settings, Signal, Status};
+use crate::signal::{Settings, Signal, Status};
 use crate::store::Store;
 use crate::systemd;
 use anyhow::Context as _;
 use rtcd_media::dtls::Identity;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 /// How long the plane may take to say goodbye to the participants after their sessions were closed.
 const GOODBYE: Duration = Duration::from_millis(500);
 
-/// Serves until told to end, then drains: for `drain_timeout` at most, without a limit when there is none.
-pub fn run(config: Config, drain_timeout: Option<Duration>) -> anyhow::Result<()> {
+/// Serves until told to end, then drains: for `drain_timeout` at most, without a limit when there is none. `load` reads the
+/// configuration again.
+pub fn run(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(serve(config, drain_timeout))
+    runtime.block_on(serve(loaded, load, drain_timeout))
 }
 
-async fn serve(config: Config, drain_timeout: Option<Duration>) -> anyhow::Result<()> {
+async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> anyhow::Result<()> {
+    let config = &loaded.config;
     let shutdown = Shutdown::on_signals(drain_timeout).context("listening for signals")?;
+    let hangup = signal(SignalKind::hangup()).context("listening for signals")?;
     let store = Store::open(&config.store.data_source)?;
     let listener = match systemd::listener() {
         Some(listener) => listener,
@@ -46,18 +51,18 @@ async fn serve(config: Config, drain_timeout: Option<Duration>) -> anyhow::Resul
     let (plane, events) = Plane::start(&plane_config, identity)?;
     plane.buffers.into_iter().for_each(warn_of_small_buffers);
 
-    let candidates = candidates::candidates(&config, &plane.udp, &plane.tcp).await;
+    let candidates = candidates::candidates(config, &plane.udp, &plane.tcp).await;
     if candidates.is_empty() {
         tracing::error!("no candidates: no participant can reach this daemon, see rtc.ice_address_udp and _tcp");
     }
     let metrics = Metrics::new();
     let settings = Settings { candidates: candidates.into(), fingerprint };
-    let signal = signal::start(settings, plane.handle(), events, metrics.clone());
+    let signal = crate::signal::start(settings, plane.handle(), events, metrics.clone());
     let counters = {
         let plane = plane.handle();
         Box::new(move || plane.counters())
     };
-    let api = Api::new(api_config(&config), store, signal.handle.clone(), metrics, counters);
+    let api = Api::new(api_config(config), store, signal.handle.clone(), metrics, counters);
     let (stop_api, api_stopped) = oneshot::channel::<()>();
     let address = listener.local_addr().ok();
     let serving = tokio::spawn(api::serve(listener, api.clone(), async move {
@@ -69,6 +74,8 @@ async fn serve(config: Config, drain_timeout: Option<Duration>) -> anyhow::Resul
     heartbeats.push(signal.heartbeat.clone());
     tokio::spawn(systemd::feed_watchdog(heartbeats));
     tokio::spawn(follow_status(signal.status.clone()));
+    let reload = Reload { started: loaded.clone(), load, udp: plane.udp.clone(), tcp: plane.tcp.clone() };
+    tokio::spawn(reload.at_each(hangup, signal.handle.clone()));
     tracing::info!(api = ?address, udp = ?plane.udp, tcp = ?plane.tcp, workers, "ready");
     systemd::ready();
 

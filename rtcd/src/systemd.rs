@@ -10,6 +10,14 @@ pub fn ready() {
     notify(&[NotifyState::Ready]);
 }
 
+/// The configuration is being read again; [`ready`] ends it.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!(%error, "systemd could not be told of the reload"),
+    }
+}
+
 /// One line for `systemctl status`.
 pub fn status(text: &str) {
     notify(&[NotifyState::Status(text)]);

@@ -1,6 +1,8 @@
 //! The daemon in the hands of systemd and of signals.
 use nix::sys::signal::Signal;
 use rtcd_tests::daemon::{Daemon, DaemonConfig, PATIENCE, binary, free_port, temp_dir, wait_for};
+use rtcd_tests::peer::Peer;
+use rtcd_tests::world::{VOICE, World};
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -72,6 +74,38 @@ fn a_second_signal_ends_the_longest_drain() {
         daemon.signal(Signal::SIGTERM);
     }
     assert_eq!(daemon.wait_exit().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_tells_newcomers_the_new_address_and_leaves_running_calls_alone() -> anyhow::Result<()> {
+    let world = World::start_with(DaemonConfig::new().env("RTCD_RTC_ICEADDRESSUDP", "127.0.0.1,127.0.0.2")).await?;
+    let ann = world.join("ann").await?;
+    ann.add_voice();
+    let _speaking = ann.stream("voice", VOICE);
+    let told = |peer: &Peer, ip: &str| {
+        peer.state().last_exchange.1.contains(&format!(" {ip} {} typ host", world.daemon.media_port()))
+    };
+    assert!(told(&ann, "127.0.0.1") && told(&ann, "127.0.0.2"));
+
+    let file = world.daemon.dir().join("config/config.toml");
+    fs::create_dir_all(file.parent().expect("a directory"))?;
+    let reload = |text: &str, line: &str| {
+        fs::write(&file, text).expect("the file can be written");
+        world.daemon.signal(Signal::SIGHUP);
+        wait_for(line, || world.daemon.log().contains(line));
+    };
+    reload("rtc.ice_host_override = '999.1.1.1'", "not reloaded: the configuration has mistakes");
+    reload("rtc.ice_host_override = '127.0.0.2'\nrtc.nack_buffer_size = 64", "configuration reloaded");
+    assert!(
+        world.daemon.log().contains(r#"these keys need a restart keys=["rtc.nack_buffer_size"]"#),
+        "{}",
+        world.daemon.log()
+    );
+
+    let bob = world.join("bob").await?;
+    assert!(told(&bob, "127.0.0.2") && !told(&bob, "127.0.0.1"), "{}", bob.state().last_exchange.1);
+    bob.wait_track("voice", "ann").await?;
+    Ok(())
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub use error::{Problem, Problems, Warning};
 pub use tls::ReadFile;
 pub use types::*;
 
+use keys::Key;
 use source::{Merged, Origin};
 use std::io;
 use std::path::Path;
@@ -42,6 +43,11 @@ impl Loaded {
     /// The effective values as TOML, each with where it came from, secrets hidden: `--print-config`.
     pub fn print(&self) -> String {
         print::print(&self.merged)
+    }
+
+    /// The keys that have another value here than there.
+    pub fn other_than(&self, other: &Self) -> impl Iterator<Item = &'static Key> {
+        keys::ALL.iter().filter(|key| self.merged.value(key) != other.merged.value(key))
     }
 }
 

@@ -173,6 +173,7 @@ impl Actor {
                 // Whoever asked may have gone.
                 let _ = reply.send(infos);
             }
+            Input::Advertise(candidates) => self.settings.candidates = candidates,
             Input::Drain => self.draining = true,
             Input::Stop { .. } => {}
         }

@@ -63,6 +63,8 @@ pub enum Input {
         /// `None`: the call is not known (it has ended).
         reply: oneshot::Sender<Option<Vec<SessionInfo>>>,
     },
+    /// Participants are told these candidates from now on.
+    Advertise(Arc<[Candidate]>),
     /// No new calls from now on.
     Drain,
     /// All sessions end.
@@ -167,6 +169,10 @@ impl SignalHandle {
         let (reply, answer) = oneshot::channel();
         self.send(Input::Sessions { client, call, reply }).await?;
         answer.await.map_err(|_| Stopped)
+    }
+    /// Whoever joins, or restarts ICE, is told these candidates from now on.
+    pub async fn advertise(&self, candidates: Vec<Candidate>) -> Result<(), Stopped> {
+        self.send(Input::Advertise(candidates.into())).await
     }
     /// No new calls from now on.
     pub async fn drain(&self) -> Result<(), Stopped> {

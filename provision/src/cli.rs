@@ -1,0 +1,77 @@
+//! The command line.
+use crate::exit_code;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// From cloud metadata and user data to a running rtcd.
+#[derive(Parser, Debug)]
+#[command(version, about, after_help = exit_code::HELP, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// At boot: find the source, read it, check everything, write what rtcd needs
+    #[command(after_help = exit_code::HELP)]
+    Run(Machine),
+    /// Every few minutes: look again at the public address; when it has changed, render anew and tell rtcd
+    #[command(after_help = exit_code::HELP)]
+    Refresh(Machine),
+    /// What the last run did: source, instance id, keys with their origin, last error
+    Status {
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+        /// Everything is below this directory
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+    },
+    /// Name every mistake in a user-data file, as the machine would; for the laptop
+    #[command(after_help = exit_code::HELP)]
+    Check {
+        /// The file, or - for standard input
+        file: PathBuf,
+    },
+    /// Print the rtcd.toml that would be written, and write nothing
+    #[command(after_help = exit_code::HELP)]
+    Render {
+        /// A NoCloud directory with user-data and meta-data; without it the machine's own source is asked
+        #[arg(long, value_name = "DIR", conflicts_with = "root")]
+        seed: Option<PathBuf>,
+        /// The machine.
+        #[command(flatten)]
+        machine: Machine,
+        /// Do not hide secrets
+        #[arg(long)]
+        show_secrets: bool,
+    },
+}
+
+/// The machine that is provisioned.
+#[derive(Args, Clone, Debug)]
+pub struct Machine {
+    /// All facts and all files are below this directory
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// Ask this server in place of the cloud's own metadata address: http://host:port
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound_and_help_lists_the_exit_codes() {
+        let mut command = Cli::command();
+        command.clone().debug_assert();
+        let help = command.render_help().to_string();
+        assert!(help.contains("3  there is no source of metadata"), "{help}");
+    }
+}

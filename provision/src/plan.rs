@@ -1,0 +1,108 @@
+//! From what is settled to files: what `/run/rtcd` is to hold.
+//!
+//! | file | for | whose |
+//! |---|---|---|
+//! | `rtcd.toml` | rtcd; holds its secrets | `mattermost`, 0600 |
+//! | `tls-NAME` | rtcd: `/etc/rtcd/tls/NAME` of `write_files` | `mattermost`, 0600 |
+//! | `environment` | rtcd's unit: where the certificate authorities are | root, 0644 |
+//! | `ca-certificates.pem` | the image's authorities and `ca_certs.trusted` | root, 0644 |
+//! | `timesyncd.conf` | systemd-timesyncd: `ntp` | root, 0644 |
+//! | `localtime` | `/etc/localtime` leads here: `timezone` | root, 0644 |
+//! | `authorized_keys` | sshd of a debug image | root, 0600 |
+use crate::apply::disk::{Found, Owner};
+use crate::apply::{self, ApplyError, Files};
+use crate::cloud_config::{FileKind, Ntp, Placed, Wanted};
+use crate::merge::{self, Settled};
+use crate::mistake::Mistake;
+use crate::render::{self, Secrets};
+use std::fs;
+use std::path::Path;
+
+/// The image's own certificate authorities.
+const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
+/// How the files are reached.
+const RUN_DIRECTORY: &str = "/run/rtcd/";
+/// systemd-timesyncd reads it through a link of its own.
+pub const TIMESYNCD: &str = "timesyncd.conf";
+
+/// Why there is no plan.
+#[derive(Debug)]
+pub enum PlanError {
+    /// The admin asks for what this image has not.
+    Mistake(Mistake),
+    /// The image is not as it must be.
+    Image(ApplyError),
+}
+
+impl From<ApplyError> for PlanError {
+    fn from(error: ApplyError) -> Self {
+        Self::Image(error)
+    }
+}
+
+/// All files. `ssh_keys` are those that may log in: none on a release image.
+pub fn files(
+    root: &Path,
+    header: &[String],
+    settled: &Settled,
+    wanted: &Wanted,
+    ssh_keys: &[String],
+) -> Result<Files, PlanError> {
+    let (rtcd, admin) = (apply::user(root, "mattermost")?, apply::user(root, "root")?);
+    let text = render::render(header, &settled.settings, Secrets::Write);
+    let mut files = Files::from([("rtcd.toml".into(), file(text, 0o600, rtcd))]);
+    for wanted in wanted.files.iter().filter(|file| file.kind == FileKind::Tls) {
+        let path = merge::as_written(&wanted.path.value);
+        let name = path.strip_prefix(RUN_DIRECTORY).unwrap_or(&path);
+        files.insert(name.to_owned(), file(wanted.content.clone(), 0o600, rtcd));
+    }
+    if !wanted.trusted_certificates.is_empty() {
+        let authorities = authorities(root, &wanted.trusted_certificates)?;
+        files.insert("ca-certificates.pem".into(), file(authorities, 0o644, admin));
+        let environment = format!("SSL_CERT_FILE={RUN_DIRECTORY}ca-certificates.pem\n");
+        files.insert("environment".into(), file(environment, 0o644, admin));
+    }
+    if let Some(ntp) = &wanted.ntp {
+        files.insert(TIMESYNCD.into(), file(timesyncd(ntp), 0o644, admin));
+    }
+    if let Some(zone) = &wanted.timezone {
+        files.insert("localtime".into(), file(local_time(root, zone).map_err(PlanError::Mistake)?, 0o644, admin));
+    }
+    if !ssh_keys.is_empty() {
+        files.insert("authorized_keys".into(), file(lines(ssh_keys), 0o600, admin));
+    }
+    Ok(files)
+}
+
+fn file(content: impl Into<Vec<u8>>, mode: u32, owner: Owner) -> Found {
+    Found { content: content.into(), mode, owner }
+}
+
+/// The image's authorities and then the admin's: `SSL_CERT_FILE` replaces, it does not add.
+fn authorities(root: &Path, trusted: &[Placed<String>]) -> Result<Vec<u8>, PlanError> {
+    let path = root.join(AUTHORITIES);
+    let mut all = fs::read(&path).map_err(|error| ApplyError::Write { path, step: "read", error })?;
+    for certificate in trusted {
+        all.extend_from_slice(certificate.value.trim().as_bytes());
+        all.push(b'\n');
+    }
+    Ok(all)
+}
+
+/// timesyncd.conf(5). Servers of the network (DHCP) are used beside them.
+fn timesyncd(ntp: &Ntp) -> String {
+    format!("[Time]\nNTP={}\n", ntp.servers.join(" "))
+}
+
+/// The zone's own file: the root is read-only, and `/etc/localtime` leads to the copy.
+fn local_time(root: &Path, zone: &Placed<String>) -> Result<Vec<u8>, Mistake> {
+    let path = root.join("usr/share/zoneinfo").join(&zone.value);
+    fs::read(&path).map_err(|error| {
+        let what = format!("this image does not have the time zone {}: {error}", zone.value);
+        Mistake::at(zone.mark, "timezone", what, "leave it out for UTC")
+    })
+}
+
+fn lines(all: &[String]) -> String {
+    all.iter().map(|line| format!("{line}\n")).collect()
+}
