@@ -3,20 +3,27 @@
 //! The way of a value: [`facts`] -> [`detect`] -> [`source`] -> [`metadata::Metadata`] -> [`user_data`] (its forms) ->
 //! [`cloud_config`] (what it may say, with every mistake) -> merge -> render -> apply.
 #![forbid(unsafe_code)]
+pub mod agent;
 pub mod apply;
-pub mod cloud_config;
 pub mod cli;
+pub mod cloud_config;
 pub mod detect;
+pub mod draft;
 pub mod exit_code;
 pub mod facts;
+pub mod failure;
 pub mod http;
 pub mod journal;
 pub mod merge;
 pub mod metadata;
 pub mod mistake;
 pub mod plan;
+pub mod refresh;
 pub mod render;
+pub mod run;
 pub mod source;
+pub mod state;
+pub mod status;
 pub mod system;
 pub mod user_data;
 pub mod volume;

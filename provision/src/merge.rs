@@ -45,7 +45,8 @@ pub fn merge(layers: Layers<'_>) -> Result<Settled, Vec<Mistake>> {
     let mut merger = Merger { layers: &layers, marks: BTreeMap::new(), mistakes: Vec::new(), notices: Vec::new() };
     let user_data = merger.user_data();
     let metadata = merger.metadata();
-    let mut settings = layers.image.clone();
+    let mut settings = appliance();
+    settings.extend(layers.image.clone());
     settings.extend(metadata);
     settings.extend(user_data);
     merger.validate(&settings);
@@ -60,6 +61,15 @@ pub fn merge(layers: Layers<'_>) -> Result<Settled, Vec<Mistake>> {
     }
     mistakes.sort_by_key(|mistake| mistake.mark);
     Err(mistakes)
+}
+
+/// What holds on every appliance: its state survives a boot, and its log is the journal.
+fn appliance() -> Layer {
+    let value = |value| Setting { value, origin: Origin::Stated("appliance".into()) };
+    Layer::from([
+        (keys::DATA_SOURCE.path, value(Value::Text("/var/lib/rtcd/db".to_owned()))),
+        (keys::ENABLE_FILE.path, value(Value::Bool(false))),
+    ])
 }
 
 /// What the image ships in `usr/lib/rtcd/rtcd.toml.d`, in the order of the names, the last one winning.

@@ -11,12 +11,13 @@
 //! | `authorized_keys` | sshd of a debug image | root, 0600 |
 use crate::apply::disk::{Found, Owner};
 use crate::apply::{self, ApplyError, Files};
-use crate::cloud_config::{FileKind, Ntp, Placed, Wanted};
-use crate::merge::{self, Settled};
+use crate::cloud_config::{FileKind, Ntp, Placed};
+use crate::draft::Draft;
+use crate::merge;
 use crate::mistake::Mistake;
-use crate::render::{self, Secrets};
+use crate::render::Secrets;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The image's own certificate authorities.
 const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
@@ -40,21 +41,15 @@ impl From<ApplyError> for PlanError {
     }
 }
 
-/// All files. `ssh_keys` are those that may log in: none on a release image.
-pub fn files(
-    root: &Path,
-    header: &[String],
-    settled: &Settled,
-    wanted: &Wanted,
-    ssh_keys: &[String],
-) -> Result<Files, PlanError> {
+/// All files of a draft.
+pub fn files(root: &Path, draft: &Draft) -> Result<Files, PlanError> {
+    let wanted = &draft.wanted;
     let (rtcd, admin) = (apply::user(root, "mattermost")?, apply::user(root, "root")?);
-    let text = render::render(header, &settled.settings, Secrets::Write);
-    let mut files = Files::from([("rtcd.toml".into(), file(text, 0o600, rtcd))]);
-    for wanted in wanted.files.iter().filter(|file| file.kind == FileKind::Tls) {
-        let path = merge::as_written(&wanted.path.value);
+    let mut files = Files::from([("rtcd.toml".into(), file(draft.render(Secrets::Write), 0o600, rtcd))]);
+    for tls in wanted.files.iter().filter(|file| file.kind == FileKind::Tls) {
+        let path = merge::as_written(&tls.path.value);
         let name = path.strip_prefix(RUN_DIRECTORY).unwrap_or(&path);
-        files.insert(name.to_owned(), file(wanted.content.clone(), 0o600, rtcd));
+        files.insert(name.to_owned(), file(tls.content.clone(), 0o600, rtcd));
     }
     if !wanted.trusted_certificates.is_empty() {
         let authorities = authorities(root, &wanted.trusted_certificates)?;
@@ -68,10 +63,15 @@ pub fn files(
     if let Some(zone) = &wanted.timezone {
         files.insert("localtime".into(), file(local_time(root, zone).map_err(PlanError::Mistake)?, 0o644, admin));
     }
-    if !ssh_keys.is_empty() {
-        files.insert("authorized_keys".into(), file(lines(ssh_keys), 0o600, admin));
+    if !draft.ssh_keys.is_empty() {
+        files.insert("authorized_keys".into(), file(lines(&draft.ssh_keys), 0o600, admin));
     }
     Ok(files)
+}
+
+/// How a file of [`files`] is reached.
+pub fn run_path(name: &str) -> PathBuf {
+    Path::new(RUN_DIRECTORY).join(name)
 }
 
 fn file(content: impl Into<Vec<u8>>, mode: u32, owner: Owner) -> Found {

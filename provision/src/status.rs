@@ -51,6 +51,12 @@ impl Status {
         self.notices.extend(settled.notices.iter().map(ToString::to_string));
     }
 
+    /// Notes and logs something that did not work and that rtcd can do without.
+    pub fn notice(&mut self, what: String) {
+        tracing::warn!("{what}");
+        self.notices.push(what);
+    }
+
     /// The last run's, if there was one.
     pub fn load(disk: &dyn Disk, path: &Path) -> Option<Self> {
         let found = disk.read(path).ok()??;

@@ -1,0 +1,151 @@
+//! The agent on one machine: what `run` and `refresh` share.
+use crate::apply::disk::Disk;
+use crate::apply::{self, ApplyError, Changed, Paths, write};
+use crate::draft::{Draft, Request};
+use crate::exit_code::ExitCode;
+use crate::facts::Facts;
+use crate::failure::Failure;
+use crate::http::Client;
+use crate::metadata::Metadata;
+use crate::plan;
+use crate::source::Context;
+use crate::state::LastGood;
+use crate::status::Status;
+use crate::system::Action;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The agent, with everything that it touches.
+pub struct Agent<'a> {
+    /// All facts and all files are below it.
+    pub root: &'a Path,
+    /// `$CREDENTIALS_DIRECTORY`
+    pub credentials: Option<PathBuf>,
+    /// The way to the metadata services.
+    pub http: &'a Client,
+    /// The way to the files.
+    pub disk: &'a dyn Disk,
+    /// The machine's clock.
+    pub now: SystemTime,
+}
+
+impl Agent<'_> {
+    pub(crate) fn paths(&self) -> Paths {
+        Paths::below(self.root)
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        Facts::gather(self.root, self.credentials.as_deref())
+    }
+
+    pub(crate) fn context<'a>(&'a self, facts: &'a Facts) -> Context<'a> {
+        Context { facts, http: self.http }
+    }
+
+    /// Checks everything, then writes everything. Returns what is to be done then.
+    pub(crate) fn configure(
+        &self,
+        source: &str,
+        metadata: &Metadata,
+        debug_image: bool,
+        status: &mut Status,
+    ) -> Result<Vec<Action>, Failure> {
+        let draft = Draft::new(&Request { source, metadata, root: Some(self.root), debug_image })?;
+        status.settled(&draft.settled);
+        for notice in &draft.settled.notices {
+            tracing::warn!("{notice}");
+        }
+        let files = plan::files(self.root, &draft)?;
+        tracing::info!(keys = draft.settled.settings.len(), files = files.len(), "configuration rendered");
+        let changed = apply::apply(self.disk, &self.paths(), &files)?;
+        if files.contains_key(plan::TIMESYNCD) {
+            write::link(self.disk, &plan::run_path(plan::TIMESYNCD), &self.paths().timesyncd())?;
+        }
+        tracing::info!(changed = ?changed, "configuration written");
+        Ok(self.actions(&draft, &changed))
+    }
+
+    fn actions(&self, draft: &Draft, changed: &Changed) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let name_now = fs::read_to_string(self.root.join("proc/sys/kernel/hostname")).unwrap_or_default();
+        if let Some(name) = &draft.settled.hostname
+            && name.value != name_now.trim()
+        {
+            actions.push(Action::SetHostname(name.value.clone()));
+        }
+        match &draft.wanted.ntp {
+            Some(ntp) if !ntp.enabled => actions.push(Action::StopTimesyncd),
+            _ if changed.contains(plan::TIMESYNCD) => actions.push(Action::RestartTimesyncd),
+            _ => {}
+        }
+        if !changed.is_empty() {
+            actions.push(Action::ReloadRtcd);
+        }
+        actions
+    }
+
+    /// Tells the running system; below another root there is none.
+    pub(crate) fn perform(&self, actions: &[Action], status: &mut Status) {
+        for action in actions.iter().filter(|_| self.root == Path::new("/")) {
+            match action.perform() {
+                Ok(()) => tracing::info!(%action, "system told"),
+                Err(error) => status.notice(format!("not done: {action}: {error}")),
+            }
+        }
+    }
+
+    /// Keeps the answer for a boot without a source. rtcd runs without it too.
+    pub(crate) fn keep(&self, answer: &LastGood, status: &mut Status) {
+        if let Err(error) = self.save(|owner| answer.save(self.disk, &self.paths().last_good(), owner)) {
+            status.notice(format!("a later boot without the source will fail: {error}"));
+        }
+    }
+
+    /// Leaves the status, logs the outcome.
+    pub(crate) fn finish(&self, mut status: Status, result: Result<(), Failure>) -> ExitCode {
+        let code = match &result {
+            Ok(()) => {
+                tracing::info!(source = status.source, instance_id = status.instance_id, "provisioned");
+                ExitCode::Success
+            }
+            Err(failure) => {
+                log(failure);
+                failure.exit_code()
+            }
+        };
+        status.ready = result.is_ok();
+        status.error = result.err().map(|failure| failure.to_string());
+        if let Err(error) = self.save(|owner| status.save(self.disk, &self.paths().status(), owner)) {
+            tracing::error!(%error, "provision status will not tell of this run");
+        }
+        code
+    }
+
+    fn save(&self, save: impl FnOnce(apply::disk::Owner) -> Result<(), ApplyError>) -> Result<(), ApplyError> {
+        save(apply::user(self.root, "root")?)
+    }
+
+    /// On the console of the machine, for whoever has nothing else. It may not be there.
+    pub(crate) fn tell_console(&self, failure: &Failure) {
+        let console = OpenOptions::new().append(true).open(self.root.join("dev/console"));
+        let text = format!("\nprovision: {failure}\nprovision: rtcd is not started\n");
+        if let Err(error) = console.and_then(|mut console| console.write_all(text.as_bytes())) {
+            tracing::debug!(%error, "no console");
+        }
+    }
+}
+
+/// One line for each mistake: a search by its key finds it.
+fn log(failure: &Failure) {
+    if let Failure::Mistakes(mistakes) = failure {
+        for mistake in &mistakes.all {
+            let (line, column) = mistake.mark.map_or((0, 0), |mark| (mark.line, mark.column));
+            tracing::error!(key = mistake.key, line, column, "{mistake}");
+        }
+        tracing::error!(mistakes = mistakes.all.len(), "not provisioned: the user data have mistakes");
+    } else {
+        tracing::error!(exit_code = failure.exit_code() as u8, "not provisioned: {failure}");
+    }
+}

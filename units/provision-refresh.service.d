@@ -1,0 +1,1 @@
+provision.service.d
