@@ -1,1 +1,3 @@
-//! The agent from the outside.
+//! The agent from the outside: the real binary on directories that stand for machines.
+mod boot;
+mod machine;
