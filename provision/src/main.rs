@@ -1,13 +1,12 @@
 //! The provisioning agent: arguments, one command, exit code.
 use clap::Parser as _;
 use provision::agent::Agent;
-use provision::apply::Paths;
 use provision::apply::disk::RealDisk;
 use provision::cli::{Cli, Command, Machine};
-use provision::commands;
 use provision::exit_code::ExitCode;
-use provision::http::Client;
-use provision::{journal};
+use provision::http::{Client, HttpError, Pace};
+use provision::render::Secrets;
+use provision::{commands, journal};
 use std::time::SystemTime;
 
 fn main() -> std::process::ExitCode {
@@ -20,12 +19,34 @@ fn main() -> std::process::ExitCode {
             return code.into();
         }
     };
-    match cli.command {
-        Command::Run(machine) => on(&machine, Agent::run),
-        Command::Refresh(machine) => on(&machine, Agent::refresh),
+    run(cli.command).unwrap_or_else(|error| {
+        eprintln!("provision: --endpoint: {error}");
+        ExitCode::Usage
+    })
+    .into()
+}
+
+fn run(command: Command) -> Result<ExitCode, HttpError> {
+    Ok(match command {
+        Command::Run(machine) => on(&machine, Agent::run)?,
+        Command::Refresh(machine) => on(&machine, Agent::refresh)?,
         Command::Status { json, root } => commands::status(&root, json),
         Command::Check { file } => commands::check(&file),
-        Command::Render { seed, machine, show_secrets } => commands::render(seed.as_deref(), &machine, show_secrets),
-    }
-    .into()
+        Command::Render { seed, machine, show_secrets } => {
+            let secrets = if show_secrets { Secrets::Write } else { Secrets::Hide };
+            commands::render(seed.as_deref(), &machine, &client(&machine)?, secrets)
+        }
+    })
+}
+
+fn client(machine: &Machine) -> Result<Client, HttpError> {
+    Client::new(machine.endpoint.as_deref(), Pace::default())
+}
+
+fn on(machine: &Machine, command: impl FnOnce(&Agent<'_>) -> ExitCode) -> Result<ExitCode, HttpError> {
+    journal::start();
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into);
+    let http = client(machine)?;
+    let now = SystemTime::now();
+    Ok(command(&Agent { root: &machine.root, credentials, http: &http, disk: &RealDisk, now }))
 }

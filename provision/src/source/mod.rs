@@ -1,5 +1,33 @@
 //! The sources of metadata: one file each, one trait.
+mod akamai;
+mod azure;
+mod config_drive;
+pub mod credentials;
+mod digitalocean;
+mod ec2;
+mod error;
+mod fields;
+mod gce;
+mod hetzner;
+mod labelled;
+mod nocloud;
+mod openstack;
+mod oracle;
+mod scaleway;
+mod session;
+mod vmware;
+mod vultr;
+pub(crate) mod yaml;
+
+pub use error::SourceError;
+
+use crate::detect::Which;
 use crate::metadata::Metadata;
+
+/// User data at most, as the source gives it: VMware's and cloud-init's own limit; the clouds allow 16 to 64 KiB.
+pub const USER_DATA_LIMIT: usize = 512 << 10;
+/// A document of metadata at most. EC2's and Azure's, with everything, have some 20 KiB.
+pub const METADATA_LIMIT: usize = 256 << 10;
 
 /// What a source needs to work: the machine's facts and a way to ask over HTTP.
 pub struct Context<'a> {
@@ -8,11 +36,6 @@ pub struct Context<'a> {
     /// The client.
     pub http: &'a crate::http::Client,
 }
-
-/// Why a source that is here cannot be read. Never quotes user data.
-#[derive(Debug, thiserror::Error)]
-#[error("TO BE SPLIT BY WHO MUST ACT")]
-pub struct SourceError;
 
 /// How provisioning ended, for clouds that want to know.
 pub enum Outcome<'a> {
@@ -32,4 +55,44 @@ pub trait Source {
     fn report(&self, _context: &Context<'_>, _outcome: &Outcome<'_>) -> Result<(), SourceError> {
         Ok(())
     }
+}
+
+/// The source of a choice.
+pub fn of(which: &Which) -> Box<dyn Source> {
+    match which {
+        Which::Nothing => Box::new(Nothing),
+        Which::Credentials => Box::new(credentials::Credentials),
+        Which::NoCloud(line) => Box::new(nocloud::NoCloud { line: line.clone() }),
+        Which::ConfigDrive => Box::new(config_drive::ConfigDrive),
+        Which::Ec2 => Box::new(ec2::Ec2),
+        Which::Gce => Box::new(gce::Gce),
+        Which::Azure => Box::new(azure::Azure),
+        Which::OpenStack => Box::new(openstack::OpenStack),
+        Which::DigitalOcean => Box::new(digitalocean::DigitalOcean),
+        Which::Hetzner => Box::new(hetzner::Hetzner),
+        Which::Vultr => Box::new(vultr::Vultr),
+        Which::Oracle => Box::new(oracle::Oracle),
+        Which::Scaleway => Box::new(scaleway::Scaleway),
+        Which::Akamai => Box::new(akamai::Akamai),
+        Which::VMware => Box::new(vmware::VMware),
+    }
+}
+
+/// `ds=none`: nobody is asked, and the image's own configuration stands.
+struct Nothing;
+
+impl Source for Nothing {
+    fn name(&self) -> &'static str {
+        "none"
+    }
+
+    fn fetch(&self, _context: &Context<'_>) -> Result<Option<Metadata>, SourceError> {
+        Ok(Some(Metadata::default()))
+    }
+}
+
+/// An error with all that caused it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

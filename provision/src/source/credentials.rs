@@ -1,0 +1,40 @@
+//! systemd credentials: `rtcd.user-data`, and `rtcd.meta-data` if somebody wants to name the machine. A hypervisor hands
+//! them over as SMBIOS type 11 strings or fw_cfg files; systemd puts them in a directory.
+use super::fields::Document;
+use super::nocloud;
+use super::{Context, METADATA_LIMIT, Source, SourceError, USER_DATA_LIMIT};
+use crate::facts::read_file;
+use crate::metadata::Metadata;
+
+const NAME: &str = "Credentials";
+/// The user data.
+pub const USER_DATA: &str = "rtcd.user-data";
+/// The metadata, in the form of NoCloud.
+const META_DATA: &str = "rtcd.meta-data";
+
+/// The credentials of the service, else of the system.
+pub(super) struct Credentials;
+
+impl Source for Credentials {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn fetch(&self, context: &Context<'_>) -> Result<Option<Metadata>, SourceError> {
+        let Some(directory) = &context.facts.credentials else { return Ok(None) };
+        let read = |file: &str, limit| {
+            let path = directory.join(file);
+            read_file(&path, limit).map_err(|error| SourceError::File {
+                name: NAME,
+                path: path.display().to_string(),
+                error,
+            })
+        };
+        let mut metadata = match read(META_DATA, METADATA_LIMIT)? {
+            Some(text) => nocloud::metadata(&Document::yaml(NAME, META_DATA, text)?)?,
+            None => Metadata::default(),
+        };
+        metadata.user_data = read(USER_DATA, USER_DATA_LIMIT)?;
+        Ok(Some(metadata))
+    }
+}

@@ -1,0 +1,151 @@
+//! NoCloud: `meta-data` (has to be there, may be empty) and `user-data`, on a volume with the label `cidata`, in a
+//! directory of the root file system, or below a URL that a `ds=nocloud;s=URL/` names.
+use super::fields::{Checked, Document};
+use super::{Context, METADATA_LIMIT, Source, SourceError, USER_DATA_LIMIT, labelled};
+use crate::detect::Line;
+use crate::facts::{Dmi, Facts, SEED_DIRECTORY, read_file};
+use crate::http::{Request, shown};
+use crate::metadata::Metadata;
+use std::path::Path;
+
+const NAME: &str = "NoCloud";
+const LABEL: &str = "cidata";
+const META_DATA: &str = "meta-data";
+const USER_DATA: &str = "user-data";
+const EMPTY_IS_FINE: &str = "add one, which may be empty";
+
+/// With what `ds=` says, which is weaker than what the files say.
+pub(super) struct NoCloud {
+    pub line: Line,
+}
+
+/// The two files as they were found.
+struct Files {
+    meta_data: Vec<u8>,
+    user_data: Option<Vec<u8>>,
+}
+
+impl Source for NoCloud {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn fetch(&self, context: &Context<'_>) -> Result<Option<Metadata>, SourceError> {
+        let files = match &self.line.seed_from {
+            Some(url) => Some(from_url(url, context)?),
+            None => match from_volume(context.facts)? {
+                Some(files) => Some(files),
+                None if context.facts.seed => Some(from_directory(&context.facts.root.join(SEED_DIRECTORY))?),
+                None => None,
+            },
+        };
+        let Some(Files { meta_data, user_data }) = files else {
+            return self.named().map(Some);
+        };
+        let mut metadata = metadata(&Document::yaml(NAME, META_DATA, meta_data)?)?;
+        let line = self.said()?;
+        metadata.instance_id = metadata.instance_id.or(line.instance_id);
+        metadata.hostname = metadata.hostname.or(line.hostname);
+        metadata.user_data = user_data;
+        Ok(Some(metadata))
+    }
+}
+
+impl NoCloud {
+    /// A machine may be told its name alone.
+    fn named(&self) -> Result<Metadata, SourceError> {
+        if self.line.hostname.is_some() || self.line.instance_id.is_some() {
+            return self.said();
+        }
+        Err(SourceError::Missing {
+            name: NAME,
+            place: "this machine".to_owned(),
+            file: "volume with the label cidata",
+            hint: "attach one, or name a URL: ds=nocloud;s=URL/",
+        })
+    }
+
+    fn said(&self) -> Result<Metadata, SourceError> {
+        let checked = Checked(NAME);
+        let hostname = self.line.hostname.as_deref().map(|name| checked.hostname("ds=nocloud;h", name));
+        let instance_id = self.line.instance_id.as_deref().map(|id| checked.instance_id("ds=nocloud;i", id));
+        Ok(Metadata { hostname: hostname.transpose()?, instance_id: instance_id.transpose()?, ..Metadata::default() })
+    }
+}
+
+/// `meta-data`, as NoCloud and those who borrow its form write it.
+pub(super) fn metadata(document: &Document) -> Result<Metadata, SourceError> {
+    let hostname = match document.hostname("local-hostname")? {
+        Some(name) => Some(name),
+        None => document.hostname("hostname")?,
+    };
+    Ok(Metadata {
+        instance_id: document.instance_id("instance-id")?,
+        hostname,
+        ssh_keys: document.ssh_keys("public-keys")?,
+        ..Metadata::default()
+    })
+}
+
+fn from_volume(facts: &Facts) -> Result<Option<Files>, SourceError> {
+    let wanted = [(META_DATA, METADATA_LIMIT), (USER_DATA, USER_DATA_LIMIT)];
+    let Some(found) = labelled::read(NAME, LABEL, &wanted, facts)? else { return Ok(None) };
+    let place = format!("the volume {LABEL} on {}", found.device);
+    let mut files = found.files.into_iter();
+    files_of(place, files.next().flatten(), files.next().flatten()).map(Some)
+}
+
+fn from_directory(directory: &Path) -> Result<Files, SourceError> {
+    let read = |file: &str, limit| {
+        let path = directory.join(file);
+        read_file(&path, limit).map_err(|error| SourceError::File {
+            name: NAME,
+            path: path.display().to_string(),
+            error,
+        })
+    };
+    let meta_data = read(META_DATA, METADATA_LIMIT)?;
+    files_of(directory.display().to_string(), meta_data, read(USER_DATA, USER_DATA_LIMIT)?)
+}
+
+fn from_url(url: &str, context: &Context<'_>) -> Result<Files, SourceError> {
+    let url = expand(url, &context.facts.dmi);
+    if !url.ends_with('/') {
+        return Err(SourceError::field(NAME, "ds=nocloud;s", format!("{} does not end with a slash", shown(&url))));
+    }
+    if let Some(path) = url.strip_prefix("file://") {
+        return from_directory(&context.facts.root.join(path.trim_start_matches('/')));
+    }
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        let what = format!("{} is of no known kind: http, https and file are", shown(&url));
+        return Err(SourceError::field(NAME, "ds=nocloud;s", what));
+    }
+    let read = |file: &str, limit| {
+        let request = Request::get(format!("{url}{file}")).any().limit(limit);
+        context.http.send(&request).and_then(|answer| answer.optional()).map_err(SourceError::http(NAME))
+    };
+    let meta_data = read(META_DATA, METADATA_LIMIT)?;
+    files_of(shown(&url), meta_data, read(USER_DATA, USER_DATA_LIMIT)?)
+}
+
+fn files_of(place: String, meta_data: Option<Vec<u8>>, user_data: Option<Vec<u8>>) -> Result<Files, SourceError> {
+    match meta_data {
+        Some(meta_data) => Ok(Files { meta_data, user_data }),
+        None => Err(SourceError::Missing { name: NAME, place, file: META_DATA, hint: EMPTY_IS_FINE }),
+    }
+}
+
+/// `__dmi.chassis-serial-number__` and its kind, by the names of dmidecode, so that one line serves many machines.
+fn expand(url: &str, dmi: &Dmi) -> String {
+    [
+        ("system-manufacturer", &dmi.sys_vendor),
+        ("system-product-name", &dmi.product_name),
+        ("system-serial-number", &dmi.product_serial),
+        ("system-uuid", &dmi.product_uuid),
+        ("chassis-serial-number", &dmi.chassis_serial),
+        ("chassis-asset-tag", &dmi.chassis_asset_tag),
+        ("bios-vendor", &dmi.bios_vendor),
+    ]
+    .iter()
+    .fold(url.to_owned(), |url, (name, value)| url.replace(&format!("__dmi.{name}__"), value))
+}

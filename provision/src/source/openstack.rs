@@ -1,0 +1,67 @@
+//! OpenStack's metadata service. A floating address is known to its EC2-compatible side alone.
+use super::fields::{Checked, Document, global};
+use super::{Context, Source, SourceError, USER_DATA_LIMIT};
+use crate::http::{HttpError, Request};
+use crate::metadata::Metadata;
+
+const NAME: &str = "OpenStack";
+const BASE: &str = "http://169.254.169.254";
+const PUBLIC_IPV4: &str = "meta-data/public-ipv4";
+
+/// OpenStack.
+pub(super) struct OpenStack;
+
+impl Source for OpenStack {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn fetch(&self, context: &Context<'_>) -> Result<Option<Metadata>, SourceError> {
+        let ask = |request: Request| context.http.send(&request).map_err(SourceError::http(NAME));
+        let optional = |request| ask(request)?.optional().map_err(SourceError::http(NAME));
+        let get = |path: &str| Request::get(format!("{BASE}/{path}"));
+
+        let meta_data = ask(get("openstack/latest/meta_data.json").json())?;
+        let meta_data = meta_data.required().map_err(SourceError::http(NAME))?;
+        let network = optional(get("openstack/latest/network_data.json").json())?;
+        let mut metadata = metadata(NAME, &meta_data, network.as_deref())?;
+        if let Some(body) = optional_side(&get(&format!("latest/{PUBLIC_IPV4}")), context)? {
+            let text = Checked(NAME).utf8(PUBLIC_IPV4, body)?;
+            if !text.trim().is_empty() {
+                metadata.public_ipv4 = Some(Checked(NAME).ipv4(PUBLIC_IPV4, &text)?);
+            }
+        }
+        metadata.user_data = optional(get("openstack/latest/user_data").any().limit(USER_DATA_LIMIT))?;
+        Ok(Some(metadata))
+    }
+}
+
+/// The EC2-compatible side may be switched off, in one way or another.
+fn optional_side(request: &Request, context: &Context<'_>) -> Result<Option<Vec<u8>>, SourceError> {
+    match context.http.send(request).and_then(|answer| answer.optional()) {
+        Err(HttpError::Status { .. }) => Ok(None),
+        other => other.map_err(SourceError::http(NAME)),
+    }
+}
+
+/// `meta_data.json` and `network_data.json`, as the service and the configuration drive have them.
+pub(super) fn metadata(name: &'static str, meta_data: &[u8], network: Option<&[u8]>) -> Result<Metadata, SourceError> {
+    let document = Document::json(name, "meta_data.json", meta_data)?;
+    let mut metadata = Metadata {
+        instance_id: document.instance_id("uuid")?,
+        hostname: document.hostname("hostname")?,
+        ssh_keys: document.ssh_keys("public_keys")?,
+        ..Metadata::default()
+    };
+    let Some(network) = network else { return Ok(metadata) };
+    let network = Document::json(name, "network_data.json", network)?;
+    for (index, of) in network.list("networks").iter().enumerate() {
+        let path = format!("networks/{index}/ip_address");
+        match of.get("type").and_then(|kind| kind.as_str()) {
+            Some("ipv4") if metadata.private_ipv4.is_none() => metadata.private_ipv4 = network.ipv4(&path)?,
+            Some("ipv6") if metadata.public_ipv6.is_none() => metadata.public_ipv6 = global(network.ipv6(&path)?),
+            _ => {}
+        }
+    }
+    Ok(metadata)
+}
