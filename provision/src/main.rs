@@ -28,8 +28,8 @@ fn main() -> std::process::ExitCode {
 
 fn run(command: Command) -> Result<ExitCode, HttpError> {
     Ok(match command {
-        Command::Run(machine) => on(&machine, Agent::run)?,
-        Command::Refresh(machine) => on(&machine, Agent::refresh)?,
+        Command::Run(machine) => on(&machine, |agent| agent.run())?,
+        Command::Refresh(machine) => on(&machine, |agent| agent.refresh())?,
         Command::Status { json, root } => commands::status(&root, json),
         Command::Check { file } => commands::check(&file),
         Command::Render { seed, machine, show_secrets } => {

@@ -5,7 +5,7 @@ use crate::metadata::{Metadata, Said};
 use crate::mistake::{Mark, Mistake};
 use rtcd_config::keys::{self, Key};
 use rtcd_config::source::{Layer, Merged, Origin, RawServer, Setting, Value};
-use rtcd_config::{Problem, ReadFile};
+use rtcd_config::{Problem, ReadFile, Warning};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -209,15 +209,17 @@ impl Merger<'_> {
         };
         match rtcd_config::validate(Merged::new([settings.clone()]), read) {
             Ok(loaded) => {
-                let warnings = loaded.warnings.into_iter();
-                self.notices.extend(warnings.map(|warning| self.placed(&warning.origin, &warning.key, &warning.what, "")));
+                let placed = |warning: &Warning| self.placed(&warning.origin, &warning.key, &warning.what, "");
+                let odd: Vec<_> = loaded.warnings.iter().map(placed).collect();
+                self.notices.extend(odd);
             }
             Err(problems) => {
                 let placed = |Problem { origin, key, what, allowed }: &Problem| {
                     let hint = if allowed.is_empty() { String::new() } else { format!("allowed: {allowed}") };
                     self.placed(origin, key, &admins_words(what), &hint)
                 };
-                self.mistakes.extend(problems.0.iter().map(placed).collect::<Vec<_>>());
+                let wrong: Vec<_> = problems.0.iter().map(placed).collect();
+                self.mistakes.extend(wrong);
             }
         }
         let named = |path: &str| settings.values().any(|setting| setting.value == Value::Text(as_written(path)));

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const MISTAKES: &str = "#cloud-config\nrtcd:\n  rtc:\n    ice_prot_udp: 8443\n    ice_port_tcp: 70000\nruncmd: [reboot]\n";
 
