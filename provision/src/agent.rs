@@ -1,6 +1,7 @@
 //! The agent on one machine: what `run` and `refresh` share.
 use crate::apply::disk::Disk;
 use crate::apply::{self, ApplyError, Changed, Paths, write};
+use crate::detect::{self, DetectError};
 use crate::draft::{Draft, Request};
 use crate::exit_code::ExitCode;
 use crate::facts::Facts;
@@ -15,7 +16,8 @@ use crate::system::Action;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 /// The agent, with everything that it touches.
 pub struct Agent<'a> {
@@ -29,7 +31,12 @@ pub struct Agent<'a> {
     pub disk: &'a dyn Disk,
     /// The machine's clock.
     pub now: SystemTime,
+    /// How long a source may take to appear: discs and their drivers come up while we run already.
+    pub patience: Duration,
 }
+
+/// Between two looks for a source that has not appeared.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 impl Agent<'_> {
     pub(crate) fn paths(&self) -> Paths {
@@ -38,6 +45,18 @@ impl Agent<'_> {
 
     pub(crate) fn facts(&self) -> Facts {
         Facts::gather(self.root, self.credentials.as_deref())
+    }
+
+    /// The facts as soon as there is a source among them, or when there has been none for long enough.
+    pub(crate) fn settled_facts(&self) -> Facts {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let facts = self.facts();
+            if detect::detect(&facts) != Err(DetectError::Nothing) || Instant::now() >= deadline {
+                return facts;
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
     }
 
     pub(crate) fn context<'a>(&'a self, facts: &'a Facts) -> Context<'a> {

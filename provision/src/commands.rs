@@ -20,7 +20,10 @@ use std::path::Path;
 pub fn status(root: &Path, json: bool) -> ExitCode {
     let path = Paths::below(root).status();
     let Some(status) = Status::load(&RealDisk, &path) else {
-        eprintln!("provision: this boot has not been provisioned, or {} cannot be read (are you root?)", path.display());
+        eprintln!(
+            "provision: this boot has not been provisioned, or {} cannot be read (are you root?)",
+            path.display()
+        );
         return ExitCode::System;
     };
     let text = if json { serde_json::to_string_pretty(&status).unwrap_or_default() + "\n" } else { status.to_string() };

@@ -8,13 +8,17 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Starts logging for the whole process; to be called once.
 pub fn start() {
-    let journal = is_journal().then(tracing_journald::layer).and_then(Result::ok).map(|layer| {
-        layer.with_field_prefix(Some("PROVISION".into())).with_syslog_identifier("provision".into())
-    });
+    let journal = is_journal()
+        .then(tracing_journald::layer)
+        .and_then(Result::ok)
+        .map(|layer| layer.with_field_prefix(Some("PROVISION".into())).with_syslog_identifier("provision".into()));
     let text = journal.is_none().then(|| {
         tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false).with_target(false).without_time()
     });
-    tracing_subscriber::registry().with(journal.with_filter(LevelFilter::INFO)).with(text.with_filter(LevelFilter::INFO)).init();
+    tracing_subscriber::registry()
+        .with(journal.with_filter(LevelFilter::INFO))
+        .with(text.with_filter(LevelFilter::INFO))
+        .init();
 }
 
 /// systemd tells device and inode of the journal's stream; standard error may have been redirected since

@@ -7,7 +7,11 @@ use provision::exit_code::ExitCode;
 use provision::http::{Client, HttpError, Pace};
 use provision::render::Secrets;
 use provision::{commands, journal};
-use std::time::SystemTime;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// A SCSI disc that the kernel finds late takes a few seconds.
+const APPEARS_WITHIN: Duration = Duration::from_secs(10);
 
 fn main() -> std::process::ExitCode {
     let cli = match Cli::try_parse() {
@@ -19,11 +23,12 @@ fn main() -> std::process::ExitCode {
             return code.into();
         }
     };
-    run(cli.command).unwrap_or_else(|error| {
-        eprintln!("provision: --endpoint: {error}");
-        ExitCode::Usage
-    })
-    .into()
+    run(cli.command)
+        .unwrap_or_else(|error| {
+            eprintln!("provision: --endpoint: {error}");
+            ExitCode::Usage
+        })
+        .into()
 }
 
 fn run(command: Command) -> Result<ExitCode, HttpError> {
@@ -47,6 +52,8 @@ fn on(machine: &Machine, command: impl FnOnce(&Agent<'_>) -> ExitCode) -> Result
     journal::start();
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into);
     let http = client(machine)?;
+    // Nothing appears below another root.
+    let patience = if machine.root == Path::new("/") { APPEARS_WITHIN } else { Duration::ZERO };
     let now = SystemTime::now();
-    Ok(command(&Agent { root: &machine.root, credentials, http: &http, disk: &RealDisk, now }))
+    Ok(command(&Agent { root: &machine.root, credentials, http: &http, disk: &RealDisk, now, patience }))
 }

@@ -75,7 +75,8 @@ fn appliance() -> Layer {
 /// What the image ships in `usr/lib/rtcd/rtcd.toml.d`, in the order of the names, the last one winning.
 pub fn read_image(root: &Path) -> Result<Layer, Vec<Mistake>> {
     const DIRECTORY: &str = "usr/lib/rtcd/rtcd.toml.d";
-    let failed = |path: &Path, error: io::Error| vec![Mistake::whole(format!("{} cannot be read: {error}", path.display()), "")];
+    let failed =
+        |path: &Path, error: io::Error| vec![Mistake::whole(format!("{} cannot be read: {error}", path.display()), "")];
     let directory = root.join(DIRECTORY);
     let mut paths = match fs::read_dir(&directory) {
         Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>(),
@@ -109,10 +110,9 @@ impl Merger<'_> {
     fn metadata(&mut self) -> Layer {
         let Metadata { public_ipv4, private_ipv4, .. } = self.layers.metadata;
         let (value, fields) = match (public_ipv4, private_ipv4) {
-            (Some(public), Some(private)) if public.value != private.value => (
-                format!("{}/{}", public.value, private.value),
-                format!("{} and {}", public.field, private.field),
-            ),
+            (Some(public), Some(private)) if public.value != private.value => {
+                (format!("{}/{}", public.value, private.value), format!("{} and {}", public.field, private.field))
+            }
             (Some(public), _) => (public.value.to_string(), public.field.clone()),
             (None, _) => return Layer::new(),
         };
@@ -181,7 +181,8 @@ impl Merger<'_> {
     /// coturn's secret in a file of its own is the same as in its key.
     fn turn_secret(&mut self, layer: &mut Layer, file: &File) {
         let (key, mark) = (&keys::TURN_SECRET, file.path.mark);
-        let mut fail = |what: &str, hint: &str| self.mistakes.push(Mistake::at(mark, file.path.value.clone(), what, hint));
+        let mut fail =
+            |what: &str, hint: &str| self.mistakes.push(Mistake::at(mark, file.path.value.clone(), what, hint));
         match std::str::from_utf8(&file.content).map(str::trim) {
             Ok(secret) if secret.is_empty() || secret.contains(char::is_control) => {
                 fail("is not one line of text", "it holds the secret and nothing else");
@@ -234,7 +235,9 @@ impl Merger<'_> {
     fn placed(&self, origin: &Origin, key: &str, what: &str, hint: &str) -> Mistake {
         match self.marks.get(origin) {
             Some(mark) => Mistake::at(*mark, format!("rtcd.{key}"), what, hint),
-            None => Mistake { mark: None, key: key.to_owned(), what: format!("{what} ({origin})"), hint: hint.to_owned() },
+            None => {
+                Mistake { mark: None, key: key.to_owned(), what: format!("{what} ({origin})"), hint: hint.to_owned() }
+            }
         }
     }
 
@@ -242,7 +245,8 @@ impl Merger<'_> {
     fn look_at_addresses(&mut self, settings: &Layer) {
         let told = [&keys::ICE_HOST_OVERRIDE, &keys::ICE_SERVERS].iter().any(|key| settings.contains_key(key.path));
         if !told {
-            let what = format!("{} tells no public address: participants are given the machine's own", self.layers.source);
+            let what =
+                format!("{} tells no public address: participants are given the machine's own", self.layers.source);
             let hint = "behind NAT set rtcd.rtc.ice_host_override, or a stun: URL in rtcd.rtc.ice_servers";
             self.notices.push(Mistake::whole(what, hint));
         }

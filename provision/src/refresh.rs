@@ -28,7 +28,9 @@ impl Agent<'_> {
     /// Whether anything was different.
     fn look_again(&self, status: &mut Status) -> Result<bool, Failure> {
         let facts = self.facts();
-        let Some(kept) = LastGood::load(self.disk, &self.paths().last_good(), facts.machine()) else { return Ok(false) };
+        let Some(kept) = LastGood::load(self.disk, &self.paths().last_good(), facts.machine()) else {
+            return Ok(false);
+        };
         let Some(before) = kept.metadata() else { return Ok(false) };
         let source = source::of(&detect::detect(&facts)?.which);
         if source.name() != kept.source {

@@ -29,7 +29,7 @@ impl Agent<'_> {
     }
 
     fn provision(&self, status: &mut Status) -> Result<(), Failure> {
-        let facts = self.facts();
+        let facts = self.settled_facts();
         for notice in &facts.notices {
             tracing::warn!(notice, "a fact is missing");
         }

@@ -1,14 +1,19 @@
 //! Boots of a machine: first, again, with other data, without a source, with mistakes, with a broken disk.
 use crate::machine::{Machine, SMALLEST, Told};
+use provision::agent::Agent;
+use provision::apply::disk::RealDisk;
+use provision::exit_code::ExitCode;
+use provision::http::{Client, Pace};
 use rtcd_config::Secret;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-const MISTAKES: &str = "#cloud-config\nrtcd:\n  rtc:\n    ice_prot_udp: 8443\n    ice_port_tcp: 70000\nruncmd: [reboot]\n";
+const MISTAKES: &str =
+    "#cloud-config\nrtcd:\n  rtc:\n    ice_prot_udp: 8443\n    ice_port_tcp: 70000\nruncmd: [reboot]\n";
 
 #[test]
 fn the_first_boot_configures_rtcd_and_the_second_changes_nothing() {
@@ -23,7 +28,9 @@ fn the_first_boot_configures_rtcd_and_the_second_changes_nothing() {
     machine.run("run").expect(0);
     assert_eq!(inode(), before);
     let status = machine.run("status").expect(0).out;
-    for line in ["State:       ready\n", "Source:      NoCloud", "Instance id: i-1\n", "Host name:   rtcd-1 (user data, line 2"] {
+    for line in
+        ["State:       ready\n", "Source:      NoCloud", "Instance id: i-1\n", "Host name:   rtcd-1 (user data, line 2"]
+    {
         assert!(status.contains(line), "{status}");
     }
 }
@@ -82,7 +89,8 @@ fn all_mistakes_are_on_the_console_and_nothing_is_written() {
     }
     let status = machine.run("status").expect(1).out;
     assert!(status.starts_with("State:       FAILED") && status.contains("line 6, column 1"), "{status}");
-    let json: serde_json::Value = serde_json::from_str(&machine.run_with("status", &["--json"]).expect(1).out).expect("JSON");
+    let json: serde_json::Value =
+        serde_json::from_str(&machine.run_with("status", &["--json"]).expect(1).out).expect("JSON");
     assert_eq!(json["ready"], false);
 }
 
@@ -113,8 +121,18 @@ write_files:
     assert_eq!(config.rtc.turn.expect("set").secret, Secret::from("hush-turn"));
     let status = machine.run("status").expect(0);
     let rendered = machine.run("render").expect(0);
-    let open: String = readable_by_others(machine.root()).iter().map(|path| fs::read_to_string(path).unwrap_or_default()).collect();
-    for said in [told.out, told.err, status.out, status.err, rendered.out, rendered.err, open, machine.read("run/provision/status.json")] {
+    let open: String =
+        readable_by_others(machine.root()).iter().map(|path| fs::read_to_string(path).unwrap_or_default()).collect();
+    for said in [
+        told.out,
+        told.err,
+        status.out,
+        status.err,
+        rendered.out,
+        rendered.err,
+        open,
+        machine.read("run/provision/status.json"),
+    ] {
         assert!(SECRETS.iter().all(|secret| !said.contains(secret)), "{said}");
     }
     let shown = machine.run_with("render", &["--show-secrets"]).expect(0).out;
@@ -142,7 +160,8 @@ fn readable_by_others(root: &Path) -> Vec<std::path::PathBuf> {
 fn a_kill_at_any_moment_leaves_the_old_configuration_or_the_new_one() {
     let machine = Machine::seeded(SMALLEST);
     machine.run("run").expect(0);
-    let version = |number: u32| format!("#cloud-config\nrtcd: {{rtc: {{ice_port_udp: {number}, ice_port_tcp: {number}}}}}\n");
+    let version =
+        |number: u32| format!("#cloud-config\nrtcd: {{rtc: {{ice_port_udp: {number}, ice_port_tcp: {number}}}}}\n");
     let began = Instant::now();
     machine.seed("i-1", &version(1000));
     machine.run("run").expect(0);
@@ -204,6 +223,35 @@ fn a_machine_that_cannot_keep_its_answer_runs_all_the_same() {
 }
 
 #[test]
+fn a_clock_that_stands_before_1980_or_1970_hinders_nobody() {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    for now in [UNIX_EPOCH + 5 * YEAR, UNIX_EPOCH - 5 * YEAR] {
+        let machine = Machine::seeded(SMALLEST);
+        assert_eq!(in_process(&machine, now, Duration::ZERO), ExitCode::Success);
+        assert!(machine.load().is_ok());
+        assert!(machine.run("status").expect(0).out.contains("ready"));
+    }
+}
+
+#[test]
+fn a_seed_that_appears_late_is_waited_for() {
+    let machine = Machine::new();
+    std::thread::scope(|scope| {
+        let boot = scope.spawn(|| in_process(&machine, SystemTime::now(), Duration::from_secs(60)));
+        // Facts are gathered for the first time before this, or after it; both must do.
+        machine.seed("i-1", SMALLEST);
+        assert_eq!(boot.join().expect("no panic"), ExitCode::Success);
+    });
+    assert!(machine.load().is_ok());
+}
+
+/// The agent with what the command line cannot say.
+fn in_process(machine: &Machine, now: SystemTime, patience: Duration) -> ExitCode {
+    let http = Client::new(None, Pace::default()).expect("no endpoint to refuse");
+    Agent { root: machine.root(), credentials: None, http: &http, disk: &RealDisk, now, patience }.run()
+}
+
+#[test]
 fn an_image_without_its_users_is_the_images_fault() {
     let machine = Machine::seeded(SMALLEST);
     machine.write("etc/passwd", "root:x:0:0::/:\n");
@@ -222,7 +270,11 @@ fn the_image_may_say_what_user_data_may_change() {
     assert!(text.contains("ice_port_udp = 4000 # user data, line 2, column 29\n"), "{text}");
     machine.write("usr/lib/rtcd/rtcd.toml.d/30-site.toml", "rtc.nack_buffer_size = 'x'\n");
     let told = machine.run("run").expect(1);
-    assert!(told.err.contains("/usr/lib/rtcd/rtcd.toml.d/30-site.toml:1: rtc.nack_buffer_size: is a string"), "{}", told.err);
+    assert!(
+        told.err.contains("/usr/lib/rtcd/rtcd.toml.d/30-site.toml:1: rtc.nack_buffer_size: is a string"),
+        "{}",
+        told.err
+    );
 }
 
 #[test]
@@ -256,7 +308,8 @@ write_files:
     assert_eq!(link, Path::new("/run/rtcd/timesyncd.conf"));
     assert_eq!(machine.read("run/rtcd/ca-certificates.pem"), format!("the image's authorities\n{cert}"));
     assert_eq!(machine.read("run/rtcd/environment"), "SSL_CERT_FILE=/run/rtcd/ca-certificates.pem\n");
-    let mode = |name: &str| fs::metadata(machine.path("run/rtcd").join(name)).expect("there").permissions().mode() & 0o7777;
+    let mode =
+        |name: &str| fs::metadata(machine.path("run/rtcd").join(name)).expect("there").permissions().mode() & 0o7777;
     let modes: BTreeSet<_> = ["rtcd.toml", "tls-cert.pem", "tls-key.pem"].map(mode).into();
     assert_eq!(modes, BTreeSet::from([0o600]));
     assert_eq!(mode("environment"), 0o644);

@@ -7,7 +7,8 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// The smallest user data of all.
-pub const SMALLEST: &str = "#cloud-config\nhostname: rtcd-1\nrtcd:\n  api:\n    security: {allow_self_registration: true}\n";
+pub const SMALLEST: &str =
+    "#cloud-config\nhostname: rtcd-1\nrtcd:\n  api:\n    security: {allow_self_registration: true}\n";
 
 /// A machine; gone with the test.
 pub struct Machine {
@@ -77,7 +78,8 @@ impl Machine {
 
     /// rtcd's own verdict on what was written for it.
     pub fn load(&self) -> Result<Loaded, Problems> {
-        let text = self.read("run/rtcd/rtcd.toml").replace("/run/rtcd/", &format!("{}/run/rtcd/", self.root().display()));
+        let text =
+            self.read("run/rtcd/rtcd.toml").replace("/run/rtcd/", &format!("{}/run/rtcd/", self.root().display()));
         rtcd_config::from_text(Path::new("rtcd.toml"), &text, &Environment::default())
     }
 }
