@@ -120,12 +120,12 @@ fn from_url(url: &str, context: &Context<'_>) -> Result<Files, SourceError> {
         let what = format!("{} is of no known kind: http, https and file are", shown(&url));
         return Err(SourceError::field(NAME, "ds=nocloud;s", what));
     }
-    let read = |file: &str, limit| {
-        let request = Request::get(format!("{url}{file}")).any().limit(limit);
+    let read = |request: Request| {
         context.http.send(&request).and_then(|answer| answer.optional()).map_err(SourceError::http(NAME))
     };
-    let meta_data = read(META_DATA, METADATA_LIMIT)?;
-    files_of(shown(&url), meta_data, read(USER_DATA, USER_DATA_LIMIT)?)
+    let meta_data = read(Request::get(format!("{url}{META_DATA}")))?;
+    let user_data = read(Request::get(format!("{url}{USER_DATA}")).any().limit(USER_DATA_LIMIT))?;
+    files_of(shown(&url), meta_data, user_data)
 }
 
 fn files_of(place: String, meta_data: Option<Vec<u8>>, user_data: Option<Vec<u8>>) -> Result<Files, SourceError> {

@@ -1,1 +1,5 @@
 //! The agent from the outside.
+mod fake;
+mod faults;
+mod fixtures;
+mod sources;
