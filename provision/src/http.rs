@@ -35,7 +35,8 @@ pub struct Client {
 /// What is asked.
 pub struct Request {
     method: &'static str,
-    urls: Vec<String>,
+    url: String,
+    other: Option<String>,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
     media: Media,
@@ -59,8 +60,8 @@ enum Media {
 pub struct Answer {
     /// What was asked, without its query.
     pub url: String,
-    /// Which of the URLs answered.
-    pub which: usize,
+    /// Whether the second of two URLs answered.
+    pub by_other: bool,
     /// The status.
     pub status: u16,
     /// The body, whole.
@@ -80,30 +81,33 @@ impl Client {
         self.endpoint.is_some()
     }
 
-    /// Asks until there is an answer. With several URLs they are asked in turn.
+    /// Asks until there is an answer. With two URLs they are asked in turn.
     pub fn send(&self, request: &Request) -> Result<Answer, HttpError> {
         let mut delays = self.pace.delays();
-        for (which, url) in request.urls.iter().enumerate().cycle() {
+        let mut attempt = 0_u64;
+        loop {
+            let other = request.other.as_ref().filter(|_| attempt % 2 == 1);
+            let url = other.unwrap_or(&request.url);
             let left = self.deadline.saturating_duration_since(Instant::now());
-            let again = match self.attempt(request, which, url, self.pace.request.min(left)) {
-                Ok(answer) => return Ok(answer),
+            let again = match self.attempt(request, url, self.pace.request.min(left)) {
+                Ok(answer) => return Ok(Answer { by_other: other.is_some(), ..answer }),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Again(again)) => again,
             };
-            // The first round asks every address at once: one of them may be of a family that the machine lacks.
-            let first_round = which + 1 < request.urls.len();
-            let delay = if first_round { Duration::ZERO } else { again.after.unwrap_or(delays.next()) };
+            // The machine may lack the first address's family: the other one is asked at once.
+            let at_once = attempt == 0 && request.other.is_some();
+            let delay = if at_once { Duration::ZERO } else { again.after.unwrap_or(delays.next()) };
             let url = shown(url);
             if delay >= self.deadline.saturating_duration_since(Instant::now()) {
                 return Err(HttpError::NoAnswer { url, total: self.pace.total, last: again.why });
             }
             tracing::info!(url, why = again.why, "no answer yet, asking again");
             std::thread::sleep(delay);
+            attempt += 1;
         }
-        Err(HttpError::BadUrl(String::new()))
     }
 
-    fn attempt(&self, request: &Request, which: usize, url: &str, time: Duration) -> Result<Answer, Failure> {
+    fn attempt(&self, request: &Request, url: &str, time: Duration) -> Result<Answer, Failure> {
         let target = match &self.endpoint {
             Some(endpoint) => endpoint.replace(url)?,
             None => url::parse(url)?,
@@ -126,7 +130,7 @@ impl Client {
         request.accept(url, answer.status(), answer.headers())?;
         let body = answer.body_mut().with_config().limit(request.limit as u64).read_to_vec();
         let body = body.map_err(|error| error::sort(url, request, error))?;
-        Ok(Answer { url: shown(url), which, status, body, headers: answer.headers().clone() })
+        Ok(Answer { url: shown(url), by_other: false, status, body, headers: answer.headers().clone() })
     }
 }
 
@@ -154,7 +158,8 @@ impl Request {
     pub fn get(url: impl Into<String>) -> Self {
         Self {
             method: "GET",
-            urls: vec![url.into()],
+            url: url.into(),
+            other: None,
             headers: Vec::new(),
             body: Vec::new(),
             media: Media::Text,
@@ -176,7 +181,7 @@ impl Request {
 
     /// Another address of the same service, asked in turn with the first.
     pub fn or(mut self, url: impl Into<String>) -> Self {
-        self.urls.push(url.into());
+        self.other = Some(url.into());
         self
     }
 

@@ -36,7 +36,7 @@ impl Source for Akamai {
         let label = instance.text("label")?.map(|label| label.replace('_', "-"));
         let user_data = session.get("user-data", |request| request.any().limit(USER_DATA_LIMIT))?;
         Ok(Some(Metadata {
-            instance_id: instance.instance_id("id")?,
+            instance_id: Some(Checked(NAME).instance_id("instance/id", &instance.text("id")?.unwrap_or_default())?),
             hostname: label.map(|label| Checked(NAME).hostname("instance/label", &label)).transpose()?,
             public_ipv4: network.ipv4("ipv4/public/0")?,
             private_ipv4: network.ipv4("ipv4/private/0")?,

@@ -31,12 +31,12 @@ impl Source for Ec2 {
         let ipv4 = |field: &str| text(field)?.map(|said| checked.ipv4(field, &said)).transpose();
 
         let field = "meta-data/instance-id";
-        let instance_id = text(field)?.map(|id| checked.instance_id(field, &id)).transpose()?;
+        let instance_id = checked.instance_id(field, &text(field)?.unwrap_or_default())?;
         let field = "meta-data/local-hostname";
         // With the naming by resource, it is `i-0123.ec2.internal`; a VPC may list several domains.
         let hostname = text(field)?.as_deref().and_then(|names| names.split_whitespace().next().map(str::to_owned));
         Ok(Some(Metadata {
-            instance_id,
+            instance_id: Some(instance_id),
             hostname: hostname.map(|name| checked.hostname(field, &name)).transpose()?,
             public_ipv4: ipv4("meta-data/public-ipv4")?,
             private_ipv4: ipv4("meta-data/local-ipv4")?,

@@ -24,7 +24,7 @@ impl Source for Gce {
         let ipv4 = |field: &str| text(field)?.map(|said| checked.ipv4(field, &said)).transpose();
 
         let field = "instance/id";
-        let instance_id = text(field)?.map(|id| checked.instance_id(field, &id)).transpose()?;
+        let instance_id = checked.instance_id(field, &text(field)?.unwrap_or_default())?;
         let field = "instance/hostname";
         let hostname = text(field)?.map(|name| checked.hostname(field, &name)).transpose()?;
         let field = "instance/network-interfaces/0/ipv6s";
@@ -37,7 +37,7 @@ impl Source for Gce {
             ssh_keys.extend(checked.ssh_keys(field, keys)?);
         }
         Ok(Some(Metadata {
-            instance_id,
+            instance_id: Some(instance_id),
             hostname,
             public_ipv4: ipv4("instance/network-interfaces/0/access-configs/0/external-ip")?,
             private_ipv4: ipv4("instance/network-interfaces/0/ip")?,

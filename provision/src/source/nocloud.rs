@@ -12,7 +12,6 @@ const NAME: &str = "NoCloud";
 const LABEL: &str = "cidata";
 const META_DATA: &str = "meta-data";
 const USER_DATA: &str = "user-data";
-const EMPTY_IS_FINE: &str = "add one, which may be empty";
 
 /// With what `ds=` says, which is weaker than what the files say.
 pub(super) struct NoCloud {
@@ -92,7 +91,8 @@ fn from_volume(facts: &Facts) -> Result<Option<Files>, SourceError> {
     let Some(found) = labelled::read(NAME, LABEL, &wanted, facts)? else { return Ok(None) };
     let place = format!("the volume {LABEL} on {}", found.device);
     let mut files = found.files.into_iter();
-    files_of(place, files.next().flatten(), files.next().flatten()).map(Some)
+    let meta_data = required(files.next().flatten(), place)?;
+    Ok(Some(Files { meta_data, user_data: files.next().flatten() }))
 }
 
 fn from_directory(directory: &Path) -> Result<Files, SourceError> {
@@ -104,8 +104,8 @@ fn from_directory(directory: &Path) -> Result<Files, SourceError> {
             error,
         })
     };
-    let meta_data = read(META_DATA, METADATA_LIMIT)?;
-    files_of(directory.display().to_string(), meta_data, read(USER_DATA, USER_DATA_LIMIT)?)
+    let meta_data = required(read(META_DATA, METADATA_LIMIT)?, directory.display().to_string())?;
+    Ok(Files { meta_data, user_data: read(USER_DATA, USER_DATA_LIMIT)? })
 }
 
 fn from_url(url: &str, context: &Context<'_>) -> Result<Files, SourceError> {
@@ -120,19 +120,16 @@ fn from_url(url: &str, context: &Context<'_>) -> Result<Files, SourceError> {
         let what = format!("{} is of no known kind: http, https and file are", shown(&url));
         return Err(SourceError::field(NAME, "ds=nocloud;s", what));
     }
-    let read = |file: &str, limit| {
-        let request = Request::get(format!("{url}{file}")).any().limit(limit);
+    let read = |request: Request| {
         context.http.send(&request).and_then(|answer| answer.optional()).map_err(SourceError::http(NAME))
     };
-    let meta_data = read(META_DATA, METADATA_LIMIT)?;
-    files_of(shown(&url), meta_data, read(USER_DATA, USER_DATA_LIMIT)?)
+    let meta_data = required(read(Request::get(format!("{url}{META_DATA}")))?, shown(&url))?;
+    let user_data = read(Request::get(format!("{url}{USER_DATA}")).any().limit(USER_DATA_LIMIT))?;
+    Ok(Files { meta_data, user_data })
 }
 
-fn files_of(place: String, meta_data: Option<Vec<u8>>, user_data: Option<Vec<u8>>) -> Result<Files, SourceError> {
-    match meta_data {
-        Some(meta_data) => Ok(Files { meta_data, user_data }),
-        None => Err(SourceError::Missing { name: NAME, place, file: META_DATA, hint: EMPTY_IS_FINE }),
-    }
+fn required(meta_data: Option<Vec<u8>>, place: String) -> Result<Vec<u8>, SourceError> {
+    meta_data.ok_or(SourceError::Missing { name: NAME, place, file: META_DATA, hint: "add one, which may be empty" })
 }
 
 /// `__dmi.chassis-serial-number__` and its kind, by the names of dmidecode, so that one line serves many machines.

@@ -35,7 +35,7 @@ impl<'a> Session<'a> {
         let [base, other] = service.bases;
         let request = token_request(service, base).or(format!("{other}/{}", service.token_path));
         let answer = http.send(&request).map_err(SourceError::http(service.name))?;
-        let base = if answer.which == 0 { base } else { other };
+        let base = if answer.by_other { other } else { base };
         Ok(Self { service, http, base, token: RefCell::new(token(service, answer)?) })
     }
 

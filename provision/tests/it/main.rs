@@ -1,3 +1,7 @@
-//! The agent from the outside: the real binary on directories that stand for machines.
+//! The agent from the outside: the real binary on directories that stand for machines, the sources against fakes that speak
+//! the clouds' protocols over a socket.
 mod boot;
+mod fake;
+mod faults;
 mod machine;
+mod sources;
