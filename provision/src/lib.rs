@@ -9,6 +9,7 @@ pub mod facts;
 pub mod http;
 pub mod metadata;
 pub mod mistake;
+pub mod nearest;
 pub mod source;
 pub mod user_data;
 pub mod volume;
