@@ -5,7 +5,7 @@ use crate::merge::{self, Layers, Settled};
 use crate::metadata::{Metadata, Said};
 use crate::mistake::Mistake;
 use crate::render::{self, Secrets};
-use crate::user_data;
+
 use rtcd_config::source::Layer;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -37,8 +37,8 @@ impl Draft {
     /// Reads, merges and validates; all mistakes come in one report.
     pub fn new(request: &Request<'_>) -> Result<Self, Failure> {
         let Request { source, metadata, root, debug_image } = request;
-        let parts = user_data::read(metadata.user_data.as_deref().unwrap_or_default()).map_err(Failure::mistakes)?;
-        let cloud_config::Read { mut wanted, mut mistakes, mut notices } = cloud_config::read(&parts);
+        let user_data = metadata.user_data.as_deref().unwrap_or_default();
+        let cloud_config::Read { mut wanted, mut mistakes, mut notices } = cloud_config::read_bytes(user_data);
         let image = match root.map_or_else(|| Ok(Layer::new()), merge::read_image) {
             Ok(image) => image,
             Err(found) => {
@@ -58,7 +58,7 @@ impl Draft {
                 // A key that could not be read is missing to the validation: that would be the same mistake twice.
                 let known: Vec<_> = mistakes.iter().map(|mistake| mistake.key.clone()).collect();
                 mistakes.extend(found.into_iter().filter(|mistake| !known.contains(&mistake.key)));
-                mistakes.sort_by_key(|mistake| mistake.mark);
+                mistakes.sort_by_key(|mistake| (mistake.part.clone(), mistake.mark));
                 Err(Failure::mistakes(mistakes))
             }
         }

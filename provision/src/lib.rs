@@ -19,6 +19,7 @@ pub mod journal;
 pub mod merge;
 pub mod metadata;
 pub mod mistake;
+pub mod nearest;
 pub mod plan;
 pub mod refresh;
 pub mod render;

@@ -42,7 +42,7 @@ pub struct Settled {
 
 /// Merges and validates; reports all mistakes at once.
 pub fn merge(layers: Layers<'_>) -> Result<Settled, Vec<Mistake>> {
-    let mut merger = Merger { layers: &layers, marks: BTreeMap::new(), mistakes: Vec::new(), notices: Vec::new() };
+    let mut merger = Merger { layers: &layers, places: BTreeMap::new(), mistakes: Vec::new(), notices: Vec::new() };
     let user_data = merger.user_data();
     let metadata = merger.metadata();
     let mut settings = appliance();
@@ -52,14 +52,13 @@ pub fn merge(layers: Layers<'_>) -> Result<Settled, Vec<Mistake>> {
     merger.validate(&settings);
     merger.look_at_addresses(&settings);
     let hostname = match &layers.wanted.hostname {
-        Some(name) => Some(Said::new(name.value.clone(), said_by_admin(name.mark))),
+        Some(name) => Some(Said::new(name.value.clone(), said_by_admin(name))),
         None => layers.metadata.hostname.clone(),
     };
-    let Merger { mut mistakes, notices, .. } = merger;
+    let Merger { mistakes, notices, .. } = merger;
     if mistakes.is_empty() {
         return Ok(Settled { settings, hostname, notices });
     }
-    mistakes.sort_by_key(|mistake| mistake.mark);
     Err(mistakes)
 }
 
@@ -100,7 +99,7 @@ pub fn read_image(root: &Path) -> Result<Layer, Vec<Mistake>> {
 struct Merger<'a> {
     layers: &'a Layers<'a>,
     /// Which place in the user data an origin stands for.
-    marks: BTreeMap<Origin, Mark>,
+    places: BTreeMap<Origin, Placed<()>>,
     mistakes: Vec<Mistake>,
     notices: Vec<Mistake>,
 }
@@ -126,7 +125,7 @@ impl Merger<'_> {
         for (path, placed) in &wanted.rtcd {
             let Some(key) = keys::find(path) else { continue };
             let value = self.expanded(key, placed);
-            self.set(&mut layer, key, value, placed.mark);
+            self.set(&mut layer, key, value, placed.place());
         }
         for file in wanted.files.iter().filter(|file| file.kind == FileKind::TurnSecret) {
             self.turn_secret(&mut layer, file);
@@ -134,24 +133,23 @@ impl Merger<'_> {
         layer
     }
 
-    fn set(&mut self, layer: &mut Layer, key: &Key, value: Value, mark: Mark) {
-        let origin = Origin::Stated(said_by_admin(mark).into());
-        self.marks.insert(origin.clone(), mark);
+    fn set(&mut self, layer: &mut Layer, key: &Key, value: Value, place: Placed<()>) {
+        let origin = Origin::Stated(said_by_admin(&place).into());
+        self.places.insert(origin.clone(), place);
         layer.insert(key.path, Setting { value, origin });
     }
 
     /// The value with its variables replaced and its files where they will be. A secret stays as it is.
     fn expanded(&mut self, key: &Key, placed: &Placed<Value>) -> Value {
-        let mark = placed.mark;
         match &placed.value {
             Value::Text(text) if !key.secret => {
-                let text = self.expand(key, text, mark);
+                let text = self.expand(key, text, placed);
                 let is_file = [keys::TLS_CERT_FILE.path, keys::TLS_CERT_KEY.path].contains(&key.path);
                 Value::Text(if is_file { as_written(&text) } else { text })
             }
             Value::Servers(servers) => {
                 let expand = |raw: &RawServer| RawServer {
-                    urls: raw.urls.iter().map(|url| self.expand(key, url, mark)).collect(),
+                    urls: raw.urls.iter().map(|url| self.expand(key, url, placed)).collect(),
                     ..raw.clone()
                 };
                 Value::Servers(servers.iter().map(expand).collect())
@@ -160,7 +158,7 @@ impl Merger<'_> {
         }
     }
 
-    fn expand(&mut self, key: &Key, text: &str, mark: Mark) -> String {
+    fn expand(&mut self, key: &Key, text: &str, placed: &Placed<Value>) -> String {
         let Layers { metadata, wanted, .. } = self.layers;
         let address = |said: &Option<Said<Ipv4Addr>>| said.as_ref().map(|said| said.value.to_string());
         let value = |variable| match variable {
@@ -173,16 +171,16 @@ impl Merger<'_> {
             },
         };
         variables::expand(text, &value).unwrap_or_else(|what| {
-            self.mistakes.push(Mistake::at(mark, format!("rtcd.{}", key.path), what, ""));
+            self.mistakes.push(placed.mistake(format!("rtcd.{}", key.path), what, ""));
             text.to_owned()
         })
     }
 
     /// coturn's secret in a file of its own is the same as in its key.
     fn turn_secret(&mut self, layer: &mut Layer, file: &File) {
-        let (key, mark) = (&keys::TURN_SECRET, file.path.mark);
+        let key = &keys::TURN_SECRET;
         let mut fail =
-            |what: &str, hint: &str| self.mistakes.push(Mistake::at(mark, file.path.value.clone(), what, hint));
+            |what: &str, hint: &str| self.mistakes.push(file.path.mistake(file.path.value.clone(), what, hint));
         match std::str::from_utf8(&file.content).map(str::trim) {
             Ok(secret) if secret.is_empty() || secret.contains(char::is_control) => {
                 fail("is not one line of text", "it holds the secret and nothing else");
@@ -194,7 +192,7 @@ impl Merger<'_> {
             ),
             Ok(secret) => {
                 let value = Value::Text(secret.to_owned());
-                self.set(layer, key, value, mark);
+                self.set(layer, key, value, file.path.place());
             }
         }
     }
@@ -227,17 +225,15 @@ impl Merger<'_> {
         for file in self.layers.wanted.files.iter().filter(|file| file.kind == FileKind::Tls) {
             if !named(&file.path.value) {
                 let hint = "name it in rtcd.api.http.tls.cert_file or cert_key";
-                self.notices.push(Mistake::at(file.path.mark, file.path.value.clone(), "nothing uses this file", hint));
+                self.notices.push(file.path.mistake(file.path.value.clone(), "nothing uses this file", hint));
             }
         }
     }
 
     fn placed(&self, origin: &Origin, key: &str, what: &str, hint: &str) -> Mistake {
-        match self.marks.get(origin) {
-            Some(mark) => Mistake::at(*mark, format!("rtcd.{key}"), what, hint),
-            None => {
-                Mistake { mark: None, key: key.to_owned(), what: format!("{what} ({origin})"), hint: hint.to_owned() }
-            }
+        match self.places.get(origin) {
+            Some(place) => place.mistake(format!("rtcd.{key}"), what, hint),
+            None => Mistake { key: key.to_owned(), ..Mistake::whole(format!("{what} ({origin})"), hint) },
         }
     }
 
@@ -263,6 +259,8 @@ fn admins_words(what: &str) -> String {
     what.replace(TLS_PREFIX, TLS_DIRECTORY)
 }
 
-fn said_by_admin(Mark { line, column }: Mark) -> String {
-    format!("user data, line {line}, column {column}")
+fn said_by_admin<T>(placed: &Placed<T>) -> String {
+    let Mark { line, column } = placed.mark;
+    let part = placed.part.as_ref().map(|part| format!(" {part},")).unwrap_or_default();
+    format!("user data,{part} line {line}, column {column}")
 }

@@ -1,5 +1,6 @@
 //! What is wrong or odd in what an admin wrote, with its place. Mistakes are collected: one report names them all.
 use std::fmt;
+use std::sync::Arc;
 
 /// A place in a text, counted from 1; columns are characters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -13,6 +14,8 @@ pub struct Mark {
 /// Something wrong (or, as a notice, something odd) at a place.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mistake {
+    /// The part of the user data whose lines are counted; none when they are those of the whole text.
+    pub part: Option<Arc<str>>,
     /// Where; none when it is about the whole.
     pub mark: Option<Mark>,
     /// The path of the key: `rtcd.rtc.ice_port_udp`, `write_files[0].path`; may be empty.
@@ -26,19 +29,26 @@ pub struct Mistake {
 impl Mistake {
     /// A mistake at a place.
     pub fn at(mark: Mark, key: impl Into<String>, what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { mark: Some(mark), key: key.into(), what: what.into(), hint: hint.into() }
+        Self { part: None, mark: Some(mark), key: key.into(), what: what.into(), hint: hint.into() }
     }
     /// A mistake about the whole.
     pub fn whole(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { mark: None, key: String::new(), what: what.into(), hint: hint.into() }
+        Self { part: None, mark: None, key: String::new(), what: what.into(), hint: hint.into() }
+    }
+    /// The same in a part of the user data.
+    pub fn in_part(self, part: Option<Arc<str>>) -> Self {
+        Self { part, ..self }
     }
 }
 
 /// `line 5, column 7: rtcd.rtc.ice_prot_udp: unknown key; did you mean rtcd.rtc.ice_port_udp?`
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(Mark { line, column }) = self.mark {
-            write!(f, "line {line}, column {column}: ")?;
+        match (&self.part, self.mark) {
+            (Some(part), Some(Mark { line, column })) => write!(f, "{part}, its line {line}, column {column}: ")?,
+            (None, Some(Mark { line, column })) => write!(f, "line {line}, column {column}: ")?,
+            (Some(part), None) => write!(f, "{part}: ")?,
+            (None, None) => {}
         }
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;

@@ -99,7 +99,7 @@ fn local_time(root: &Path, zone: &Placed<String>) -> Result<Vec<u8>, Mistake> {
     let path = root.join("usr/share/zoneinfo").join(&zone.value);
     fs::read(&path).map_err(|error| {
         let what = format!("this image does not have the time zone {}: {error}", zone.value);
-        Mistake::at(zone.mark, "timezone", what, "leave it out for UTC")
+        zone.mistake("timezone", what, "leave it out for UTC")
     })
 }
 

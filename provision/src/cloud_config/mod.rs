@@ -1,7 +1,23 @@
 //! What a `#cloud-config` may say: each known key read into [`Wanted`], every other one a mistake or a notice.
+mod hosts;
+mod keys;
+pub mod known;
+mod log;
+mod machine;
+mod servers;
+#[cfg(test)]
+mod tests;
+pub mod variables;
+mod write_files;
+
 use crate::mistake::{Mark, Mistake};
+use crate::user_data::{Part, Parts};
+use crate::yaml::{self, Entry, join};
+use known::Fate;
+use log::Log;
 use rtcd_config::source::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A value with its place in the user data.
 #[derive(Clone, PartialEq, Eq)]
@@ -10,6 +26,20 @@ pub struct Placed<T> {
     pub value: T,
     /// Where it stands.
     pub mark: Mark,
+    /// The part of the user data whose lines `mark` counts; none when they are those of the whole text.
+    pub part: Option<Arc<str>>,
+}
+
+impl<T> Placed<T> {
+    /// The place alone.
+    pub fn place(&self) -> Placed<()> {
+        Placed { value: (), mark: self.mark, part: self.part.clone() }
+    }
+
+    /// A mistake about this value.
+    pub fn mistake(&self, key: impl Into<String>, what: impl Into<String>, hint: impl Into<String>) -> Mistake {
+        Mistake::at(self.mark, key, what, hint).in_part(self.part.clone())
+    }
 }
 
 /// What an admin wants.
@@ -69,4 +99,137 @@ pub struct Read {
     pub mistakes: Vec<Mistake>,
     /// What is known, harmless and ignored.
     pub notices: Vec<Mistake>,
+}
+
+/// Mistakes of one report: a text that is wrong all over need not fill the console.
+const MAX_REPORTED: usize = 50;
+
+/// Reads all parts, from top to bottom. As in cloud-init, what a later part says replaces what an earlier one says,
+/// lists too; below `rtcd:` that goes key by key.
+pub fn read(parts: Parts) -> Read {
+    let mut reader = Reader::default();
+    reader.log.out.notices = parts.notices;
+    for part in parts.parts {
+        match part {
+            Ok(part) => reader.part(&part),
+            Err(mistake) => reader.log.out.mistakes.push(mistake),
+        }
+    }
+    reader.finish()
+}
+
+/// Reads user data in any form.
+pub fn read_bytes(bytes: &[u8]) -> Read {
+    read(crate::user_data::read(bytes))
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Reader {
+    log: Log,
+    wanted: Wanted,
+    /// Where each key was set: a key of cloud-config or, with `rtcd.` in front, one of rtcd.
+    set: BTreeMap<String, Placed<usize>>,
+    /// The number of the part.
+    number: usize,
+    hostname: Option<Placed<String>>,
+    fqdn: Option<Placed<String>>,
+    prefer_fqdn: bool,
+}
+
+impl Reader {
+    fn part(&mut self, part: &Part) {
+        self.number += 1;
+        self.log.part.clone_from(&part.name);
+        let before = self.log.out.mistakes.len();
+        let loaded = yaml::load(&part.text, part.first);
+        loaded.mistakes.into_iter().for_each(|mistake| self.log.add(mistake));
+        if let Some(root) = loaded.root.filter(|root| !root.is_empty()) {
+            let entries = self.log.take(&root, "#cloud-config", root.entries());
+            entries.into_iter().flatten().for_each(|entry| self.top(entry));
+        }
+        // In the order of their places; a part's mistakes stay together.
+        if let Some(found) = self.log.out.mistakes.get_mut(before..) {
+            found.sort_by_key(|mistake| mistake.mark);
+        }
+    }
+
+    fn top(&mut self, entry: &Entry) {
+        let (name, mark) = (entry.key.as_str(), entry.mark);
+        if name == "rtcd" {
+            return self.rtcd("rtcd", "", &entry.value, mark);
+        }
+        if name.strip_prefix("rtcd.").is_some() {
+            return self.rtcd_key("", "", entry);
+        }
+        match known::fate(name) {
+            Some(Fate::Honoured) => {
+                self.set_once(name.replace('-', "_"), name, mark);
+                self.honour(name, entry);
+            }
+            Some(Fate::Ignored(why)) => self.log.notice(mark, name, "is ignored", why),
+            Some(Fate::Refused(instead)) => self.log.mistake(mark, name, "is not supported", instead),
+            None => self.unknown(entry),
+        }
+    }
+
+    fn honour(&mut self, name: &str, entry: &Entry) {
+        match name {
+            "hostname" => self.hostname = self.host_name(entry),
+            "fqdn" => self.fqdn = self.host_name(entry),
+            "prefer_fqdn_over_hostname" => {
+                let read = entry.value.boolean();
+                self.prefer_fqdn = self.log.take_entry(entry, name, read).unwrap_or_default();
+            }
+            "ca_certs" | "ca-certs" => self.certificates(entry),
+            "ntp" => self.ntp(entry),
+            "timezone" => self.timezone(entry),
+            "write_files" => self.write_files(entry),
+            "ssh_authorized_keys" => self.ssh_keys(entry),
+            _ => self.users(entry),
+        }
+    }
+
+    fn unknown(&mut self, Entry { key: name, mark, .. }: &Entry) {
+        let below = keys::belongs_below(name);
+        let hint = match (&below, known::nearest(name)) {
+            (Some(path), _) => format!("write it below rtcd: as {path}"),
+            (None, Some(nearest)) => format!("did you mean {nearest}?"),
+            (None, None) => format!("known are {}", known::honoured()),
+        };
+        let what = if below.is_some() { "belongs below rtcd:" } else { "unknown key" };
+        self.log.mistake(*mark, &join("", name), what, hint);
+    }
+
+    /// Notes that a key is set. Says so when a key is set again: in one part it is a mistake, from part to part it is not.
+    fn set_once(&mut self, key: String, shown: &str, mark: Mark) {
+        let here = self.log.place(self.number, mark);
+        let Some(before) = self.set.insert(key, here) else { return };
+        let line = before.mark.line;
+        if before.value == self.number {
+            self.log.mistake(mark, shown, format!("is set twice, first in line {line}"), "keep one of the two");
+        } else {
+            let place = before.part.map_or_else(|| format!("in line {line}"), |part| format!("in {part}"));
+            self.log.notice(mark, shown, format!("replaces what is said {place}"), "");
+        }
+    }
+
+    fn finish(self) -> Read {
+        let Self { log: Log { mut out, .. }, mut wanted, hostname, fqdn, prefer_fqdn, .. } = self;
+        wanted.hostname = match (hostname, fqdn) {
+            (Some(hostname), Some(fqdn)) => Some(if prefer_fqdn { fqdn } else { hostname }),
+            (hostname, fqdn) => hostname.or(fqdn),
+        };
+        out.wanted = wanted;
+        if out.mistakes.iter().all(|mistake| mistake.part.is_none()) {
+            out.mistakes.sort_by_key(|mistake| mistake.mark);
+        }
+        let more = out.mistakes.len().saturating_sub(MAX_REPORTED);
+        if more > 0 {
+            out.mistakes.truncate(MAX_REPORTED);
+            out.mistakes.push(Mistake::whole(format!("and {more} more"), "the first ones may explain the rest"));
+        }
+        out.notices.truncate(MAX_REPORTED);
+        out
+    }
 }

@@ -267,7 +267,7 @@ fn the_image_may_say_what_user_data_may_change() {
     machine.run("run").expect(0);
     let text = machine.read("run/rtcd/rtcd.toml");
     assert!(text.contains("ice_port_tcp = 6000 # /usr/lib/rtcd/rtcd.toml.d/20-site.toml:1\n"), "{text}");
-    assert!(text.contains("ice_port_udp = 4000 # user data, line 2, column 29\n"), "{text}");
+    assert!(text.contains("ice_port_udp = 4000 # user data, line 2, column 28\n"), "{text}");
     machine.write("usr/lib/rtcd/rtcd.toml.d/30-site.toml", "rtc.nack_buffer_size = 'x'\n");
     let told = machine.run("run").expect(1);
     assert!(

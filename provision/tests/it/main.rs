@@ -3,5 +3,6 @@
 mod boot;
 mod fake;
 mod faults;
+mod fixtures;
 mod machine;
 mod sources;
