@@ -135,7 +135,7 @@ impl Agent<'_> {
             }
         };
         status.ready = result.is_ok();
-        status.error = result.err().map(|failure| failure.to_string());
+        status.error = result.err().map(|failure| failure.in_full());
         if let Err(error) = self.save(|owner| status.save(self.disk, &self.paths().status(), owner)) {
             tracing::error!(%error, "provision status will not tell of this run");
         }
@@ -149,7 +149,7 @@ impl Agent<'_> {
     /// On the console of the machine, for whoever has nothing else. It may not be there.
     pub(crate) fn tell_console(&self, failure: &Failure) {
         let console = OpenOptions::new().append(true).open(self.root.join("dev/console"));
-        let text = format!("\nprovision: {failure}\nprovision: rtcd is not started\n");
+        let text = format!("\nprovision: {}\nprovision: rtcd is not started\n", failure.in_full());
         if let Err(error) = console.and_then(|mut console| console.write_all(text.as_bytes())) {
             tracing::debug!(%error, "no console");
         }
@@ -165,6 +165,6 @@ fn log(failure: &Failure) {
         }
         tracing::error!(mistakes = mistakes.all.len(), "not provisioned: the user data have mistakes");
     } else {
-        tracing::error!(exit_code = failure.exit_code() as u8, "not provisioned: {failure}");
+        tracing::error!(exit_code = failure.exit_code() as u8, "not provisioned: {}", failure.in_full());
     }
 }

@@ -106,7 +106,7 @@ fn notices(draft: &Draft) {
 }
 
 fn fail(failure: &Failure) -> ExitCode {
-    eprintln!("provision: {failure}");
+    eprintln!("provision: {}", failure.in_full());
     failure.exit_code()
 }
 

@@ -35,6 +35,11 @@ impl Failure {
         Self::Mistakes(Mistakes { name: USER_DATA.to_owned(), all })
     }
 
+    /// With all that caused it.
+    pub fn in_full(&self) -> String {
+        crate::source::chain(self)
+    }
+
     /// How the process ends.
     pub fn exit_code(&self) -> ExitCode {
         match self {

@@ -19,7 +19,7 @@ impl Agent<'_> {
             Ok(true) => self.finish(status, Ok(())),
             Ok(false) => ExitCode::Success,
             Err(failure) => {
-                tracing::warn!(error = %failure, "not refreshed: the configuration stays as it is");
+                tracing::warn!(error = failure.in_full(), "not refreshed: the configuration stays as it is");
                 failure.exit_code()
             }
         }

@@ -80,17 +80,17 @@ impl Agent<'_> {
         let Some((source, metadata)) = kept.and_then(|kept| Some((kept.source.clone(), kept.metadata()?))) else {
             return Err(failure);
         };
-        tracing::error!(error = %failure, source, "an earlier answer of the source is used");
-        Ok(Answer { source, metadata, instead: Some(failure.to_string()) })
+        tracing::error!(error = failure.in_full(), source, "an earlier answer of the source is used");
+        Ok(Answer { source, metadata, instead: Some(failure.in_full()) })
     }
 
     /// Some clouds want to know. What they make of it is theirs: rtcd runs all the same.
     fn report(&self, facts: &Facts, source: &dyn Source, failure: Option<&Failure>, status: &mut Status) {
-        let why = failure.map(ToString::to_string);
+        let why = failure.map(Failure::in_full);
         let outcome = why.as_deref().map_or(Outcome::Ready, Outcome::Failed);
         match source.report(&self.context(facts), &outcome) {
             Ok(()) => tracing::info!(source = source.name(), ready = failure.is_none(), "source told"),
-            Err(error) => status.notice(format!("{} could not be told how it went: {error}", source.name())),
+            Err(error) => status.notice(format!("not told how it went: {}", source::chain(&error))),
         }
     }
 }

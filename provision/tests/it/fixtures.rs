@@ -11,6 +11,18 @@ pub fn path(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(case)
 }
 
+/// Every `SOURCE/CASE` with a machine in it.
+pub fn cases() -> Vec<PathBuf> {
+    let list = |directory: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(directory).expect("a directory");
+        entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir()).collect()
+    };
+    let mut cases: Vec<PathBuf> = list(&path("")).iter().flat_map(|source| list(source)).collect();
+    cases.retain(|case| case.join("root").is_dir());
+    cases.sort();
+    cases
+}
+
 /// A recorded machine, with the source that it has.
 pub struct Machine {
     pub facts: Facts,

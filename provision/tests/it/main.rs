@@ -5,4 +5,5 @@ mod fake;
 mod faults;
 mod fixtures;
 mod machine;
+mod rendered;
 mod sources;

@@ -1,23 +1,10 @@
 //! Every recorded machine gives the metadata that stand beside it in `metadata.json`.
 use crate::fake;
-use crate::fixtures::{chain, machine, path};
+use crate::fixtures::{cases, chain, machine, path};
 use provision::http::{Client, Pace};
 use provision::metadata::{Metadata, Said};
 use provision::source::{Context, Outcome};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-
-/// Every `SOURCE/CASE` with a machine in it.
-fn cases() -> Vec<PathBuf> {
-    let list = |directory: &Path| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(directory).expect("a directory");
-        entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir()).collect()
-    };
-    let mut cases: Vec<PathBuf> = list(&path("")).iter().flat_map(|source| list(source)).collect();
-    cases.retain(|case| case.join("root").is_dir());
-    cases.sort();
-    cases
-}
 
 fn shown(metadata: &Metadata, source: &str, why: &str) -> Value {
     fn said<T: ToString>(said: &Option<Said<T>>) -> Value {
