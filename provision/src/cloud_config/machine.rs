@@ -163,7 +163,10 @@ fn check_certificates(pem: &str) -> Result<(), Why> {
                 count += 1;
             }
             Ok(_) => {
-                return Err(("holds something else than certificates", "a private key does not belong here; remove it"));
+                return Err((
+                    "holds something else than certificates",
+                    "a private key does not belong here; remove it",
+                ));
             }
             Err(_) => return Err(("is damaged PEM text", HINT)),
         }

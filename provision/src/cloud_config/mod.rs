@@ -188,11 +188,11 @@ impl Reader {
     fn unknown(&mut self, Entry { key: name, mark, .. }: &Entry) {
         let below = keys::belongs_below(name);
         let hint = match (&below, known::nearest(name)) {
-            (Some(path), _) => format!("write it below rtcd: as {path}"),
+            (Some(path), _) => format!("its place is {path}"),
             (None, Some(nearest)) => format!("did you mean {nearest}?"),
             (None, None) => format!("known are {}", known::honoured()),
         };
-        let what = if below.is_some() { "belongs below rtcd:" } else { "unknown key" };
+        let what = if below.is_some() { "stands outside of rtcd" } else { "unknown key" };
         self.log.mistake(*mark, &join("", name), what, hint);
     }
 

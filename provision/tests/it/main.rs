@@ -1,1 +1,2 @@
 //! The agent from the outside.
+mod golden;
