@@ -6,6 +6,7 @@
 pub mod cloud_config;
 pub mod detect;
 pub mod facts;
+pub mod fuzzing;
 pub mod http;
 pub mod metadata;
 pub mod mistake;
