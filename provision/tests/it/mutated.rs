@@ -22,7 +22,63 @@ fn fixtures() -> Vec<Vec<u8>> {
     paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
-/// One of the fixtures with up to eight changes: a byte replaced, a stretch cut out, a stretch of another put in.
+/// What means something to YAML, to MIME or to us.
+const WORDS: &[&str] = &[
+    "-",
+    "[",
+    "]",
+    "{",
+    "}",
+    ": ",
+    "\"",
+    "'",
+    "|\n",
+    ">-",
+    "&a ",
+    "*a",
+    "!a ",
+    "%",
+    "#",
+    "\n",
+    "\t",
+    "  ",
+    "\\",
+    "$",
+    "? ",
+    "<<: ",
+    "---\n",
+    "...\n",
+    "\r",
+    "\u{a0}",
+    "\u{85}",
+    "\u{feff}",
+    "null",
+    "~",
+    "0x",
+    "8_443",
+    "rtcd:",
+    "rtc.",
+    "a.b.c: ",
+    "#cloud-config\n",
+    "#cloud-config-archive\n",
+    "--BOUNDARY\n",
+    "--BOUNDARY--\n",
+    "\n\n",
+    "Content-Type: multipart/mixed; boundary=BOUNDARY\n",
+    "Content-Type: text/cloud-config\n",
+    "Content-Transfer-Encoding: base64\n",
+    "Content-Transfer-Encoding: quoted-printable\n",
+    "Content-Disposition: attachment; filename*0*=utf-8''a",
+    "; filename*1=b; filename*1*=%c3",
+    "; name*0*0*=x",
+    "; boundary*=''x",
+    "=?utf-8?q?=3D?=",
+    "=\n",
+    "\u{1f}",
+];
+
+/// One of the fixtures with up to eight changes: a byte replaced, a word put in, a stretch cut out or taken from
+/// another.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let fixtures = fixtures();
     let change = (any::<Index>(), any::<Index>(), any::<Index>(), any::<u8>(), 0..4);
@@ -38,7 +94,7 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
                     bytes.splice(start..(start + 1).min(bytes.len()).max(start), [byte]);
                 }
                 1 => {
-                    bytes.splice(start..start, [b"-[]{}:\"'|>&*!%#\n\t \\\xff$="[usize::from(byte) % 22]]);
+                    bytes.splice(start..start, WORDS[usize::from(byte) % WORDS.len()].bytes());
                 }
                 2 => {
                     bytes.splice(stretch, []);
