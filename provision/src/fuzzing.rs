@@ -1,4 +1,58 @@
-//! The parsers that eat what strangers wrote, as functions of bytes. They must return, whatever the bytes are.
+//! Doors for fuzzers: each takes any bytes, and panics when something is not as it must always be.
+use crate::cloud_config::{self, variables};
+use crate::facts::{Dmi, Facts, clean};
+use crate::mistake::{Mark, Mistake};
+use crate::source::fields::Document;
+use crate::source::{azure, nocloud, openstack};
+use crate::user_data;
+use crate::yaml;
+use std::path::Path;
+
+/// Any bytes as YAML.
+pub fn yaml(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let loaded = yaml::load(&text, Mark { line: 1, column: 1 });
+    loaded.mistakes.iter().for_each(check);
+    assert!(loaded.mistakes.iter().all(|mistake| is_inside(mistake.mark, &text)));
+}
+
+/// Any bytes as user data of any form.
+pub fn user_data(bytes: &[u8]) {
+    let parts = user_data::read(bytes);
+    let (texts, mistakes): (Vec<_>, Vec<_>) = parts.parts.into_iter().partition(Result::is_ok);
+    assert!(texts.len() <= user_data::MAX_PARTS);
+    let size: usize = texts.iter().flatten().map(|part| part.text.len()).sum();
+    assert!(size <= user_data::MAX_SIZE + user_data::MAX_UNPACKED);
+    mistakes.iter().filter_map(|part| part.as_ref().err()).chain(&parts.notices).for_each(check);
+}
+
+/// Any bytes from user data to what is wanted.
+pub fn cloud_config(bytes: &[u8]) {
+    let read = cloud_config::read_bytes(bytes);
+    read.mistakes.iter().chain(&read.notices).for_each(check);
+}
+
+/// Any bytes as a text with variables.
+pub fn variables(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(expanded) = variables::expand(&text, &|_| Some(String::new())) {
+        assert!(expanded.len() <= text.len());
+    }
+}
+
+/// A message is one line that no console takes for anything else.
+fn check(mistake: &Mistake) {
+    let shown = mistake.to_string();
+    assert!(!shown.contains(char::is_control), "{shown:?}");
+    assert!(shown.len() < 2000, "{shown:?}");
+    assert!(!mistake.what.is_empty());
+}
+
+fn is_inside(mark: Option<Mark>, text: &str) -> bool {
+    // Each of \n, \r and \r\n ends a line.
+    let lines = text.replace("\r\n", "\n").matches(['\n', '\r']).count() + 1;
+    mark.is_none_or(|mark| (1..=lines + 1).contains(&mark.line) && mark.column >= 1)
+}
 
 /// An image of a volume: its label and the files that sources ask for.
 pub fn volume(image: &[u8]) {
@@ -8,4 +62,30 @@ pub fn volume(image: &[u8]) {
             assert!(content.len() <= 1 << 20);
         }
     }
+}
+
+/// What the firmware and the boot loader say.
+pub fn firmware(text: &[u8]) {
+    let text = clean(text);
+    assert!(!text.chars().any(char::is_control));
+    let dmi = Dmi {
+        sys_vendor: text.clone(),
+        product_serial: text.clone(),
+        product_uuid: text.clone(),
+        chassis_asset_tag: text.clone(),
+        ..Dmi::default()
+    };
+    let empty = Facts::gather(Path::new("/nonexistent"), None);
+    for facts in [Facts { cmdline: text, ..empty.clone() }, Facts { dmi, ..empty }] {
+        if let Err(error) = crate::detect::detect(&facts) {
+            assert!(error.to_string().len() < 1000);
+        }
+    }
+}
+
+/// Documents of metadata: YAML, JSON and Azure's XML, read for all that sources take from them.
+pub fn metadata(text: &[u8]) {
+    let _ = Document::yaml("Any", "meta-data", text.to_vec()).and_then(|document| nocloud::metadata(&document));
+    let _ = openstack::metadata("Any", text, Some(text));
+    let _ = azure::ovf::parse(text.to_vec());
 }

@@ -2,7 +2,7 @@
 use super::{Reader, known};
 use crate::mistake::Mark;
 use crate::nearest;
-use crate::yaml::{Entry, Node, join};
+use crate::yaml::{Entry, Node, Wrong, join};
 use rtcd_config::keys::{self, Default, Key, WITHOUT_EFFECT};
 use rtcd_config::source::Value;
 
@@ -12,7 +12,12 @@ impl Reader {
         if node.is_empty() {
             return self.log.notice(mark, shown, "is empty", "keys that belong to it are indented deeper than it");
         }
-        let read = node.entries();
+        let read = node.entries().map_err(|wrong| match wrong {
+            Wrong::Type(what, hint) if hint.starts_with("allowed") => {
+                Wrong::Type(what, format!("{hint}: {}", names_in(meant)))
+            }
+            wrong => wrong,
+        });
         for entry in self.log.take(node, shown, read).into_iter().flatten() {
             self.rtcd_key(shown, meant, entry);
         }
@@ -46,7 +51,7 @@ impl Reader {
         }
         if meant.is_empty() && known::is_known(name) {
             let hint = if name == "rtcd" { "remove one of the two" } else { "start its line in the first column" };
-            fail("does not belong below rtcd:", hint.into());
+            fail("does not belong below rtcd", hint.into());
         } else if let Some(section) = nearest::nearest(path, sections()).filter(|_| has_keys) {
             fail("unknown section", format!("did you mean rtcd.{section}?"));
             // Its keys are read as if it were right, so that their mistakes are in the same report.

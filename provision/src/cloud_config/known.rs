@@ -15,7 +15,7 @@ pub enum Fate {
 const NO_USERS: &str = "nobody logs in to this machine";
 const NO_PACKAGES: &str = "the whole image is updated at once";
 const FIXED: &str = "the image fixes it";
-const NO_PROGRAMS: &str = "nothing can be run or installed; what rtcd needs is set below rtcd:";
+const NO_PROGRAMS: &str = "nothing can be run or installed here; remove it, and set what rtcd needs below rtcd:";
 const NO_DISKS: &str = "the image prepares its own disks; remove it";
 const NO_LOGINS: &str = "there are no logins; remove it";
 const NO_SOURCES: &str = "the image has no package manager and is updated as a whole; remove it";

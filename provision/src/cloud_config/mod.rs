@@ -190,15 +190,21 @@ impl Reader {
         }
     }
 
-    fn unknown(&mut self, Entry { key: name, mark, .. }: &Entry) {
-        let below = keys::belongs_below(name);
-        let hint = match (&below, known::nearest(name)) {
-            (Some(path), _) => format!("write it below rtcd: as {path}"),
-            (None, Some(nearest)) => format!("did you mean {nearest}?"),
-            (None, None) => format!("known are {}", known::honoured()),
+    fn unknown(&mut self, entry: &Entry) {
+        let (shown, mark) = (join("", &entry.key), entry.mark);
+        if let Some(path) = keys::belongs_below(&entry.key) {
+            self.log.mistake(mark, &shown, "stands outside of rtcd", format!("its place is {path}"));
+            // Read as if it were inside, so that its other mistakes are in the same report.
+            if path.strip_prefix("rtcd.") == Some(&entry.key) {
+                self.rtcd_key("", "", entry);
+            }
+            return;
+        }
+        let hint = match known::nearest(&entry.key) {
+            Some(nearest) => format!("did you mean {nearest}?"),
+            None => format!("known are {}", known::honoured()),
         };
-        let what = if below.is_some() { "belongs below rtcd:" } else { "unknown key" };
-        self.log.mistake(*mark, &join("", name), what, hint);
+        self.log.mistake(mark, &shown, "unknown key", hint);
     }
 
     /// Notes that a key is set. Says so when a key is set again: in one part it is a mistake, from part to part it is not.

@@ -18,7 +18,7 @@ impl Opener {
                     self.entry(item, &format!("[{index}]"), text, place, depth);
                 }
             }
-            Err(wrong) => self.wrong(place, &root, "", wrong),
+            Err(wrong) => self.wrong(place, &root, "#cloud-config-archive", wrong),
         }
     }
 
@@ -44,8 +44,7 @@ impl Opener {
                         format!("{}: unknown key", join(path, key)),
                         "allowed: type, content, filename",
                     );
-                    self.out.parts.push(Err(mistake));
-                    Ok(())
+                    return self.out.parts.push(Err(mistake));
                 }
             };
             if let Err(wrong) = read {
@@ -73,8 +72,7 @@ impl Opener {
 
     fn wrong(&mut self, place: &Place, node: &Node, key: &str, wrong: Wrong) {
         if let Wrong::Type(what, hint) = wrong {
-            let what = if key.is_empty() { what.to_owned() } else { format!("{key}: {what}") };
-            self.fail(place, node.mark, what, hint);
+            self.fail(place, node.mark, format!("{key}: {what}"), hint);
         }
     }
 }

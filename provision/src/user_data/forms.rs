@@ -19,45 +19,45 @@ const REFUSED: &[(&[&str], &str, &str, &str)] = &[
     (
         &["#!"],
         "text/x-shellscript",
-        "is a script, and this machine runs no scripts",
+        "this is a script, and this machine runs no scripts",
         "write what you want to set below rtcd: in a #cloud-config",
     ),
     (
         &["#include"],
         "text/x-include",
-        "is a list of addresses (#include), and nothing is fetched from elsewhere",
+        "this is a list of addresses (#include), and nothing is fetched from elsewhere",
         "put the text itself here",
     ),
-    (&["#part-handler"], "text/part-handler", "is a part handler, and this machine runs no scripts", "remove it"),
+    (&["#part-handler"], "text/part-handler", "this is a part handler, and this machine runs no scripts", "remove it"),
     (
         &["#cloud-boothook"],
         "text/cloud-boothook",
-        "is a boot hook, and this machine runs no scripts",
+        "this is a boot hook, and this machine runs no scripts",
         "write what you want to set below rtcd: in a #cloud-config",
     ),
     (
         &["## template:"],
         "text/jinja2",
-        "is a template, and templates are not filled in here",
+        "this is a template, and templates are not filled in here",
         "remove the line and write the values; $public_ipv4, $private_ipv4, $public_ipv6 and $hostname stand for the machine's own",
     ),
     (
         &["#cloud-config-jsonp"],
         "text/cloud-config-jsonp",
-        "is a JSON patch, and patches are not applied",
+        "this is a JSON patch, and patches are not applied",
         "write the keys themselves in a #cloud-config",
     ),
-    (&["#upstart-job"], "text/upstart-job", "is a job for Upstart, which is not here", "remove it"),
+    (&["#upstart-job"], "text/upstart-job", "this is a job for Upstart, which is not here", "remove it"),
     (
         &["<powershell", "<script", "#ps1", "rem cmd"],
         "text/x-powershell",
-        "is a script for Windows, and this machine runs no scripts",
+        "this is a script for Windows, and this machine runs no scripts",
         "write what you want to set below rtcd: in a #cloud-config",
     ),
     (
         &["variant: fcos", "variant: flatcar"],
         "application/vnd.coreos.ignition",
-        "is for Fedora CoreOS or Flatcar (Butane, Ignition)",
+        "this is for Fedora CoreOS or Flatcar (Butane, Ignition)",
         "write a #cloud-config with the section rtcd:",
     ),
 ];
@@ -102,15 +102,15 @@ pub fn explain(text: &str) -> (Option<usize>, &'static str, &'static str) {
         return (Some(line), "#cloud-config is not the first line", "delete the lines above it");
     }
     if first.starts_with('{') {
-        return (None, "is JSON without a first line", "put the line #cloud-config above it");
+        return (None, "this is JSON without a first line", "put the line #cloud-config above it");
     }
     if first.starts_with('[') || first.split_once('=').is_some_and(|(key, _)| !key.contains(':')) {
         let hint = "write the line #cloud-config, then rtcd:, and below it the same keys in YAML";
-        return (None, "looks like TOML, and a #cloud-config is YAML", hint);
+        return (None, "this looks like TOML, and a #cloud-config is YAML", hint);
     }
     let is_key = |line: &str| line.split_once(':').is_some_and(|(key, _)| known::is_known(key));
     if text.lines().any(is_key) {
         return (None, "the first line is missing", "put the line #cloud-config above everything");
     }
-    (None, "is of no form that is known", "the first line must be #cloud-config")
+    (None, "this is nothing that is known here", "the first line must be #cloud-config")
 }

@@ -96,12 +96,12 @@ impl Opener {
                 }
                 Ok(_) => self.fail(&at, at.first, UnpackError::TooBig.to_string(), UnpackError::TooBig.hint()),
                 Err(_) => {
-                    let what = "is damaged: it is not what its Content-Transfer-Encoding says";
+                    let what = "this is damaged: it is not what its Content-Transfer-Encoding says";
                     self.fail(&at, at.first, what, "make the message again, and see that it is not cut off on its way");
                 }
             },
             _ => {
-                let what = "has a Content-Transfer-Encoding that is not known";
+                let what = "this has a Content-Transfer-Encoding that is not known";
                 self.fail(&at, at.first, what, "allowed: 7bit, 8bit, binary, base64, quoted-printable");
             }
         }

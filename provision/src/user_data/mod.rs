@@ -117,7 +117,7 @@ impl Opener {
             return self.message(bytes, place, depth - 1);
         }
         if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-            return self.fail(place, place.first, "is UTF-16 text", "save it as UTF-8");
+            return self.fail(place, place.first, "this is UTF-16 text", "save it as UTF-8");
         }
         match std::str::from_utf8(bytes) {
             Ok(text) => self.text(text, place, form, depth),
@@ -167,7 +167,7 @@ impl Opener {
         match forms::by_mime_type(mime) {
             Some(Form::Refused(what, hint)) => self.fail(place, place.first, what, hint),
             Some(Form::Unknown) => {
-                self.fail(place, place.first, "is of a type that is not known", "allowed: text/cloud-config");
+                self.fail(place, place.first, "this is of a type that is not known", "allowed: text/cloud-config");
             }
             _ => return true,
         }

@@ -8,10 +8,10 @@ use std::io::Read;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum UnpackError {
     /// More comes out than is allowed.
-    #[error("is too big when it is unpacked")]
+    #[error("this is too big when it is unpacked")]
     TooBig,
     /// Not gzip, or cut off.
-    #[error("is damaged: its gzip data cannot be unpacked")]
+    #[error("this is damaged: its gzip data cannot be unpacked")]
     Damaged,
 }
 

@@ -122,7 +122,7 @@ impl Loader {
         self.count(mark)?;
         if self.stack.len() >= MAX_DEPTH {
             let what = format!("keys and lists are nested more than {MAX_DEPTH} levels deep");
-            return Err(Mistake::at(mark, self.path(), what, "nothing needs so many"));
+            return Err(Mistake::at(mark, "", what, "nothing needs so many"));
         }
         let inside_key = matches!(self.stack.last(), Some(Frame::Key));
         if self.expects_key() {
@@ -191,7 +191,7 @@ impl Loader {
             let hint = "delete the white space around the key and type it again";
             Some(Mistake::at(mark, path, format!("the key holds {}", syntax::INVISIBLE), hint))
         } else if let Some(line) = mapping.seen.get(&text) {
-            let hint = "keep one of the two";
+            let hint = "remove one of the two, or join them";
             Some(Mistake::at(mark, join(&path, &text), format!("is there twice, first in line {line}"), hint))
         } else {
             mapping.seen.insert(text.clone(), mark.line);

@@ -57,7 +57,7 @@ const SENTENCES: &[(&[&str], &str, &str)] = &[
     (
         &["mapping values are not allowed"],
         "a colon stands where none may be",
-        "start this line in the same column as its neighbours, and put a value that has a colon and a space in quotes",
+        "start this line in the same column as its neighbours, look for a missing colon in the line above, and put a value that has a colon and a space in quotes",
     ),
     (
         &["simple key", "unexpected end of plain scalar"],

@@ -76,9 +76,9 @@ fn all_duplicates_are_reported_with_the_line_of_the_first() {
     check(
         "a: 1\nb:\n  c: 1\n  c: 2\na: 3\na: 4\n",
         "1:1 {1:1 a: 1:4 1 2:1 b: 3:3 {3:3 c: 3:6 1 } }\
-         \nline 4, column 3: b.c: is there twice, first in line 3; keep one of the two\
-         \nline 5, column 1: a: is there twice, first in line 1; keep one of the two\
-         \nline 6, column 1: a: is there twice, first in line 1; keep one of the two",
+         \nline 4, column 3: b.c: is there twice, first in line 3; remove one of the two, or join them\
+         \nline 5, column 1: a: is there twice, first in line 1; remove one of the two, or join them\
+         \nline 6, column 1: a: is there twice, first in line 1; remove one of the two, or join them",
     );
 }
 

@@ -1,9 +1,14 @@
 //! The agent from the outside: the real binary on directories that stand for machines, the sources against fakes that speak
-//! the clouds' protocols over a socket.
+//! the clouds' protocols over a socket, user data good and bad.
 mod boot;
 mod fake;
 mod faults;
 mod fixtures;
+mod golden;
 mod machine;
+mod mutated;
 mod rendered;
+mod round_trip;
+mod sections;
 mod sources;
+mod volumes;
