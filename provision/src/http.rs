@@ -76,11 +76,6 @@ impl Client {
         Ok(Self { endpoint, deadline: Instant::now() + pace.total, pace })
     }
 
-    /// Whether all requests go to one given place, and not to the cloud's own addresses.
-    pub fn is_redirected(&self) -> bool {
-        self.endpoint.is_some()
-    }
-
     /// Asks until there is an answer. With two URLs they are asked in turn.
     pub fn send(&self, request: &Request) -> Result<Answer, HttpError> {
         let mut delays = self.pace.delays();

@@ -1,17 +1,17 @@
 //! The sources of metadata: one file each, one trait.
 mod akamai;
-mod azure;
+pub(crate) mod azure;
 mod config_drive;
 pub mod credentials;
 mod digitalocean;
 mod ec2;
 mod error;
-mod fields;
+pub(crate) mod fields;
 mod gce;
 mod hetzner;
 mod labelled;
-mod nocloud;
-mod openstack;
+pub(crate) mod nocloud;
+pub(crate) mod openstack;
 mod oracle;
 mod scaleway;
 mod session;
@@ -51,7 +51,8 @@ pub trait Source {
     fn name(&self) -> &'static str;
     /// `Ok(None)`: not here. `Err`: here, but broken.
     fn fetch(&self, context: &Context<'_>) -> Result<Option<Metadata>, SourceError>;
-    /// Tells the cloud how it went; most do not ask.
+    /// Tells the cloud how it went; most do not ask. It wants a client of its own: the time of the one that fetched
+    /// may be over.
     fn report(&self, _context: &Context<'_>, _outcome: &Outcome<'_>) -> Result<(), SourceError> {
         Ok(())
     }

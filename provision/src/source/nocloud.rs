@@ -73,7 +73,7 @@ impl NoCloud {
 }
 
 /// `meta-data`, as NoCloud and those who borrow its form write it.
-pub(super) fn metadata(document: &Document) -> Result<Metadata, SourceError> {
+pub(crate) fn metadata(document: &Document) -> Result<Metadata, SourceError> {
     let hostname = match document.hostname("local-hostname")? {
         Some(name) => Some(name),
         None => document.hostname("hostname")?,

@@ -45,7 +45,7 @@ fn optional_side(request: &Request, context: &Context<'_>) -> Result<Option<Vec<
 }
 
 /// `meta_data.json` and `network_data.json`, as the service and the configuration drive have them.
-pub(super) fn metadata(name: &'static str, meta_data: &[u8], network: Option<&[u8]>) -> Result<Metadata, SourceError> {
+pub(crate) fn metadata(name: &'static str, meta_data: &[u8], network: Option<&[u8]>) -> Result<Metadata, SourceError> {
     let document = Document::json(name, "meta_data.json", meta_data)?;
     let mut metadata = Metadata {
         instance_id: document.instance_id("uuid")?,

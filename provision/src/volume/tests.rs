@@ -48,7 +48,7 @@ fn a_bare_iso_has_no_file_with_a_long_name() {
 fn a_bridge_disc_counts_as_udf() {
     let mut volume = open(image("udf.iso"));
     assert_eq!((volume.format(), volume.label()), (Format::Udf, "rd_rdfe_stable"));
-    assert_eq!(volume.read("ovf-env.xml", 4096).unwrap().as_deref(), Some(&b"x"[..]));
+    assert!(volume.read("ovf-env.xml", 4096).unwrap().unwrap().starts_with(b"<?xml "));
 }
 
 #[test]

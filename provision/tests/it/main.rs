@@ -3,3 +3,4 @@ mod fake;
 mod faults;
 mod fixtures;
 mod sources;
+mod volumes;

@@ -1,6 +1,6 @@
 //! Microsoft Azure: the instance metadata service, the provisioning DVD, and the report without which Azure calls the
 //! machine failed.
-mod ovf;
+pub(crate) mod ovf;
 mod report;
 
 use super::fields::{Checked, Document, global};
