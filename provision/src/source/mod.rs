@@ -22,7 +22,9 @@ pub(crate) mod yaml;
 pub use error::SourceError;
 
 use crate::detect::Which;
+use crate::http::{Answer, Request};
 use crate::metadata::Metadata;
+use std::path::Path;
 
 /// User data at most, as the source gives it: VMware's and cloud-init's own limit; the clouds allow 16 to 64 KiB.
 pub const USER_DATA_LIMIT: usize = 512 << 10;
@@ -35,6 +37,24 @@ pub struct Context<'a> {
     pub facts: &'a crate::facts::Facts,
     /// The client.
     pub http: &'a crate::http::Client,
+}
+
+impl Context<'_> {
+    /// What the service has there; `None` when there is no such thing.
+    fn optional(&self, name: &'static str, request: &Request) -> Result<Option<Vec<u8>>, SourceError> {
+        self.http.send(request).and_then(Answer::optional).map_err(SourceError::http(name))
+    }
+
+    /// What the service has to have there.
+    fn required(&self, name: &'static str, request: &Request) -> Result<Vec<u8>, SourceError> {
+        self.http.send(request).and_then(Answer::required).map_err(SourceError::http(name))
+    }
+}
+
+/// A file of the machine; `None` when there is no such file.
+fn read_file(name: &'static str, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, SourceError> {
+    let failed = |error| SourceError::File { name, path: path.display().to_string(), error };
+    crate::facts::read_file(path, limit).map_err(failed)
 }
 
 /// How provisioning ended, for clouds that want to know.
