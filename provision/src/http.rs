@@ -24,6 +24,8 @@ use url::Endpoint;
 const NOT_READY: [u16; 5] = [429, 500, 502, 503, 504];
 /// A `Retry-After` beyond this is not obeyed: nobody waits that long for a boot.
 const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(30);
+/// So much of a foreign header is shown.
+const SHOWN_LIMIT: usize = 200;
 
 /// The client of one fetch: the time for all its requests begins when it is made.
 pub struct Client {
@@ -76,11 +78,6 @@ impl Client {
         Ok(Self { endpoint, deadline: Instant::now() + pace.total, pace })
     }
 
-    /// Whether all requests go to one given place, and not to the cloud's own addresses.
-    pub fn is_redirected(&self) -> bool {
-        self.endpoint.is_some()
-    }
-
     /// Asks until there is an answer. With two URLs they are asked in turn.
     pub fn send(&self, request: &Request) -> Result<Answer, HttpError> {
         let mut delays = self.pace.delays();
@@ -96,7 +93,7 @@ impl Client {
             };
             // The machine may lack the first address's family: the other one is asked at once.
             let at_once = attempt == 0 && request.other.is_some();
-            let delay = if at_once { Duration::ZERO } else { again.after.unwrap_or(delays.next()) };
+            let delay = if at_once { Duration::ZERO } else { delays.next().max(again.after.unwrap_or_default()) };
             let url = shown(url);
             if delay >= self.deadline.saturating_duration_since(Instant::now()) {
                 return Err(HttpError::NoAnswer { url, total: self.pace.total, last: again.why });
@@ -222,7 +219,10 @@ impl Request {
     }
 
     fn accept(&self, url: &str, status: StatusCode, headers: &HeaderMap) -> Result<(), HttpError> {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let text = |name| {
+            let text = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            text.get(..SHOWN_LIMIT).unwrap_or(text)
+        };
         let url = || shown(url);
         if status.is_redirection() {
             let target = shown(text(header::LOCATION));

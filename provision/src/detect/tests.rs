@@ -2,6 +2,8 @@ use super::*;
 use crate::facts::{Guestinfo, VolumeFact};
 use crate::volume::Format;
 
+type Change = fn(&mut Facts);
+
 fn facts() -> Facts {
     Facts {
         root: "/nowhere".into(),
@@ -29,7 +31,6 @@ fn volume(device: &str, label: &str) -> VolumeFact {
 
 #[test]
 fn every_row_of_the_table_gives_its_source() {
-    type Change = fn(&mut Facts);
     let rows: [(Change, Which, &str); 26] = [
         (|f| f.dmi.sys_vendor = "Amazon EC2".into(), Which::Ec2, "sys_vendor"),
         (|f| f.dmi.bios_vendor = "Amazon EC2".into(), Which::Ec2, "bios_vendor"),
@@ -75,7 +76,7 @@ fn what_stands_first_in_the_table_wins() {
         f.seed = true;
         f.dmi.sys_vendor = "Amazon EC2".into();
     };
-    let removals: [(fn(&mut Facts), Which); 6] = [
+    let removals: [(Change, Which); 6] = [
         (|_| {}, Which::Hetzner),
         (|f| f.cmdline.clear(), Which::NoCloud(Line::EMPTY)),
         (|f| f.dmi.product_serial.clear(), Which::Credentials),

@@ -24,6 +24,7 @@ const CMDLINE_LIMIT: usize = 4096;
 const OS_RELEASE_LIMIT: usize = 16 << 10;
 
 /// What the machine is, before anybody is asked.
+#[derive(Clone)]
 pub struct Facts {
     /// Everything is below it; `/` on a machine.
     pub root: PathBuf,

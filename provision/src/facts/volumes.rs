@@ -39,10 +39,10 @@ pub(super) fn gather(root: &Path, notices: &mut Vec<String>) -> Vec<VolumeFact> 
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| !INTERNAL.iter().any(|internal| name.starts_with(internal)))
-        .take(DEVICE_LIMIT)
         .collect();
     // A disk comes before its partitions, and the order is the same at every boot.
     names.sort();
+    names.truncate(DEVICE_LIMIT);
     names.iter().filter_map(|name| look(root, name, notices)).collect()
 }
 
@@ -64,5 +64,5 @@ fn look(root: &Path, name: &str, notices: &mut Vec<String>) -> Option<VolumeFact
 
 fn no_medium(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
-        || matches!(error.raw_os_error(), Some(nix::libc::ENOMEDIUM | nix::libc::ENXIO | nix::libc::EIO))
+        || matches!(error.raw_os_error(), Some(nix::libc::ENOMEDIUM | nix::libc::ENXIO))
 }

@@ -52,7 +52,7 @@ fn an_endpoint_is_a_place_and_nothing_more() {
 
 #[test]
 fn the_other_address_is_asked_where_the_first_refuses() {
-    let (closed, _) = (TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(), ());
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (open, server) = server("[::1]:0", vec![YES]);
     let request = Request::get(format!("http://{closed}/x")).or(format!("http://{open}/x"));
     let answer = Client::new(None, QUICK).unwrap().send(&request).unwrap();
@@ -61,7 +61,7 @@ fn the_other_address_is_asked_where_the_first_refuses() {
 }
 
 #[test]
-fn a_wait_that_a_service_asks_for_is_kept_if_there_is_time_for_it() {
+fn a_wait_that_a_service_asks_for_is_not_begun_when_it_cannot_end_in_time() {
     let busy = "HTTP/1.1 503 Busy\r\nRetry-After: 3600\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let (address, server) = server("127.0.0.1:0", vec![busy]);
     let started = Instant::now();
@@ -90,6 +90,21 @@ fn a_slow_service_is_given_up_from_a_low_port_too() {
     // The connection is made by the kernel; nobody ever reads it.
     let error = client.unwrap().send(&Request::get("http://169.254.42.42/x").from_low_port()).err().unwrap();
     assert!(matches!(error, HttpError::NoAnswer { .. }), "{error}");
+}
+
+#[test]
+fn a_low_port_that_the_machine_does_not_give_is_an_error_that_says_so() {
+    let (address, server) = server("127.0.0.1:0", vec![YES]);
+    let client = Client::new(None, QUICK).unwrap();
+    let request = Request::get(format!("http://{address}/x"));
+    if (600..1024).any(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+        assert_eq!(client.send(&request.from_low_port()).unwrap().body, b"yes");
+    } else {
+        let error = client.send(&request.from_low_port()).err().unwrap();
+        assert!(matches!(error, HttpError::LowPort { .. }), "{error}");
+        client.send(&Request::get(format!("http://{address}/x"))).unwrap();
+    }
+    server.join().unwrap();
 }
 
 #[test]

@@ -2,8 +2,7 @@
 //! them over as SMBIOS type 11 strings or fw_cfg files; systemd puts them in a directory.
 use super::fields::Document;
 use super::nocloud;
-use super::{Context, METADATA_LIMIT, Source, SourceError, USER_DATA_LIMIT};
-use crate::facts::read_file;
+use super::{Context, METADATA_LIMIT, Source, SourceError, USER_DATA_LIMIT, read_file};
 use crate::metadata::Metadata;
 
 const NAME: &str = "Credentials";
@@ -22,14 +21,7 @@ impl Source for Credentials {
 
     fn fetch(&self, context: &Context<'_>) -> Result<Option<Metadata>, SourceError> {
         let Some(directory) = &context.facts.credentials else { return Ok(None) };
-        let read = |file: &str, limit| {
-            let path = directory.join(file);
-            read_file(&path, limit).map_err(|error| SourceError::File {
-                name: NAME,
-                path: path.display().to_string(),
-                error,
-            })
-        };
+        let read = |file: &str, limit| read_file(NAME, &directory.join(file), limit);
         let mut metadata = match read(META_DATA, METADATA_LIMIT)? {
             Some(text) => nocloud::metadata(&Document::yaml(NAME, META_DATA, text)?)?,
             None => Metadata::default(),

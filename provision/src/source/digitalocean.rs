@@ -16,11 +16,10 @@ impl Source for DigitalOcean {
     }
 
     fn fetch(&self, context: &Context<'_>) -> Result<Option<Metadata>, SourceError> {
-        let ask = |request: Request| context.http.send(&request).map_err(SourceError::http(NAME));
         // The document has the user data too, so it may be as big as that and some.
-        let document = ask(Request::get(format!("{BASE}/v1.json")).json().limit(2 * USER_DATA_LIMIT))?;
-        let document = Document::json(NAME, "v1.json", &document.required().map_err(SourceError::http(NAME))?)?;
-        let user_data = ask(Request::get(format!("{BASE}/v1/user-data")).any().limit(USER_DATA_LIMIT))?;
+        let request = Request::get(format!("{BASE}/v1.json")).json().limit(2 * USER_DATA_LIMIT);
+        let document = Document::json(NAME, "v1.json", &context.required(NAME, &request)?)?;
+        let user_data = Request::get(format!("{BASE}/v1/user-data")).any().limit(USER_DATA_LIMIT);
         Ok(Some(Metadata {
             instance_id: document.instance_id("droplet_id")?,
             hostname: document.hostname("hostname")?,
@@ -31,7 +30,7 @@ impl Source for DigitalOcean {
             private_ipv4: document.ipv4("interfaces/private/0/ipv4/ip_address")?,
             public_ipv6: global(document.ipv6("interfaces/public/0/ipv6/ip_address")?),
             ssh_keys: document.ssh_keys("public_keys")?,
-            user_data: user_data.optional().map_err(SourceError::http(NAME))?,
+            user_data: context.optional(NAME, &user_data)?,
         }))
     }
 }

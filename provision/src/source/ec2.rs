@@ -54,7 +54,11 @@ fn ipv6(session: &Session<'_>) -> Result<Option<Said<Ipv6Addr>>, SourceError> {
     if said.is_none()
         && let Some(mac) = session.text("meta-data/mac", "meta-data/mac")?
     {
-        field = format!("meta-data/network/interfaces/macs/{}/ipv6s", mac.trim());
+        let mac = mac.trim();
+        if !mac.bytes().all(|c| c.is_ascii_hexdigit() || c == b':') {
+            return Err(SourceError::field(NAME, "meta-data/mac", "is not a MAC address"));
+        }
+        field = format!("meta-data/network/interfaces/macs/{mac}/ipv6s");
         said = session.text(&field, &field)?;
     }
     let first = said.as_deref().and_then(|said| said.lines().next());

@@ -40,8 +40,8 @@ pub enum SourceError {
         /// What is wrong and what would be right.
         what: String,
     },
-    /// The cloud or the network: it does not answer as it should.
-    #[error("{name} does not answer as it should")]
+    /// Mostly the cloud or the network: it does not answer as it should. [`HttpError`] says who.
+    #[error("{name}: asking over HTTP failed")]
     Http {
         /// The source.
         name: &'static str,

@@ -103,7 +103,7 @@ pub(super) fn global(address: Option<Said<Ipv6Addr>>) -> Option<Said<Ipv6Addr>> 
 }
 
 /// A document of metadata.
-pub(super) struct Document {
+pub(crate) struct Document {
     source: Checked,
     /// As it is called in field names: `meta_data.json`.
     name: &'static str,
@@ -111,14 +111,14 @@ pub(super) struct Document {
 }
 
 impl Document {
-    pub(super) fn json(source: &'static str, name: &'static str, body: &[u8]) -> Result<Self, SourceError> {
+    pub(crate) fn json(source: &'static str, name: &'static str, body: &[u8]) -> Result<Self, SourceError> {
         match serde_json::from_slice(body) {
             Ok(value) => Ok(Self { source: Checked(source), name, value }),
             Err(error) => Err(SourceError::field(source, name, format!("is not JSON: {error}"))),
         }
     }
 
-    pub(super) fn yaml(source: &'static str, name: &'static str, body: Vec<u8>) -> Result<Self, SourceError> {
+    pub(crate) fn yaml(source: &'static str, name: &'static str, body: Vec<u8>) -> Result<Self, SourceError> {
         let source = Checked(source);
         let text = source.utf8(name, body)?;
         match super::yaml::parse(&text) {

@@ -17,13 +17,10 @@ impl Source for Hetzner {
     }
 
     fn fetch(&self, context: &Context<'_>) -> Result<Option<Metadata>, SourceError> {
-        let ask = |request: Request| context.http.send(&request).map_err(SourceError::http(NAME));
-        let optional = |request| ask(request)?.optional().map_err(SourceError::http(NAME));
         let get = |path: &str| Request::get(format!("{BASE}/{path}"));
 
-        let body = ask(get("metadata"))?.required().map_err(SourceError::http(NAME))?;
-        let document = Document::yaml(NAME, "metadata", body)?;
-        let private = optional(get("metadata/private-networks"))?.unwrap_or_default();
+        let document = Document::yaml(NAME, "metadata", context.required(NAME, &get("metadata"))?)?;
+        let private = context.optional(NAME, &get("metadata/private-networks"))?.unwrap_or_default();
         let private = Document::yaml(NAME, "metadata/private-networks", private)?;
         Ok(Some(Metadata {
             instance_id: document.instance_id("instance-id")?,
@@ -32,7 +29,7 @@ impl Source for Hetzner {
             private_ipv4: private.ipv4("0/ip")?,
             public_ipv6: ipv6(&document)?,
             ssh_keys: document.ssh_keys("public-keys")?,
-            user_data: optional(get("userdata").any().limit(USER_DATA_LIMIT))?,
+            user_data: context.optional(NAME, &get("userdata").any().limit(USER_DATA_LIMIT))?,
         }))
     }
 }

@@ -1,17 +1,17 @@
 //! The sources of metadata: one file each, one trait.
 mod akamai;
-mod azure;
+pub(crate) mod azure;
 mod config_drive;
 pub mod credentials;
 mod digitalocean;
 mod ec2;
 mod error;
-mod fields;
+pub(crate) mod fields;
 mod gce;
 mod hetzner;
 mod labelled;
-mod nocloud;
-mod openstack;
+pub(crate) mod nocloud;
+pub(crate) mod openstack;
 mod oracle;
 mod scaleway;
 mod session;
@@ -22,7 +22,9 @@ pub(crate) mod yaml;
 pub use error::SourceError;
 
 use crate::detect::Which;
+use crate::http::{Answer, Request};
 use crate::metadata::Metadata;
+use std::path::Path;
 
 /// User data at most, as the source gives it: VMware's and cloud-init's own limit; the clouds allow 16 to 64 KiB.
 pub const USER_DATA_LIMIT: usize = 512 << 10;
@@ -35,6 +37,24 @@ pub struct Context<'a> {
     pub facts: &'a crate::facts::Facts,
     /// The client.
     pub http: &'a crate::http::Client,
+}
+
+impl Context<'_> {
+    /// What the service has there; `None` when there is no such thing.
+    fn optional(&self, name: &'static str, request: &Request) -> Result<Option<Vec<u8>>, SourceError> {
+        self.http.send(request).and_then(Answer::optional).map_err(SourceError::http(name))
+    }
+
+    /// What the service has to have there.
+    fn required(&self, name: &'static str, request: &Request) -> Result<Vec<u8>, SourceError> {
+        self.http.send(request).and_then(Answer::required).map_err(SourceError::http(name))
+    }
+}
+
+/// A file of the machine; `None` when there is no such file.
+fn read_file(name: &'static str, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, SourceError> {
+    let failed = |error| SourceError::File { name, path: path.display().to_string(), error };
+    crate::facts::read_file(path, limit).map_err(failed)
 }
 
 /// How provisioning ended, for clouds that want to know.
@@ -51,7 +71,8 @@ pub trait Source {
     fn name(&self) -> &'static str;
     /// `Ok(None)`: not here. `Err`: here, but broken.
     fn fetch(&self, context: &Context<'_>) -> Result<Option<Metadata>, SourceError>;
-    /// Tells the cloud how it went; most do not ask.
+    /// Tells the cloud how it went; most do not ask. It wants a client of its own: the time of the one that fetched
+    /// may be over.
     fn report(&self, _context: &Context<'_>, _outcome: &Outcome<'_>) -> Result<(), SourceError> {
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! NoCloud: `meta-data` (has to be there, may be empty) and `user-data`, on a volume with the label `cidata`, in a
 //! directory of the root file system, or below a URL that a `ds=nocloud;s=URL/` names.
 use super::fields::{Checked, Document};
-use super::{Context, METADATA_LIMIT, Source, SourceError, USER_DATA_LIMIT, labelled};
+use super::{Context, METADATA_LIMIT, Source, SourceError, USER_DATA_LIMIT, labelled, read_file};
 use crate::detect::Line;
-use crate::facts::{Dmi, Facts, SEED_DIRECTORY, read_file};
+use crate::facts::{Dmi, Facts, SEED_DIRECTORY};
 use crate::http::{Request, shown};
 use crate::metadata::Metadata;
 use std::path::Path;
@@ -73,7 +73,7 @@ impl NoCloud {
 }
 
 /// `meta-data`, as NoCloud and those who borrow its form write it.
-pub(super) fn metadata(document: &Document) -> Result<Metadata, SourceError> {
+pub(crate) fn metadata(document: &Document) -> Result<Metadata, SourceError> {
     let hostname = match document.hostname("local-hostname")? {
         Some(name) => Some(name),
         None => document.hostname("hostname")?,
@@ -96,14 +96,7 @@ fn from_volume(facts: &Facts) -> Result<Option<Files>, SourceError> {
 }
 
 fn from_directory(directory: &Path) -> Result<Files, SourceError> {
-    let read = |file: &str, limit| {
-        let path = directory.join(file);
-        read_file(&path, limit).map_err(|error| SourceError::File {
-            name: NAME,
-            path: path.display().to_string(),
-            error,
-        })
-    };
+    let read = |file: &str, limit| read_file(NAME, &directory.join(file), limit);
     let meta_data = required(read(META_DATA, METADATA_LIMIT)?, directory.display().to_string())?;
     Ok(Files { meta_data, user_data: read(USER_DATA, USER_DATA_LIMIT)? })
 }
@@ -120,9 +113,7 @@ fn from_url(url: &str, context: &Context<'_>) -> Result<Files, SourceError> {
         let what = format!("{} is of no known kind: http, https and file are", shown(&url));
         return Err(SourceError::field(NAME, "ds=nocloud;s", what));
     }
-    let read = |request: Request| {
-        context.http.send(&request).and_then(|answer| answer.optional()).map_err(SourceError::http(NAME))
-    };
+    let read = |request| context.optional(NAME, &request);
     let meta_data = required(read(Request::get(format!("{url}{META_DATA}")))?, shown(&url))?;
     let user_data = read(Request::get(format!("{url}{USER_DATA}")).any().limit(USER_DATA_LIMIT))?;
     Ok(Files { meta_data, user_data })

@@ -17,13 +17,10 @@ impl Source for OpenStack {
     }
 
     fn fetch(&self, context: &Context<'_>) -> Result<Option<Metadata>, SourceError> {
-        let ask = |request: Request| context.http.send(&request).map_err(SourceError::http(NAME));
-        let optional = |request| ask(request)?.optional().map_err(SourceError::http(NAME));
         let get = |path: &str| Request::get(format!("{BASE}/{path}"));
 
-        let meta_data = ask(get("openstack/latest/meta_data.json").json())?;
-        let meta_data = meta_data.required().map_err(SourceError::http(NAME))?;
-        let network = optional(get("openstack/latest/network_data.json").json())?;
+        let meta_data = context.required(NAME, &get("openstack/latest/meta_data.json").json())?;
+        let network = context.optional(NAME, &get("openstack/latest/network_data.json").json())?;
         let mut metadata = metadata(NAME, &meta_data, network.as_deref())?;
         if let Some(body) = optional_side(&get(&format!("latest/{PUBLIC_IPV4}")), context)? {
             let text = Checked(NAME).utf8(PUBLIC_IPV4, body)?;
@@ -31,21 +28,22 @@ impl Source for OpenStack {
                 metadata.public_ipv4 = Some(Checked(NAME).ipv4(PUBLIC_IPV4, &text)?);
             }
         }
-        metadata.user_data = optional(get("openstack/latest/user_data").any().limit(USER_DATA_LIMIT))?;
+        let user_data = get("openstack/latest/user_data").any().limit(USER_DATA_LIMIT);
+        metadata.user_data = context.optional(NAME, &user_data)?;
         Ok(Some(metadata))
     }
 }
 
 /// The EC2-compatible side may be switched off, in one way or another.
 fn optional_side(request: &Request, context: &Context<'_>) -> Result<Option<Vec<u8>>, SourceError> {
-    match context.http.send(request).and_then(|answer| answer.optional()) {
-        Err(HttpError::Status { .. }) => Ok(None),
-        other => other.map_err(SourceError::http(NAME)),
+    match context.optional(NAME, request) {
+        Err(SourceError::Http { error: HttpError::Status { .. }, .. }) => Ok(None),
+        other => other,
     }
 }
 
 /// `meta_data.json` and `network_data.json`, as the service and the configuration drive have them.
-pub(super) fn metadata(name: &'static str, meta_data: &[u8], network: Option<&[u8]>) -> Result<Metadata, SourceError> {
+pub(crate) fn metadata(name: &'static str, meta_data: &[u8], network: Option<&[u8]>) -> Result<Metadata, SourceError> {
     let document = Document::json(name, "meta_data.json", meta_data)?;
     let mut metadata = Metadata {
         instance_id: document.instance_id("uuid")?,

@@ -1,7 +1,7 @@
 //! Oracle Cloud: the instance metadata service, version 2. It does not know a public address.
 use super::fields::{Checked, Document, global};
 use super::{Context, Source, SourceError, USER_DATA_LIMIT};
-use crate::http::{Answer, Request};
+use crate::http::Request;
 use crate::metadata::Metadata;
 
 const NAME: &str = "Oracle";
@@ -19,8 +19,7 @@ impl Source for Oracle {
         let document = |name: &'static str, path: &str| {
             let request = Request::get(format!("{}/{path}", BASES[0])).or(format!("{}/{path}", BASES[1]));
             let request = request.header("Authorization", "Bearer Oracle").json().limit(2 * USER_DATA_LIMIT);
-            let body = context.http.send(&request).and_then(Answer::required).map_err(SourceError::http(NAME))?;
-            Document::json(NAME, name, &body)
+            Document::json(NAME, name, &context.required(NAME, &request)?)
         };
         let instance = document("instance", "instance/")?;
         let vnics = document("vnics", "vnics/")?;

@@ -1,7 +1,7 @@
 //! Scaleway: the user data are for root alone, which is who can ask from a port below 1024.
 use super::fields::{Checked, Document, global};
 use super::{Context, Source, SourceError, USER_DATA_LIMIT};
-use crate::http::{Answer, Request};
+use crate::http::Request;
 use crate::metadata::{Metadata, Said};
 use std::net::Ipv6Addr;
 
@@ -17,12 +17,9 @@ impl Source for Scaleway {
     }
 
     fn fetch(&self, context: &Context<'_>) -> Result<Option<Metadata>, SourceError> {
-        let ask = |request: Request| context.http.send(&request).map_err(SourceError::http(NAME));
-        let body = ask(Request::get(format!("{BASE}/conf?format=json")).json())?;
-        let conf = Document::json(NAME, "conf", &body.required().map_err(SourceError::http(NAME))?)?;
+        let conf = context.required(NAME, &Request::get(format!("{BASE}/conf?format=json")).json())?;
+        let conf = Document::json(NAME, "conf", &conf)?;
         let user_data = Request::get(format!("{BASE}/user_data/cloud-init")).any().limit(USER_DATA_LIMIT);
-        let user_data = ask(user_data.from_low_port())
-            .and_then(|answer| Answer::optional(answer).map_err(SourceError::http(NAME)))?;
         let keys = conf.list("ssh_public_keys").iter().filter_map(|key| key.get("key")?.as_str());
         Ok(Some(Metadata {
             instance_id: conf.instance_id("id")?,
@@ -35,7 +32,7 @@ impl Source for Scaleway {
             private_ipv4: conf.ipv4("private_ip")?,
             public_ipv6: ipv6(&conf)?,
             ssh_keys: Checked(NAME).ssh_keys("conf/ssh_public_keys", keys)?,
-            user_data,
+            user_data: context.optional(NAME, &user_data.from_low_port())?,
         }))
     }
 }

@@ -17,8 +17,8 @@ impl Source for Vultr {
 
     fn fetch(&self, context: &Context<'_>) -> Result<Option<Metadata>, SourceError> {
         let request = Request::get(format!("{BASE}/v1.json")).header("Metadata-Token", "cloudinit");
-        let answer = context.http.send(&request.json().limit(2 * USER_DATA_LIMIT)).map_err(SourceError::http(NAME))?;
-        let document = Document::json(NAME, "v1.json", &answer.required().map_err(SourceError::http(NAME))?)?;
+        let body = context.required(NAME, &request.json().limit(2 * USER_DATA_LIMIT))?;
+        let document = Document::json(NAME, "v1.json", &body)?;
         let interface = |kind: &str| {
             let of = |interface: &serde_json::Value| interface.get("network-type")?.as_str().map(str::to_owned);
             document.list("interfaces").iter().position(|interface| of(interface).as_deref() == Some(kind))

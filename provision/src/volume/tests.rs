@@ -48,7 +48,7 @@ fn a_bare_iso_has_no_file_with_a_long_name() {
 fn a_bridge_disc_counts_as_udf() {
     let mut volume = open(image("udf.iso"));
     assert_eq!((volume.format(), volume.label()), (Format::Udf, "rd_rdfe_stable"));
-    assert_eq!(volume.read("ovf-env.xml", 4096).unwrap().as_deref(), Some(&b"x"[..]));
+    assert!(volume.read("ovf-env.xml", 4096).unwrap().unwrap().starts_with(b"<?xml "));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn damaged_volumes_are_errors_and_neither_panic_nor_hang() {
         let whole = image(name);
         // What is not zero is structure or content: damage there is what matters.
         let used: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] != 0).collect();
-        for _ in 0..if whole.len() > 1 << 21 { 20 } else { 400 } {
+        for _ in 0..if whole.len() > 1 << 21 { 8 } else { 300 } {
             let mut damaged = whole.clone();
             for _ in 0..1 + next(12) {
                 let at = used[next(used.len())].saturating_add(next(5)).min(damaged.len() - 1);

@@ -1,6 +1,6 @@
 //! Microsoft Azure: the instance metadata service, the provisioning DVD, and the report without which Azure calls the
 //! machine failed.
-mod ovf;
+pub(crate) mod ovf;
 mod report;
 
 use super::fields::{Checked, Document, global};
@@ -60,7 +60,7 @@ impl Source for Azure {
     }
 
     fn report(&self, context: &Context<'_>, outcome: &Outcome<'_>) -> Result<(), SourceError> {
-        report::send(context.http, outcome)
+        report::send(context, outcome)
     }
 }
 
@@ -84,8 +84,8 @@ fn load_balancer(
     context: &Context<'_>,
     private: Option<&Said<Ipv4Addr>>,
 ) -> Result<Option<Said<Ipv4Addr>>, SourceError> {
-    let answer = context.http.send(&get("loadbalancer", LOAD_BALANCER_VERSION));
-    let Some(body) = answer.and_then(Answer::optional).map_err(SourceError::http(NAME))? else { return Ok(None) };
+    let request = get("loadbalancer", LOAD_BALANCER_VERSION);
+    let Some(body) = context.optional(NAME, &request)? else { return Ok(None) };
     let document = Document::json(NAME, "loadbalancer", &body)?;
     let addresses = "loadbalancer/publicIpAddresses";
     let private = private.map(|said| said.value.to_string());

@@ -15,7 +15,7 @@ const NODES_LIMIT: u32 = 1000;
 
 /// What it says.
 #[derive(Default)]
-pub(super) struct Provisioning {
+pub(crate) struct Provisioning {
     pub hostname: Option<String>,
     /// Without its base64.
     pub custom_data: Option<Vec<u8>>,

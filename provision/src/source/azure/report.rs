@@ -1,9 +1,9 @@
 //! The report to Azure's fabric at the wire server: `Ready`, or `NotReady` with a reason that the portal shows.
 use super::NAME;
 use super::ovf::is_called;
-use crate::http::{Answer, Client, Request};
+use crate::http::Request;
 use crate::source::fields::Checked;
-use crate::source::{Outcome, SourceError};
+use crate::source::{Context, Outcome, SourceError};
 use roxmltree::{Document, ParsingOptions};
 
 /// The same in every region (DHCP option 245 says it too).
@@ -15,16 +15,14 @@ const DESCRIPTION_LIMIT: usize = 512;
 /// A goal state has some twenty elements for each role.
 const NODES_LIMIT: u32 = 1000;
 
-pub(super) fn send(http: &Client, outcome: &Outcome<'_>) -> Result<(), SourceError> {
+pub(super) fn send(context: &Context<'_>, outcome: &Outcome<'_>) -> Result<(), SourceError> {
     let shaped = |request: Request| request.header(AGENT.0, AGENT.1).header(VERSION.0, VERSION.1);
-    let failed = SourceError::http(NAME);
     let request = shaped(Request::get(format!("{BASE}/machine/?comp=goalstate")));
-    let goal = http.send(&request).and_then(Answer::required).map_err(&failed)?;
+    let goal = context.required(NAME, &request)?;
     let goal = Goal::parse(&Checked(NAME).utf8("goalstate", goal)?)?;
     let request = Request::post(format!("{BASE}/machine?comp=health"), goal.health(outcome).into_bytes());
     let request = shaped(request).header("Content-Type", "text/xml; charset=utf-8");
-    http.send(&request).and_then(Answer::required).map_err(&failed)?;
-    Ok(())
+    context.required(NAME, &request).map(drop)
 }
 
 /// Which machine we are to the fabric, and since which change.
