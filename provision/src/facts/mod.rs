@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 pub const SEED_DIRECTORY: &str = "var/lib/cloud/seed/nocloud";
 /// Where systemd puts what the hypervisor handed over as credentials.
 const SYSTEM_CREDENTIALS: &str = "run/credentials/@system";
-/// The kernel keeps 2 to 4 KiB; no more is looked at.
-const CMDLINE_LIMIT: usize = 4096;
+/// The boot loader hands over 2 to 4 KiB; a boot configuration in the initrd may add to it.
+const CMDLINE_LIMIT: usize = 16 << 10;
 /// `os-release` has about twenty lines.
 const OS_RELEASE_LIMIT: usize = 16 << 10;
 

@@ -26,7 +26,7 @@ impl Source for Ec2 {
 
     fn fetch(&self, context: &Context<'_>) -> Result<Option<Metadata>, SourceError> {
         let session = Session::start(&SERVICE, context.http)?;
-        let text = |field: &str| session.text(field, field);
+        let text = |field: &str| session.text(field);
         let checked = Checked(NAME);
         let ipv4 = |field: &str| text(field)?.map(|said| checked.ipv4(field, &said)).transpose();
 
@@ -50,16 +50,16 @@ impl Source for Ec2 {
 /// `meta-data/ipv6` is young; the addresses of an interface are not.
 fn ipv6(session: &Session<'_>) -> Result<Option<Said<Ipv6Addr>>, SourceError> {
     let mut field = "meta-data/ipv6".to_owned();
-    let mut said = session.text(&field, &field)?;
+    let mut said = session.text(&field)?;
     if said.is_none()
-        && let Some(mac) = session.text("meta-data/mac", "meta-data/mac")?
+        && let Some(mac) = session.text("meta-data/mac")?
     {
         let mac = mac.trim();
         if !mac.bytes().all(|c| c.is_ascii_hexdigit() || c == b':') {
             return Err(SourceError::field(NAME, "meta-data/mac", "is not a MAC address"));
         }
         field = format!("meta-data/network/interfaces/macs/{mac}/ipv6s");
-        said = session.text(&field, &field)?;
+        said = session.text(&field)?;
     }
     let first = said.as_deref().and_then(|said| said.lines().next());
     Ok(global(first.map(|address| Checked(NAME).ipv6(field, address)).transpose()?))
@@ -68,11 +68,11 @@ fn ipv6(session: &Session<'_>) -> Result<Option<Said<Ipv6Addr>>, SourceError> {
 /// `public-keys/` lists `0=NAME` in lines; each number is a directory.
 fn ssh_keys(session: &Session<'_>) -> Result<Vec<String>, SourceError> {
     let directory = "meta-data/public-keys/";
-    let list = session.text(directory, directory)?.unwrap_or_default();
+    let list = session.text(directory)?.unwrap_or_default();
     let mut keys = Vec::new();
     for number in list.lines().filter_map(|line| line.split('=').next()?.trim().parse::<u32>().ok()).take(KEYS_LIMIT) {
         let field = format!("{directory}{number}/openssh-key");
-        let key = session.text(&field, &field)?.unwrap_or_default();
+        let key = session.text(&field)?.unwrap_or_default();
         keys.extend(Checked(NAME).ssh_keys(&field, key.lines())?);
     }
     Ok(keys)

@@ -58,8 +58,8 @@ impl<'a> Session<'a> {
     }
 
     /// A text of metadata; empty is the same as absent.
-    pub(super) fn text(&self, field: &str, path: &str) -> Result<Option<String>, SourceError> {
-        let Some(body) = self.get(path, |request| request)? else { return Ok(None) };
+    pub(super) fn text(&self, field: &str) -> Result<Option<String>, SourceError> {
+        let Some(body) = self.get(field, |request| request)? else { return Ok(None) };
         let text = Checked(self.service.name).utf8(field, body)?;
         Ok(Some(text).filter(|text| !text.trim().is_empty()))
     }
