@@ -1,7 +1,9 @@
 //! Doors for fuzzers: each takes any bytes, and panics when something is not as it must always be.
 use crate::cloud_config::{self, variables};
+use crate::draft::{self, Draft, Request};
 use crate::facts::{Dmi, Facts, clean};
 use crate::mistake::{Mark, Mistake};
+use crate::render::Secrets;
 use crate::source::fields::Document;
 use crate::source::{azure, nocloud, openstack};
 use crate::user_data;
@@ -30,6 +32,22 @@ pub fn user_data(bytes: &[u8]) {
 pub fn cloud_config(bytes: &[u8]) {
     let read = cloud_config::read_bytes(bytes);
     read.mistakes.iter().chain(&read.notices).for_each(check);
+}
+
+/// Any bytes the whole way: what is accepted renders a file that rtcd takes, with secrets and without them.
+pub fn draft(bytes: &[u8]) {
+    let metadata = draft::example(bytes.to_vec());
+    let request = Request { source: "an example", metadata: &metadata, root: None, debug_image: true };
+    let Ok(draft) = Draft::new(&request) else { return };
+    for secrets in [Secrets::Write, Secrets::Hide] {
+        let text = draft.render(secrets);
+        let read = rtcd_config::file::read(Path::new("rtcd.toml"), &text);
+        assert!(read.problems.is_empty() && read.warnings.is_empty(), "{text}");
+        let settled = &draft.settled.settings;
+        assert!(read.layer.keys().eq(settled.keys()), "{text}");
+        let same = |key| read.layer.get(key).map(|set| &set.value) == settled.get(key).map(|set| &set.value);
+        assert!(secrets == Secrets::Hide || settled.keys().all(same), "{text}");
+    }
 }
 
 /// Any bytes as a text with variables.

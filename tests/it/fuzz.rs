@@ -1,4 +1,5 @@
 //! Everything that eats network bytes, fed with mutated real input; see rtcd/media/fuzz/README.md.
+use provision::fuzzing as provisioning;
 use rtcd::fuzzing as control;
 use rtcd::ids::{CallId, ClientId, SessionId, UserId};
 use rtcd::signal::data_channel;
@@ -82,4 +83,35 @@ fn any_data_channel_message_is_read_or_refused() {
 #[test]
 fn tcp_frames_come_out_whole_however_the_bytes_come_in() {
     run("tcp_frames", Layout::Steps(0), &corpus::tcp(), control::tcp_framing);
+}
+
+#[test]
+fn any_user_data_is_refused_in_one_line_a_mistake_or_accepted() {
+    run("any_user_data", Layout::Flat, &corpus::user_data(), |bytes| {
+        provisioning::user_data(bytes);
+        provisioning::cloud_config(bytes);
+        provisioning::yaml(bytes);
+    });
+}
+
+#[test]
+fn accepted_user_data_renders_what_rtcd_takes() {
+    run("accepted_user_data", Layout::Flat, &corpus::user_data(), provisioning::draft);
+}
+
+#[test]
+fn any_volume_is_read_or_refused() {
+    run("any_volume", Layout::Flat, &corpus::volumes(), provisioning::volume);
+}
+
+#[test]
+fn any_metadata_is_read_or_refused() {
+    run("any_metadata", Layout::Flat, &corpus::metadata(), provisioning::metadata);
+}
+
+#[test]
+fn any_firmware_names_a_source_or_none() {
+    let words =
+        ["ds=nocloud;s=http://a/;h=b;i=c", "ds=nocloud-net;seedfrom=file:///x/", "Amazon EC2", "quiet ds=ec2 x"];
+    run("any_firmware", Layout::Flat, &words.map(|word| word.into()), provisioning::firmware);
 }

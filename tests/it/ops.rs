@@ -196,7 +196,8 @@ fn a_listener_of_systemd_is_taken_over() {
 #[test]
 fn the_units_are_accepted_by_systemd() {
     let dir = temp_dir("units");
-    let units = ["rtcd.service", "rtcd.socket", "provision.service", "provision-refresh.service", "provision-refresh.timer"];
+    let units =
+        ["rtcd.service", "rtcd.socket", "provision.service", "provision-refresh.service", "provision-refresh.timer"];
     let drop_ins = ["provision.service.d/50-sandbox.conf", "rtcd.service.d/50-provision.conf"];
     for name in units.iter().chain(&drop_ins) {
         let text = fs::read_to_string(in_repository("units").join(name)).expect("the unit is there");

@@ -2,6 +2,10 @@
 use rtcd_media::fuzzing::forge::{self, Data, FIRST_TSN, SctpClient};
 use rtcd_media::fuzzing::{client_flights, join};
 use rtcd_media::rtcp;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use str0m::RtcConfig;
 use str0m::media::{Direction, MediaKind, Rid, Simulcast, SimulcastLayer};
@@ -156,4 +160,50 @@ pub fn tcp() -> Vec<Vec<u8>> {
         join([(0, &[0][..]), (0, &[3, 1]), (0, &[2, 3, 0]), (0, &[0, 0, 1]), (0, &[9, 5, 0])]),
         join([(0, &[[5, 220].as_slice(), &[7; 1500]].concat()[..]), (0, &[255, 255])]),
     ]
+}
+
+/// Every file below a directory of the provisioning agent's fixtures, in the order of their paths.
+fn provisioning(directory: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut directories =
+        vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../provision/tests/fixtures").join(directory)];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).expect("the fixtures are there").flatten() {
+            match entry.path() {
+                path if path.is_dir() => directories.push(path),
+                path => drop(found.insert(path.clone(), fs::read(path).expect("readable"))),
+            }
+        }
+    }
+    found
+}
+
+/// User data that are accepted and user data with mistakes, in all forms.
+pub fn user_data() -> Vec<Vec<u8>> {
+    let all = provisioning("accepted").into_iter().chain(provisioning("mistakes"));
+    all.filter(|(path, _)| path.extension().is_none_or(|extension| extension != "expected"))
+        .map(|(_, bytes)| bytes)
+        .collect()
+}
+
+/// A volume of each kind.
+pub fn volumes() -> Vec<Vec<u8>> {
+    let inflate = |bytes: Vec<u8>| {
+        let mut image = Vec::new();
+        flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut image).expect("gzip");
+        image
+    };
+    let images =
+        provisioning("volumes").into_iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "gz"));
+    images.map(|(_, bytes)| inflate(bytes)).collect()
+}
+
+/// What metadata services and seeds say.
+pub fn metadata() -> Vec<Vec<u8>> {
+    let all = provisioning("").into_iter();
+    all.filter(|(path, _)| {
+        path.ends_with("meta-data") || path.extension().is_some_and(|end| end == "body" || end == "xml")
+    })
+    .map(|(_, bytes)| bytes)
+    .collect()
 }
