@@ -1,6 +1,7 @@
 //! rtcd: the media server of Mattermost Calls.
 //!
 //! Three worlds kept apart: control (api, signal, auth, store, config, metrics), plane, and the media core (`rtcd-media`).
+pub mod admission;
 pub mod api;
 pub mod auth;
 pub mod build_info;

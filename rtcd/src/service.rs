@@ -1,4 +1,5 @@
 //! The running daemon: what is started in which order, and how it ends.
+use crate::admission::{self, Admission};
 use crate::api::{self, Api, ApiConfig, Deadlines};
 use crate::config::{Config, Loaded};
 use crate::metrics::Metrics;
@@ -7,14 +8,14 @@ use crate::plane::socket::{BufferSizes, SOCKET_BUFFER};
 use crate::plane::{Plane, PlaneConfig};
 use crate::reload::{Load, Reload};
 use crate::shutdown::Shutdown;
-use crate::signal::{Settings, Signal, Status};
+use crate::signal::{Settings, Signal};
 use crate::store::Store;
 use crate::systemd;
 use anyhow::Context as _;
 use rtcd_media::dtls::Identity;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 /// How long the plane may take to say goodbye to the participants after their sessions were closed.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -34,6 +35,7 @@ pub fn run(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> anyho
 async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> anyhow::Result<()> {
     let config = &loaded.config;
     let shutdown = Shutdown::on_signals(drain_timeout).context("listening for signals")?;
+    let door = admission::Signals::new().context("listening for signals")?;
     let hangup = signal(SignalKind::hangup()).context("listening for signals")?;
     let store = Store::open(&config.store.data_source)?;
     let listener = match systemd::listener() {
@@ -73,7 +75,9 @@ async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> a
     let mut heartbeats = plane.handle().heartbeats();
     heartbeats.push(signal.heartbeat.clone());
     tokio::spawn(systemd::feed_watchdog(heartbeats));
-    tokio::spawn(follow_status(signal.status.clone()));
+    tokio::spawn(admission::follow(signal.status.clone()));
+    let admission = Admission { api, signal: signal.handle.clone() };
+    tokio::spawn(door.obey(admission.clone()));
     let reload = Reload { started: loaded.clone(), load, udp: plane.udp.clone(), tcp: plane.tcp.clone() };
     tokio::spawn(reload.at_each(hangup, signal.handle.clone()));
     tracing::info!(api = ?address, udp = ?plane.udp, tcp = ?plane.tcp, workers, "ready");
@@ -81,7 +85,7 @@ async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> a
 
     shutdown.draining().await;
     systemd::stopping();
-    drain(&api, &signal, &shutdown).await;
+    drain(&admission, &signal, &shutdown).await;
     // The calls that are left end here; their clients hear of it before their WebSockets close.
     if signal.handle.stop().await.is_err() {
         tracing::error!("signalling ended before the daemon did");
@@ -93,10 +97,9 @@ async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> a
 }
 
 /// New calls go elsewhere; waits until the last session has gone or the time is over.
-async fn drain(api: &Api, signal: &Signal, shutdown: &Shutdown) {
-    api.drain();
+async fn drain(admission: &Admission, signal: &Signal, shutdown: &Shutdown) {
     // An actor that has ended has no sessions to wait for.
-    let _ = signal.handle.drain().await;
+    let _ = admission.set_draining(true).await;
     let mut status = signal.status.clone();
     let sessions = status.borrow().sessions;
     if sessions > 0 {
@@ -122,18 +125,6 @@ fn warn_of_small_buffers(got: BufferSizes) {
     for (sysctl, bytes) in [("net.core.rmem_max", got.receive), ("net.core.wmem_max", got.send)] {
         if bytes < SOCKET_BUFFER {
             tracing::warn!(sysctl, bytes, wanted = SOCKET_BUFFER, "UDP buffer smaller than asked: raise the sysctl");
-        }
-    }
-}
-
-async fn follow_status(mut status: watch::Receiver<Status>) {
-    loop {
-        let Status { calls, sessions } = *status.borrow_and_update();
-        systemd::status(&format!("{calls} calls, {sessions} sessions"));
-        // One line a second is enough for everybody who looks.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        if status.changed().await.is_err() {
-            return;
         }
     }
 }

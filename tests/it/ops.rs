@@ -1,7 +1,7 @@
 //! The daemon in the hands of systemd and of signals.
 use nix::sys::signal::Signal;
 use rtcd_tests::daemon::{Daemon, DaemonConfig, PATIENCE, binary, free_port, temp_dir, wait_for};
-use rtcd_tests::peer::Peer;
+use rtcd_tests::peer::{Peer, PeerConfig};
 use rtcd_tests::world::{VOICE, World};
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -74,6 +74,28 @@ fn a_second_signal_ends_the_longest_drain() {
         daemon.signal(Signal::SIGTERM);
     }
     assert_eq!(daemon.wait_exit().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_calls_go_elsewhere_until_they_are_welcome_again() -> anyhow::Result<()> {
+    let notifications = Notifications::new();
+    let socket = notifications.path.display().to_string();
+    let world = World::start_with(DaemonConfig::new().env("NOTIFY_SOCKET", &socket)).await?;
+    let ann = world.join("ann").await?;
+    world.daemon.signal(Signal::SIGUSR1);
+    tokio::task::block_in_place(|| notifications.wait_for("STATUS=draining: 1 calls, 1 sessions left"));
+    // A running call is nobody's business: it even grows.
+    let bob = world.join("bob").await?;
+    let refused = world.errors("join");
+    assert!(world.join_with(PeerConfig::new("another call", "eve")).await.is_err());
+    assert_eq!(world.errors("join"), refused + 1.0);
+    ann.leave().await?;
+    bob.leave().await?;
+    tokio::task::block_in_place(|| notifications.wait_for(&format!("STATUS={}", rtcd::admission::DRAINED)));
+    world.daemon.signal(Signal::SIGUSR2);
+    tokio::task::block_in_place(|| notifications.wait_for("STATUS=0 calls, 0 sessions"));
+    world.join_with(PeerConfig::new("another call", "eve")).await?;
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,9 +35,9 @@ impl CpuLoad {
         f64::from_bits(self.bits.load(Ordering::Relaxed))
     }
 
-    /// New calls shall go elsewhere from now on.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+    /// Whether new calls shall go elsewhere from now on.
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
     }
 
     /// Samples for ever.
@@ -81,7 +81,10 @@ mod tests {
     #[test]
     fn a_draining_host_reports_more_than_any_busy_one() {
         let host = CpuLoad::new();
-        host.drain();
+        let before = host.get();
+        host.set_draining(true);
         assert!(host.get() > load(0.0, Duration::from_secs(1)) && host.get().is_finite());
+        host.set_draining(false);
+        assert_eq!(host.get(), before);
     }
 }

@@ -122,9 +122,9 @@ impl Api {
         }
     }
 
-    /// From now on `/system` reports a load that sends new calls elsewhere. Everything else goes on.
-    pub fn drain(&self) {
-        self.inner.load.drain();
+    /// While draining `/system` reports a load that sends new calls elsewhere. Everything else goes on.
+    pub fn set_draining(&self, draining: bool) {
+        self.inner.load.set_draining(draining);
     }
 
     fn router(&self) -> Router {

@@ -174,7 +174,10 @@ impl Actor {
                 let _ = reply.send(infos);
             }
             Input::Advertise(candidates) => self.settings.candidates = candidates,
-            Input::Drain => self.draining = true,
+            Input::SetDraining(draining) => {
+                self.draining = draining;
+                self.report();
+            }
             Input::Stop { .. } => {}
         }
     }
@@ -352,6 +355,10 @@ impl Actor {
     }
 
     fn report(&self) {
-        self.status.send_replace(Status { calls: self.calls.len(), sessions: self.sessions.len() });
+        self.status.send_replace(Status {
+            calls: self.calls.len(),
+            sessions: self.sessions.len(),
+            draining: self.draining,
+        });
     }
 }

@@ -65,8 +65,8 @@ pub enum Input {
     },
     /// Participants are told these candidates from now on.
     Advertise(Arc<[Candidate]>),
-    /// No new calls from now on.
-    Drain,
+    /// Whether new calls are refused from now on.
+    SetDraining(bool),
     /// All sessions end.
     Stop {
         /// Told when `close` has been queued for each.
@@ -93,6 +93,8 @@ pub struct Status {
     pub calls: usize,
     /// Sessions.
     pub sessions: usize,
+    /// Whether new calls are refused.
+    pub draining: bool,
 }
 
 /// The running actor.
@@ -174,9 +176,9 @@ impl SignalHandle {
     pub async fn advertise(&self, candidates: Vec<Candidate>) -> Result<(), Stopped> {
         self.send(Input::Advertise(candidates.into())).await
     }
-    /// No new calls from now on.
-    pub async fn drain(&self) -> Result<(), Stopped> {
-        self.send(Input::Drain).await
+    /// Whether new calls are refused from now on.
+    pub async fn set_draining(&self, draining: bool) -> Result<(), Stopped> {
+        self.send(Input::SetDraining(draining)).await
     }
     /// Ends all sessions; returns when their `close` messages are queued.
     pub async fn stop(&self) -> Result<(), Stopped> {

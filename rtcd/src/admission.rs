@@ -1,0 +1,79 @@
+//! Whether new calls are taken. SIGUSR1 sends them elsewhere and SIGUSR2 takes them again; running calls notice neither.
+//!
+//! Whoever wants the machine for itself (an update that must reboot) sends SIGUSR1 and waits until the status of the unit
+//! is [`DRAINED`]; when that takes too long, SIGUSR2 makes it a server like any other again.
+use crate::api::Api;
+use crate::signal::{SignalHandle, Status, Stopped};
+use crate::systemd;
+use std::io;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// `systemctl show -P StatusText rtcd` when no call runs and none can begin.
+pub const DRAINED: &str = "drained";
+
+/// The two signals.
+pub struct Signals {
+    close: Signal,
+    open: Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { close: signal(SignalKind::user_defined1())?, open: signal(SignalKind::user_defined2())? })
+    }
+
+    /// Obeys until signalling has ended.
+    pub async fn obey(mut self, admission: Admission) {
+        loop {
+            let draining = tokio::select! {
+                _ = self.close.recv() => true,
+                _ = self.open.recv() => false,
+            };
+            tracing::info!(draining, "told whether to take new calls");
+            if admission.set_draining(draining).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The door that new calls come through.
+#[derive(Clone)]
+pub struct Admission {
+    /// Tells Mattermost how busy this host is.
+    pub api: Api,
+    /// Refuses what comes all the same.
+    pub signal: SignalHandle,
+}
+
+impl Admission {
+    /// Closes or opens the door.
+    pub async fn set_draining(&self, draining: bool) -> Result<(), Stopped> {
+        self.api.set_draining(draining);
+        self.signal.set_draining(draining).await
+    }
+}
+
+/// Keeps the status line of the unit current.
+pub async fn follow(mut status: watch::Receiver<Status>) {
+    loop {
+        let line = line(*status.borrow_and_update());
+        systemd::status(&line);
+        // One line a second is enough for everybody who looks.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn line(Status { calls, sessions, draining }: Status) -> String {
+    match (draining, sessions) {
+        (false, _) => format!("{calls} calls, {sessions} sessions"),
+        (true, 0) => DRAINED.to_owned(),
+        (true, _) => format!("draining: {calls} calls, {sessions} sessions left"),
+    }
+}
