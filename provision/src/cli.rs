@@ -21,6 +21,9 @@ pub enum Command {
     /// Every few minutes: look again at the public address; when it has changed, render anew and tell rtcd
     #[command(after_help = exit_code::HELP)]
     Refresh(Machine),
+    /// At night, when the user data ask for it: take a newer version of the image and restart into it when no call runs
+    #[command(after_help = exit_code::HELP)]
+    Update,
     /// What the last run did: source, instance id, keys with their origin, last error
     Status {
         /// As JSON, for programs

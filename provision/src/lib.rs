@@ -28,6 +28,7 @@ pub mod source;
 pub mod state;
 pub mod status;
 pub mod system;
+pub mod update;
 pub mod user_data;
 pub mod volume;
 pub mod yaml;

@@ -6,7 +6,7 @@ use provision::cli::{Cli, Command, Machine};
 use provision::exit_code::ExitCode;
 use provision::http::{Client, HttpError, Pace};
 use provision::render::Secrets;
-use provision::{commands, journal};
+use provision::{commands, journal, update};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -35,6 +35,10 @@ fn run(command: Command) -> Result<ExitCode, HttpError> {
     Ok(match command {
         Command::Run(machine) => on(&machine, |agent| agent.run())?,
         Command::Refresh(machine) => on(&machine, |agent| agent.refresh())?,
+        Command::Update => {
+            journal::start();
+            update::run()
+        }
         Command::Status { json, root } => commands::status(&root, json),
         Command::Check { file } => commands::check(&file),
         Command::Render { seed, machine, show_secrets } => {

@@ -33,20 +33,68 @@ impl Action {
             Self::SetHostname(name) => Ok(nix::unistd::sethostname(name)?),
             Self::RestartTimesyncd => systemctl(&["try-restart", "systemd-timesyncd.service"]),
             Self::StopTimesyncd => systemctl(&["stop", "systemd-timesyncd.service"]),
-            Self::ReloadRtcd => match systemctl(&["is-active", "--quiet", "rtcd.service"]) {
-                Ok(()) => systemctl(&["kill", "--kill-whom=main", "--signal=SIGHUP", "rtcd.service"]),
+            Self::ReloadRtcd => match Rtcd::running()? {
+                Some(rtcd) => rtcd.signal("SIGHUP"),
                 // It reads the new files when it starts.
-                Err(_) => Ok(()),
+                None => Ok(()),
             },
         }
     }
 }
 
+/// The running rtcd.
+pub struct Rtcd {
+    status: String,
+}
+
+impl Rtcd {
+    const UNIT: &str = "rtcd.service";
+    /// rtcd's status (`rtcd::admission::DRAINED`) when no call runs and none can begin.
+    const DRAINED: &str = "drained";
+
+    /// `None` when it does not run.
+    pub fn running() -> io::Result<Option<Self>> {
+        let shown = systemctl_output(&["show", "--property=ActiveState,StatusText", Self::UNIT])?;
+        let property = |name: &str| shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        // While it reloads or stops, calls run as well.
+        let runs = matches!(property("ActiveState"), Some("active" | "reloading" | "deactivating"));
+        Ok(runs.then(|| Self { status: property("StatusText").unwrap_or_default().to_owned() }))
+    }
+
+    /// Whether no call ran and none could begin, when it was looked at.
+    pub fn is_drained(&self) -> bool {
+        self.status == Self::DRAINED
+    }
+
+    /// Whether new calls go elsewhere.
+    pub fn refuses_new_calls(&self) -> bool {
+        self.is_drained() || self.status.starts_with("draining")
+    }
+
+    /// New calls go elsewhere; running ones do not notice.
+    pub fn refuse_new_calls(&self) -> io::Result<()> {
+        self.signal("SIGUSR1")
+    }
+
+    /// It is a server like any other again.
+    pub fn take_new_calls(&self) -> io::Result<()> {
+        self.signal("SIGUSR2")
+    }
+
+    fn signal(&self, name: &str) -> io::Result<()> {
+        systemctl(&["kill", "--kill-whom=main", &format!("--signal={name}"), Self::UNIT])
+    }
+}
+
 /// `--no-block`: we run before units that the manager may be waiting to start.
-fn systemctl(arguments: &[&str]) -> io::Result<()> {
-    let output = Command::new("systemctl").arg("--no-block").args(arguments).stdin(Stdio::null()).output()?;
+pub fn systemctl(arguments: &[&str]) -> io::Result<()> {
+    systemctl_output(&[&["--no-block"], arguments].concat()).map(drop)
+}
+
+fn systemctl_output(arguments: &[&str]) -> io::Result<String> {
+    let output = Command::new("systemctl").args(arguments).stdin(Stdio::null()).output()?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(io::Error::other(format!("systemctl {}: {}", arguments.join(" "), said.trim())))

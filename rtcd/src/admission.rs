@@ -3,6 +3,7 @@
 //! Whoever wants the machine for itself (an update that must reboot) sends SIGUSR1 and waits until the status of the unit
 //! is [`DRAINED`]; when that takes too long, SIGUSR2 makes it a server like any other again.
 use crate::api::Api;
+use crate::shutdown::Shutdown;
 use crate::signal::{SignalHandle, Status, Stopped};
 use crate::systemd;
 use std::io;
@@ -25,10 +26,12 @@ impl Signals {
         Ok(Self { close: signal(SignalKind::user_defined1())?, open: signal(SignalKind::user_defined2())? })
     }
 
-    /// Obeys until signalling has ended.
-    pub async fn obey(mut self, admission: Admission) {
+    /// Obeys until signalling has ended, or the daemon is about to: whoever ends takes no new calls, whatever it is told.
+    pub async fn obey(mut self, admission: Admission, shutdown: Shutdown) {
         loop {
             let draining = tokio::select! {
+                biased;
+                () = shutdown.draining() => return,
                 _ = self.close.recv() => true,
                 _ = self.open.recv() => false,
             };

@@ -1,7 +1,8 @@
 //! The running daemon: what is started in which order, and how it ends.
 use crate::admission::{self, Admission};
 use crate::api::{self, Api, ApiConfig, Deadlines};
-use crate::config::{Config, Loaded};
+
+use crate::config::{Config, ListenAddress, Loaded};
 use crate::metrics::Metrics;
 use crate::net::{addresses, candidates, listen};
 use crate::plane::socket::{BufferSizes, SOCKET_BUFFER};
@@ -13,6 +14,7 @@ use crate::store::Store;
 use crate::systemd;
 use anyhow::Context as _;
 use rtcd_media::dtls::Identity;
+use std::net::TcpListener;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -39,7 +41,10 @@ async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> a
     let hangup = signal(SignalKind::hangup()).context("listening for signals")?;
     let store = Store::open(&config.store.data_source)?;
     let listener = match systemd::listener() {
-        Some(listener) => listener,
+        Some(listener) => {
+            warn_of_other_port(&listener, &config.api.listen);
+            listener
+        }
         None => listen::bind(&config.api.listen).with_context(|| format!("cannot bind {}", config.api.listen))?,
     };
     listener.set_nonblocking(true).context("preparing the API listener")?;
@@ -77,7 +82,7 @@ async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> a
     tokio::spawn(systemd::feed_watchdog(heartbeats));
     tokio::spawn(admission::follow(signal.status.clone()));
     let admission = Admission { api, signal: signal.handle.clone() };
-    tokio::spawn(door.obey(admission.clone()));
+    tokio::spawn(door.obey(admission.clone(), shutdown.clone()));
     let reload = Reload { started: loaded.clone(), load, udp: plane.udp.clone(), tcp: plane.tcp.clone() };
     tokio::spawn(reload.at_each(hangup, signal.handle.clone()));
     tracing::info!(api = ?address, udp = ?plane.udp, tcp = ?plane.tcp, workers, "ready");
@@ -118,6 +123,18 @@ fn api_config(config: &Config) -> ApiConfig {
         session_expiration: config.api.session_expiration,
         tls: config.api.tls.as_ref().map(|tls| tls.server.clone()),
         deadlines: Deadlines::default(),
+    }
+}
+
+/// What systemd has bound wins: the operator may be looking at the key and wonder.
+fn warn_of_other_port(listener: &TcpListener, configured: &ListenAddress) {
+    let Ok(address) = listener.local_addr() else { return };
+    let same = match configured {
+        ListenAddress::Any(port) | ListenAddress::Name(_, port) => address.port() == *port,
+        ListenAddress::Address(configured) => address == *configured,
+    };
+    if !same {
+        tracing::warn!(%address, %configured, "api.http.listen_address has no effect: systemd listens for the API");
     }
 }
 

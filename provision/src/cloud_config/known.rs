@@ -31,6 +31,7 @@ pub const KEYS: &[(&str, Fate)] = &[
     ("ca-certs", Honoured),
     ("ntp", Honoured),
     ("timezone", Honoured),
+    ("update", Honoured),
     ("write_files", Honoured),
     ("ssh_authorized_keys", Honoured),
     ("users", Honoured),

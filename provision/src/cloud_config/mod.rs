@@ -7,6 +7,7 @@ mod machine;
 mod servers;
 #[cfg(test)]
 mod tests;
+mod update;
 pub mod variables;
 mod write_files;
 
@@ -18,6 +19,7 @@ use log::Log;
 use rtcd_config::source::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+pub use update::Update;
 
 /// A value with its place in the user data.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub struct Wanted {
     pub timezone: Option<Placed<String>>,
     /// `write_files`, decoded, only with allowed paths, each path once.
     pub files: Vec<File>,
+    /// `update`, when it is on.
+    pub update: Option<Update>,
     /// `ssh_authorized_keys`; only debug images use them.
     pub ssh_keys: Vec<String>,
 }
@@ -184,6 +188,7 @@ impl Reader {
             "ca_certs" | "ca-certs" => self.certificates(entry),
             "ntp" => self.ntp(entry),
             "timezone" => self.timezone(entry),
+            "update" => self.update(entry),
             "write_files" => self.write_files(entry),
             "ssh_authorized_keys" => self.ssh_keys(entry),
             _ => self.users(entry),
