@@ -85,7 +85,8 @@ async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> a
     tokio::spawn(door.obey(admission.clone(), shutdown.clone()));
     let reload = Reload { started: loaded.clone(), load, udp: plane.udp.clone(), tcp: plane.tcp.clone() };
     tokio::spawn(reload.at_each(hangup, signal.handle.clone()));
-    tracing::info!(api = ?address, udp = ?plane.udp, tcp = ?plane.tcp, workers, "ready");
+    let receive_buffer = plane.buffers.map(|got| got.receive);
+    tracing::info!(api = ?address, udp = ?plane.udp, tcp = ?plane.tcp, workers, receive_buffer, "ready");
     systemd::ready();
 
     shutdown.draining().await;

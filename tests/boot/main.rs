@@ -1,0 +1,11 @@
+//! The appliance in QEMU, from the outside: each boot of a whole machine is one test with many checks.
+//! They need an image (`image/build --quick`) and take the machine for themselves, one at a time; `tests/run` knows which.
+mod image;
+mod machine;
+mod vm {
+    mod ec2;
+    mod mistakes;
+    mod serve;
+    mod tamper;
+    mod update;
+}

@@ -1,0 +1,236 @@
+//! Boot 1: the smallest machine serves real calls. Boot 2: its disk again, bigger, with other user data.
+use crate::image::{Image, alone, grow, repository};
+use crate::machine::{Hardware, Machine, ports};
+use anyhow::Result;
+use rtcd_tests::browser::chromium::{Chromium, Page};
+use rtcd_tests::browser::demo::Demo;
+use rtcd_tests::browser::{DemoPage, State};
+use rtcd_tests::daemon::{binary, temp_dir};
+use rtcd_tests::http;
+use rtcd_tests::mattermost::Mattermost;
+use rtcd_tests::peer::{Peer, PeerConfig};
+use rtcd_tests::plugin::Plugin;
+use rtcd_tests::world::VOICE;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Participants are told where the ports of the machine are reached from here. `more` goes on below `rtcd.rtc`.
+pub fn user_data(media: u16, more: &str) -> String {
+    format!(
+        "#cloud-config
+hostname: rtcd-1
+rtcd:
+  api:
+    security: {{allow_self_registration: true}}
+  rtc:
+    ice_host_override: 127.0.0.1
+    ice_host_port_override: {media}
+{more}"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
+    let _alone = alone();
+    let image = Image::built();
+    let dir = temp_dir("boot");
+    let disk = dir.join("disk.raw");
+    image.disk(&disk, 3);
+    let ports = ports();
+    let seed = Some((user_data(ports.1, ""), "first"));
+    let mut machine = Machine::start(&disk, ports, &Hardware { seed, ..Hardware::default() });
+    machine.wait_ready("boot 1");
+    is_sound(&mut machine, &image);
+    let machine_id = machine.sh("cat /etc/machine-id");
+
+    reachable(&machine);
+    let plugin = Plugin::new(machine.api(), "mattermost");
+    for (call, tcp) in [("over-udp", false), ("over-tcp", true)] {
+        three_meet(&plugin, machine.media(), call, tcp, &dir).await?;
+    }
+    recipes_of_the_readme_find(&mut machine, "over-udp", "ann");
+    nobody_is_refused_during_a_restart(&mut machine);
+    plugin.dial().await.expect("the client is known after a restart");
+    machine.tell("systemctl poweroff");
+    machine.wait_end();
+    drop(machine);
+
+    grow(&disk, 4);
+    let more = "    nack_buffer_size: 128\ntimezone: Europe/Berlin\n";
+    let hardware = Hardware { seed: Some((user_data(ports.1, more), "second")), ..Hardware::default() };
+    let mut machine = Machine::start(&disk, ports, &hardware);
+    machine.wait_ready("boot 2");
+    machine.wait_for("systemctl is-active boot-complete.target");
+    assert!(machine.sh("cat /run/rtcd/rtcd.toml").contains("nack_buffer_size = 128"));
+    assert!(machine.sh("provision status").contains("second"));
+    assert!(machine.sh("date +%Z").starts_with("CE"), "{}", machine.sh("date"));
+    plugin.dial().await.expect("a client that registered before is still known");
+    assert_eq!(machine.sh("cat /etc/machine-id"), machine_id);
+    let kilobytes: u64 = machine.sh("df -k /var | tail -1 | tr -s ' ' | cut -d ' ' -f 2").trim().parse()?;
+    assert!(kilobytes > 2_500_000, "/var has grown with the disk: {kilobytes} KiB");
+    let boots = machine.sh("journalctl --list-boots --no-pager");
+    assert_eq!(boots.lines().filter(|line| line.contains(" UTC ") || line.contains(" CE")).count(), 2, "{boots}");
+    assert_eq!(machine.sh("systemctl --failed --no-legend"), "");
+    fs::remove_dir_all(dir)?;
+    Ok(())
+}
+
+/// From the inside.
+fn is_sound(machine: &mut Machine, image: &Image) {
+    machine.wait_for("systemctl is-active boot-complete.target");
+    assert_eq!(machine.sh("systemctl --failed --no-legend"), "");
+    assert!(machine.sh("cat /usr/lib/os-release").contains(&format!("IMAGE_VERSION=\"{}\"", image.version())));
+    let root = machine.sh("findmnt -no SOURCE,FSTYPE,OPTIONS /");
+    assert!(root.starts_with("/dev/mapper/root erofs ro"), "{root}");
+    assert!(machine.sh("cat /sys/block/dm-0/dm/uuid").starts_with("CRYPT-VERITY-"), "the root is checked");
+    for path in ["/usr/bin/x", "/etc/x", "/x"] {
+        assert_ne!(machine.run(&format!("echo >{path}")).0, 0, "{path} cannot be written");
+    }
+    let status = machine.sh("cat /proc/$(systemctl show -P MainPID rtcd)/status");
+    let user = machine.sh("id -u mattermost").trim().to_owned();
+    for line in [
+        &format!("Uid:\t{user}\t{user}\t{user}\t{user}"),
+        "CapEff:\t0000000000000000",
+        "CapBnd:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+    ] {
+        assert!(status.lines().any(|found| found == line), "{line}\n{status}");
+    }
+    sysctls_are_in_force(machine);
+    // What getsockopt(2) says of the smallest buffer of all media sockets.
+    let ready = machine.sh("journalctl -b -u rtcd -o json --output-fields=RTCD_RECEIVE_BUFFER --no-pager");
+    assert!(ready.contains("\"RTCD_RECEIVE_BUFFER\":\"16777216\""), "{ready}");
+    // -uuid without its dashes.
+    assert_eq!(machine.sh("cat /etc/machine-id").trim(), "11111111222243338444555555555555");
+    machine.sh("test -e /var/log/journal/$(cat /etc/machine-id)/system.journal");
+    assert_eq!(machine.sh("uname -n").trim(), "rtcd-1");
+    assert_eq!(machine.sh("stat -c '%U %a' /var/lib/rtcd /run/rtcd/rtcd.toml"), "mattermost 700\nmattermost 600\n");
+    let worst = machine.sh("systemd-analyze security --no-pager | sort -rnk 2 | grep -c UNSAFE || true");
+    assert_eq!(worst.trim(), "0", "{}", machine.sh("systemd-analyze security --no-pager"));
+    for unit in machine.sh("systemctl list-units --type=service --state=running --plain --no-legend").lines() {
+        let name = unit.split_whitespace().next().expect("a name");
+        if name != "rtcd-test.service" {
+            machine.sh(&format!(
+                "systemd-analyze security --no-pager --threshold=40 {name} >/run/exposure || cat /run/exposure"
+            ));
+        }
+    }
+}
+
+fn sysctls_are_in_force(machine: &mut Machine) {
+    for file in ["60-rtcd.conf", "70-appliance.conf"] {
+        let text = fs::read_to_string(repository("sysctl.d").join(file)).expect("the file is there");
+        for (name, value) in
+            text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "))
+        {
+            let found = machine.sh(&format!("cat /proc/sys/{}", name.replace('.', "/")));
+            assert_eq!(found.trim(), value, "{name} of {file}");
+        }
+    }
+}
+
+/// From the outside: the operator's own test.
+fn reachable(machine: &Machine) {
+    let api = format!("http://{}", machine.api());
+    let media = format!("--media={}", machine.media());
+    let output = Command::new(binary()).args(["check", &api, &media]).env_clear().output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let version = http::request(machine.api(), "GET", "/version", None, None).expect("an answer");
+    assert!(version.json()["buildHash"].as_str().is_some_and(|hash| hash.len() == 40), "{}", version.text());
+}
+
+/// Two headless participants and a browser hear and see each other through the machine.
+async fn three_meet(plugin: &Plugin, media: SocketAddr, call: &str, tcp: bool, dir: &Path) -> Result<()> {
+    let node = Mattermost::connect(plugin).await?;
+    let join = |name| Peer::join(&node, PeerConfig { tcp, ..PeerConfig::new(call, name) }, media);
+    let (ann, bob) = (join("ann").await?, join("bob").await?);
+    ann.add_voice();
+    bob.add_voice();
+    let _speaking = (ann.stream("voice", VOICE), bob.stream("voice", VOICE));
+    ann.wait_track("voice", "bob").await?;
+    bob.wait_track("voice", "ann").await?;
+
+    let key = dir.join("key");
+    fs::write(&key, &plugin.auth_key)?;
+    let (api, key) = (format!("http://{}", plugin.api), key.display().to_string());
+    let arguments = ["--connect", &api, "--client-id", &plugin.client_id, "--auth-key-file", &key];
+    let (cleo, session) = tokio::task::block_in_place(|| {
+        let demo = Demo::start_at(std::net::Ipv4Addr::LOCALHOST.into(), &arguments);
+        let browser = Chromium::start();
+        let page = enter(&browser, &demo, call, tcp);
+        let state = page.wait_for("voices of both", |state| {
+            ["ann", "bob"].iter().all(|name| receives(state, name)) && !state.0["transport"].is_null()
+        });
+        assert_eq!(state.text("/transport/protocol"), if tcp { "tcp" } else { "udp" });
+        ((page, browser, demo), state.text("/sessionID").to_owned())
+    });
+    for peer in [&ann, &bob] {
+        peer.wait_track("voice", &session).await?;
+        peer.wait_track("video", &session).await?;
+    }
+    if !tcp {
+        let artifacts = repository("tests/artifacts");
+        fs::create_dir_all(&artifacts)?;
+        tokio::task::block_in_place(|| cleo.0.screenshot(&artifacts.join("call-through-the-machine.png"), 800));
+    }
+    tokio::task::block_in_place(|| drop(cleo));
+    ann.leave().await?;
+    bob.leave().await?;
+    Ok(())
+}
+
+fn enter(browser: &Chromium, demo: &Demo, call: &str, tcp: bool) -> Page {
+    let more = if tcp { "&tcp=1" } else { "" };
+    let page = browser.open(&demo.url(&format!("name=cleo&call={call}&tone=500&picture&auto{more}")));
+    page.wait_joined();
+    page
+}
+
+/// Whether bytes of this participant's voice come: what is in them only a test participant understands.
+fn receives(state: &State, name: &str) -> bool {
+    state.tracks(name, "voice").iter().any(|track| track["stats"]["kbps"].as_f64().is_some_and(|kbps| kbps > 0.0))
+}
+
+fn recipes_of_the_readme_find(machine: &mut Machine, call: &str, session: &str) {
+    let readme = fs::read_to_string(repository("README.md")).expect("the README is there");
+    let recipes: Vec<_> = readme.lines().filter_map(|line| line.strip_prefix("    journalctl ")).collect();
+    assert_eq!(recipes.len(), 5, "{recipes:?}");
+    // Something for the recipe of errors.
+    machine.sh("echo 'an error of the test' | systemd-cat -p err");
+    for recipe in recipes {
+        let recipe = recipe.replace("=CALL", &format!("={call}")).replace("=SESSION", &format!("={session}"));
+        let found = machine.wait_for(&format!(
+            "journalctl --no-pager {recipe} >/run/found; cat /run/found; ! grep -q 'No entries' /run/found"
+        ));
+        assert!(!found.trim().is_empty(), "journalctl {recipe}");
+    }
+}
+
+/// systemd holds the port: whoever connects while rtcd restarts waits, and is served by the next one.
+fn nobody_is_refused_during_a_restart(machine: &mut Machine) {
+    let api = machine.api();
+    let over = Arc::new(AtomicBool::new(false));
+    let requests = std::thread::spawn({
+        let over = over.clone();
+        move || {
+            let mut answers = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                answers.push(http::request(api, "GET", "/version", None, None).map(|answer| answer.status));
+            }
+            answers
+        }
+    });
+    let before = machine.sh("systemctl show -P MainPID rtcd");
+    for _ in 0..2 {
+        machine.sh("systemctl restart rtcd");
+    }
+    assert_ne!(machine.sh("systemctl show -P MainPID rtcd"), before);
+    over.store(true, Ordering::Relaxed);
+    let answers = requests.join().expect("no panic");
+    assert!(answers.len() > 1 && answers.iter().all(|answer| matches!(answer, Ok(200))), "{answers:?}");
+}
