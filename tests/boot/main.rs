@@ -5,7 +5,7 @@ mod machine;
 mod vm {
     mod ec2;
     mod mistakes;
-    mod serve;
+    pub mod serve;
     mod tamper;
     mod update;
 }
