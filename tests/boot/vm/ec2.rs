@@ -18,7 +18,7 @@ async fn boot_4_advertises_the_public_address_that_ec2_tells() -> Result<()> {
     let hardware = Hardware { vendor: Some("Amazon EC2"), metadata, ..Hardware::default() };
     let mut machine = Machine::start(&disk, ports(), &hardware);
     machine.wait_ready("boot 4");
-    machine.wait_for("systemctl is-active boot-complete.target");
+    machine.wait_for("systemctl is-active rtcd-healthcheck");
     assert_eq!(machine.sh("systemctl --failed --no-legend"), "");
     let status = machine.sh("provision status");
     for said in ["EC2", "i-0123456789abcdef0", "ip-169-254-2-15.ec2.internal"] {

@@ -35,7 +35,7 @@ fn boot_3_says_what_is_wrong_and_starts_no_rtcd() {
         assert_eq!(machine.sh(&format!("systemctl show -P ActiveState {unit}")).trim(), "inactive", "{unit}");
     }
     // Not the version's fault: it counts as good, and nothing is rolled back.
-    machine.wait_for("systemctl is-active boot-complete.target");
+    machine.wait_for("systemctl is-active rtcd-healthcheck");
     assert_eq!(machine.sh("systemctl --failed --no-legend --plain").split(' ').next(), Some("provision.service"));
     assert_eq!(machine.sh("systemctl --failed --no-legend --plain").lines().count(), 1);
     assert_eq!(machine.sh("systemctl show -P ExecMainStatus provision").trim(), "1");

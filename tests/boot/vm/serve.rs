@@ -64,7 +64,7 @@ async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
     let hardware = Hardware { seed: Some((user_data(ports.1, more), "second")), ..Hardware::default() };
     let mut machine = Machine::start(&disk, ports, &hardware);
     machine.wait_ready("boot 2");
-    machine.wait_for("systemctl is-active boot-complete.target");
+    machine.wait_for("systemctl is-active rtcd-healthcheck");
     assert!(machine.sh("cat /run/rtcd/rtcd.toml").contains("nack_buffer_size = 128"));
     assert!(machine.sh("provision status").contains("second"));
     assert!(machine.sh("date +%Z").starts_with("CE"), "{}", machine.sh("date"));
@@ -81,7 +81,7 @@ async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
 
 /// From the inside.
 fn is_sound(machine: &mut Machine, image: &Image) {
-    machine.wait_for("systemctl is-active boot-complete.target");
+    machine.wait_for("systemctl is-active rtcd-healthcheck");
     assert_eq!(machine.sh("systemctl --failed --no-legend"), "");
     assert!(machine.sh("cat /usr/lib/os-release").contains(&format!("IMAGE_VERSION=\"{}\"", image.version())));
     let root = machine.sh("findmnt -no SOURCE,FSTYPE,OPTIONS /");
@@ -110,8 +110,6 @@ fn is_sound(machine: &mut Machine, image: &Image) {
     machine.sh("test -e /var/log/journal/$(cat /etc/machine-id)/system.journal");
     assert_eq!(machine.sh("uname -n").trim(), "rtcd-1");
     assert_eq!(machine.sh("stat -c '%U %a' /var/lib/rtcd /run/rtcd/rtcd.toml"), "mattermost 700\nmattermost 600\n");
-    let worst = machine.sh("systemd-analyze security --no-pager | sort -rnk 2 | grep -c UNSAFE || true");
-    assert_eq!(worst.trim(), "0", "{}", machine.sh("systemd-analyze security --no-pager"));
     for unit in machine.sh("systemctl list-units --type=service --state=running --plain --no-legend").lines() {
         let name = unit.split_whitespace().next().expect("a name");
         if name != "rtcd-test.service" {
@@ -191,9 +189,13 @@ fn enter(browser: &Chromium, demo: &Demo, call: &str, tcp: bool) -> Page {
     page
 }
 
-/// Whether bytes of this participant's voice come: what is in them only a test participant understands.
+/// Whether this participant's voice comes: what is in it only a test participant understands. A hundred packets of it.
 fn receives(state: &State, name: &str) -> bool {
-    state.tracks(name, "voice").iter().any(|track| track["stats"]["kbps"].as_f64().is_some_and(|kbps| kbps > 0.0))
+    let sections = state.0["mediaMap"].as_object().into_iter().flatten();
+    let of_sender = sections.filter(|(_, said)| said["sender_id"] == name && said["type"] == "voice");
+    of_sender
+        .into_iter()
+        .any(|(mid, _)| state.0["received"][mid].as_u64().is_some_and(|bytes| bytes > 100 * VOICE.len() as u64))
 }
 
 fn recipes_of_the_readme_find(machine: &mut Machine, call: &str, session: &str) {

@@ -38,7 +38,7 @@ async fn boot_5_takes_a_good_version_gives_up_a_broken_one_and_refuses_forgeries
     };
     let mut machine = start();
     machine.wait_ready("boot 5, version 1");
-    machine.wait_for("systemctl is-active boot-complete.target");
+    machine.wait_for("systemctl is-active rtcd-healthcheck");
     let plugin = Plugin::new(machine.api(), "mattermost");
     let node = Mattermost::connect(&plugin).await?;
 
@@ -82,7 +82,7 @@ async fn boot_5_takes_a_good_version_gives_up_a_broken_one_and_refuses_forgeries
     plugin.dial().await.expect("the client is known all the time");
     machine.wait_for("test -e /boot/EFI/Linux/rtcd_3.0.0+0-3.efi");
     // It is not tried again every night.
-    machine.wait_for("systemctl is-active boot-complete.target");
+    machine.wait_for("systemctl is-active rtcd-healthcheck");
     machine.sh("systemctl start rtcd-update");
     let said = machine.sh("journalctl -b -u rtcd-update -o cat --no-pager");
     assert!(said.contains("this version has been tried and did not serve"), "{said}");

@@ -16,7 +16,7 @@ const previews = new Map();
 const shown = new Map();
 /** session id -> its card */
 const cards = new Map();
-let numbers = {tracks: [], transport: null};
+let numbers = {tracks: [], received: {}, transport: null};
 let timer;
 
 const add = (parent, tag, properties = {}) => parent.appendChild(Object.assign(document.createElement(tag), properties));
@@ -223,7 +223,11 @@ async function measure() {
       energy: one.totalAudioEnergy ?? 0,
     };
   });
-  numbers = {tracks: tracks.filter((one) => !one.inbound || call.remote.has(one.mid)), transport: transport(report, all)};
+  numbers = {
+    tracks: tracks.filter((one) => !one.inbound || call.remote.has(one.mid)),
+    received: Object.fromEntries(tracks.filter(({inbound}) => inbound).map(({mid, bytes}) => [mid, bytes])),
+    transport: transport(report, all),
+  };
   const sent = tracks.filter(({inbound}) => !inbound);
   call.report({
     lossRate: Math.max(0, ...sent.map(({loss}) => loss)),
@@ -298,6 +302,8 @@ function state() {
     log: call?.log ?? [],
     signaling: call?.pc?.signalingState ?? 'none',
     mediaMap: call?.mediaMap ?? {},
+    // By mid; with streams of participants that did not come through this page's server.
+    received: numbers.received,
     transceivers: (call?.pc?.getTransceivers() ?? []).map((one) => `${one.mid} ${one.direction} ${one.currentDirection}`),
     audio: {state: audioContext().state, time: audioContext().currentTime},
     sent: numbers.tracks.filter(({inbound}) => !inbound),
