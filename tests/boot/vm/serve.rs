@@ -5,7 +5,7 @@ use anyhow::Result;
 use rtcd_tests::browser::chromium::{Chromium, Page};
 use rtcd_tests::browser::demo::Demo;
 use rtcd_tests::browser::{DemoPage, State};
-use rtcd_tests::daemon::{binary, temp_dir};
+use rtcd_tests::daemon::{PATIENCE, binary, temp_dir};
 use rtcd_tests::http;
 use rtcd_tests::mattermost::Mattermost;
 use rtcd_tests::peer::{Peer, PeerConfig};
@@ -17,6 +17,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Participants are told where the ports of the machine are reached from here. `more` goes on below `rtcd.rtc`.
 pub fn user_data(media: u16, more: &str) -> String {
@@ -177,8 +178,14 @@ async fn three_meet(plugin: &Plugin, media: SocketAddr, call: &str, tcp: bool, d
         tokio::task::block_in_place(|| cleo.0.screenshot(&artifacts.join("call-through-the-machine.png"), 800));
     }
     tokio::task::block_in_place(|| drop(cleo));
-    ann.leave().await?;
-    bob.leave().await?;
+    // Over TCP a participant may miss its `close`: the daemon ends the connection as well.
+    node.leave("ann");
+    node.leave("bob");
+    let deadline = Instant::now() + PATIENCE;
+    while plugin.sessions(call).await?.is_some() {
+        assert!(Instant::now() < deadline, "the call does not end");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     Ok(())
 }
 
