@@ -2,22 +2,26 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
 
 /// One guest at a time: two would only slow each other down.
-pub fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+pub static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A path in the repository.
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
+/// Where pictures for the README go.
+pub fn artifact(name: &str) -> PathBuf {
+    let artifacts = repository("tests/artifacts");
+    fs::create_dir_all(&artifacts).expect("made");
+    artifacts.join(name)
+}
+
 /// A version of the image: `DIR/rtcd_VERSION`, to which `.raw`, `.efi` and so on are added.
-#[derive(Clone)]
 pub struct Image(PathBuf);
 
 impl Image {
@@ -51,11 +55,11 @@ impl Image {
         name.strip_prefix("rtcd_").expect("an image of ours")
     }
 
-    /// A disk with it, as big as this; holes stay holes.
-    pub fn disk(&self, path: &Path, gigabytes: u64) {
+    /// A disk with it of 3 GiB; holes stay holes.
+    pub fn disk(&self, path: &Path) {
         let copied = Command::new("cp").arg("--sparse=always").args([&self.file("raw"), path]).status();
         assert!(copied.is_ok_and(|status| status.success()), "the disk can be copied");
-        grow(path, gigabytes);
+        grow(path, 3);
     }
 }
 

@@ -71,9 +71,9 @@ impl Machine {
         let mut qemu = image::qemu();
         qemu.args(accelerator()).args(["-smp", "2", "-m", "1024", "-uuid", UUID, "-serial", "stdio"]);
         let code = ovmf.join("OVMF_CODE_4M.fd");
-        drive(&mut qemu, format!("if=pflash,format=raw,unit=0,readonly=on,file={}", code.display()));
-        drive(&mut qemu, format!("if=pflash,format=raw,unit=1,file={}", dir.join("vars.fd").display()));
-        drive(&mut qemu, format!("if=none,id=disk,format=raw,cache=unsafe,file={}", disk.display()));
+        qemu.args(["-drive", &format!("if=pflash,format=raw,unit=0,readonly=on,file={}", code.display())]);
+        qemu.args(["-drive", &format!("if=pflash,format=raw,unit=1,file={}", dir.join("vars.fd").display())]);
+        qemu.args(["-drive", &format!("if=none,id=disk,format=raw,cache=unsafe,file={}", disk.display())]);
         qemu.args(["-device", "virtio-blk-pci,drive=disk,bootindex=1", "-device", "virtio-rng-pci"]);
         qemu.args(["-netdev", &network(ports, hardware), "-device", "virtio-net-pci,netdev=net,romfile="]);
         let socket = dir.join("shell");
@@ -131,13 +131,8 @@ impl Machine {
 
     /// What a command prints, and its exit status.
     pub fn run(&mut self, command: &str) -> (i32, String) {
-        self.run_within(command, COMMAND)
-    }
-
-    /// The same for one that takes long.
-    pub fn run_within(&mut self, command: &str, patience: Duration) -> (i32, String) {
         self.tell(&format!("{{ {command}\n}} 2>&1 </dev/null; echo \"@END $?\""));
-        let mut said = self.hear("@END ", patience);
+        let mut said = self.hear("@END ", COMMAND);
         let status = self.hear("\n", COMMAND);
         said.truncate(said.len() - "@END ".len());
         (status.trim().parse().expect("an exit status"), said)
@@ -245,10 +240,6 @@ impl Drop for Machine {
     }
 }
 
-fn drive(qemu: &mut Command, what: String) {
-    qemu.args(["-drive", &what]);
-}
-
 fn network((api, media): (u16, u16), hardware: &Hardware) -> String {
     let mut network = format!(
         "user,id=net,hostfwd=tcp:127.0.0.1:{api}-:8045,hostfwd=udp:127.0.0.1:{media}-:8443,hostfwd=tcp:127.0.0.1:{media}-:8443"
@@ -277,17 +268,9 @@ fn follow(from: impl std::io::Read + Send + 'static, console: Arc<Mutex<Vec<Stri
 }
 
 fn plain(line: &str) -> String {
-    let mut plain = String::new();
-    let mut characters = line.chars().peekable();
-    while let Some(c) = characters.next() {
-        match c {
-            '\u{1b}' if characters.peek() == Some(&'[') => {
-                characters.next();
-                characters.by_ref().find(char::is_ascii_alphabetic);
-            }
-            '\r' => {}
-            c => plain.push(c),
-        }
-    }
-    plain
+    let mut pieces = line.split('\u{1b}');
+    let first = pieces.next().unwrap_or_default().to_owned();
+    // Behind the escape: a bracket, numbers, and the letter that ends it.
+    let rest = |piece: &str| piece.split_once(|c: char| c.is_ascii_alphabetic()).map(|(_, rest)| rest.to_owned());
+    pieces.filter_map(rest).fold(first, |text, piece| text + &piece).replace('\r', "")
 }

@@ -3,6 +3,7 @@
 mod image;
 mod machine;
 mod vm {
+    mod calls;
     mod ec2;
     mod mistakes;
     pub mod serve;

@@ -1,5 +1,5 @@
 //! Boot 4: a machine on EC2, which only its firmware tells.
-use crate::image::{Image, alone};
+use crate::image::{ALONE, Image};
 use crate::machine::{Hardware, Machine, ports};
 use anyhow::Result;
 use rtcd_tests::daemon::{binary, temp_dir};
@@ -10,10 +10,10 @@ use std::fs;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn boot_4_advertises_the_public_address_that_ec2_tells() -> Result<()> {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let dir = temp_dir("boot");
     let disk = dir.join("disk.raw");
-    Image::built().disk(&disk, 3);
+    Image::built().disk(&disk);
     let metadata = Some(binary().with_file_name("imds"));
     let hardware = Hardware { vendor: Some("Amazon EC2"), metadata, ..Hardware::default() };
     let mut machine = Machine::start(&disk, ports(), &hardware);

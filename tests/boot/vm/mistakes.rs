@@ -1,5 +1,5 @@
 //! Boot 3: user data with three mistakes.
-use crate::image::{Image, alone};
+use crate::image::{ALONE, Image};
 use crate::machine::{Hardware, Machine, ports};
 use rtcd_tests::daemon::temp_dir;
 use std::fs;
@@ -21,10 +21,10 @@ const MISTAKES: [&str; 3] = [
 
 #[test]
 fn boot_3_says_what_is_wrong_and_starts_no_rtcd() {
-    let _alone = alone();
+    let _alone = ALONE.blocking_lock();
     let dir = temp_dir("boot");
     let disk = dir.join("disk.raw");
-    Image::built().disk(&disk, 3);
+    Image::built().disk(&disk);
     let hardware = Hardware { seed: Some((USER_DATA.to_owned(), "mistakes")), ..Hardware::default() };
     let mut machine = Machine::start(&disk, ports(), &hardware);
     for mistake in MISTAKES {

@@ -1,23 +1,18 @@
 //! Boot 1: the smallest machine serves real calls. Boot 2: its disk again, bigger, with other user data.
-use crate::image::{Image, alone, grow, repository};
+use crate::image::{ALONE, Image, artifact, grow, repository};
 use crate::machine::{Hardware, Machine, ports};
+use crate::vm::calls::they_meet;
 use anyhow::Result;
-use rtcd_tests::browser::chromium::{Chromium, Page};
-use rtcd_tests::browser::demo::Demo;
-use rtcd_tests::browser::{DemoPage, State};
-use rtcd_tests::daemon::{PATIENCE, binary, temp_dir};
+use rtcd_tests::browser::DemoPage;
+use rtcd_tests::browser::chromium::Chromium;
+use rtcd_tests::daemon::{binary, temp_dir, wait_for};
 use rtcd_tests::http;
-use rtcd_tests::mattermost::Mattermost;
-use rtcd_tests::peer::{Peer, PeerConfig};
 use rtcd_tests::plugin::Plugin;
-use rtcd_tests::world::VOICE;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 /// Participants are told where the ports of the machine are reached from here. `more` goes on below `rtcd.rtc`.
 pub fn user_data(media: u16, more: &str) -> String {
@@ -36,11 +31,11 @@ rtcd:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let image = Image::built();
     let dir = temp_dir("boot");
     let disk = dir.join("disk.raw");
-    image.disk(&disk, 3);
+    image.disk(&disk);
     let ports = ports();
     let seed = Some((user_data(ports.1, ""), "first"));
     let mut machine = Machine::start(&disk, ports, &Hardware { seed, ..Hardware::default() });
@@ -51,9 +46,10 @@ async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
     reachable(&machine);
     let plugin = Plugin::new(machine.api(), "mattermost");
     for (call, tcp) in [("over-udp", false), ("over-tcp", true)] {
-        three_meet(&plugin, machine.media(), call, tcp, &dir).await?;
+        they_meet(&plugin, machine.media(), call, tcp, &dir).await?;
     }
     recipes_of_the_readme_find(&mut machine, "over-udp", "ann");
+    tokio::task::block_in_place(|| picture_of_the_console(&machine, &dir));
     nobody_is_refused_during_a_restart(&mut machine);
     plugin.dial().await.expect("the client is known after a restart");
     machine.tell("systemctl poweroff");
@@ -143,66 +139,20 @@ fn reachable(machine: &Machine) {
     assert!(version.json()["buildHash"].as_str().is_some_and(|hash| hash.len() == 40), "{}", version.text());
 }
 
-/// Two headless participants and a browser hear and see each other through the machine.
-async fn three_meet(plugin: &Plugin, media: SocketAddr, call: &str, tcp: bool, dir: &Path) -> Result<()> {
-    let node = Mattermost::connect(plugin).await?;
-    let join = |name| Peer::join(&node, PeerConfig { tcp, ..PeerConfig::new(call, name) }, media);
-    let (ann, bob) = (join("ann").await?, join("bob").await?);
-    ann.add_voice();
-    bob.add_voice();
-    let _speaking = (ann.stream("voice", VOICE), bob.stream("voice", VOICE));
-    ann.wait_track("voice", "bob").await?;
-    bob.wait_track("voice", "ann").await?;
-
-    let key = dir.join("key");
-    fs::write(&key, &plugin.auth_key)?;
-    let (api, key) = (format!("http://{}", plugin.api), key.display().to_string());
-    let arguments = ["--connect", &api, "--client-id", &plugin.client_id, "--auth-key-file", &key];
-    let (cleo, session) = tokio::task::block_in_place(|| {
-        let demo = Demo::start_at(std::net::Ipv4Addr::LOCALHOST.into(), &arguments);
-        let browser = Chromium::start();
-        let page = enter(&browser, &demo, call, tcp);
-        let state = page.wait_for("voices of both", |state| {
-            ["ann", "bob"].iter().all(|name| receives(state, name)) && !state.0["transport"].is_null()
-        });
-        assert_eq!(state.text("/transport/protocol"), if tcp { "tcp" } else { "udp" });
-        ((page, browser, demo), state.text("/sessionID").to_owned())
+/// What an admin sees of a boot on the serial console.
+fn picture_of_the_console(machine: &Machine, dir: &Path) {
+    let lines = machine.lines();
+    let lines = &lines[lines.len().saturating_sub(48)..];
+    let style = "background: #111; color: #ddd; font: 13px/1.3 monospace; margin: 1em";
+    let text = lines.join("\n").replace('&', "&amp;").replace('<', "&lt;");
+    let file = dir.join("console.html");
+    fs::write(&file, format!("<meta charset=utf-8><body style=\"{style}\"><pre>{text}</pre>")).expect("written");
+    let browser = Chromium::start();
+    let page = browser.open(&format!("file://{}", file.display()));
+    wait_for("the page", || {
+        page.eval("document.readyState === 'complete' && document.querySelector('pre') !== null") == true
     });
-    for peer in [&ann, &bob] {
-        peer.wait_track("voice", &session).await?;
-        peer.wait_track("video", &session).await?;
-    }
-    if !tcp {
-        let artifacts = repository("tests/artifacts");
-        fs::create_dir_all(&artifacts)?;
-        tokio::task::block_in_place(|| cleo.0.screenshot(&artifacts.join("call-through-the-machine.png"), 800));
-    }
-    tokio::task::block_in_place(|| drop(cleo));
-    // Over TCP a participant may miss its `close`: the daemon ends the connection as well.
-    node.leave("ann");
-    node.leave("bob");
-    let deadline = Instant::now() + PATIENCE;
-    while plugin.sessions(call).await?.is_some() {
-        assert!(Instant::now() < deadline, "the call does not end");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Ok(())
-}
-
-fn enter(browser: &Chromium, demo: &Demo, call: &str, tcp: bool) -> Page {
-    let more = if tcp { "&tcp=1" } else { "" };
-    let page = browser.open(&demo.url(&format!("name=cleo&call={call}&tone=500&picture&auto{more}")));
-    page.wait_joined();
-    page
-}
-
-/// Whether this participant's voice comes: what is in it only a test participant understands. A hundred packets of it.
-fn receives(state: &State, name: &str) -> bool {
-    let sections = state.0["mediaMap"].as_object().into_iter().flatten();
-    let of_sender = sections.filter(|(_, said)| said["sender_id"] == name && said["type"] == "voice");
-    of_sender
-        .into_iter()
-        .any(|(mid, _)| state.0["received"][mid].as_u64().is_some_and(|bytes| bytes > 100 * VOICE.len() as u64))
+    page.screenshot(&artifact("console-of-a-boot.png"), 900);
 }
 
 fn recipes_of_the_readme_find(machine: &mut Machine, call: &str, session: &str) {

@@ -1,5 +1,5 @@
 //! Boot 6: a disk that somebody has changed.
-use crate::image::{Image, alone};
+use crate::image::{ALONE, Image};
 use crate::machine::{Hardware, Machine, ports};
 use rtcd_tests::daemon::temp_dir;
 use std::fs::{self, OpenOptions};
@@ -14,11 +14,11 @@ const NAME: std::ops::Range<usize> = 56..128;
 
 #[test]
 fn boot_6_refuses_a_root_with_one_flipped_byte_and_says_why() {
-    let _alone = alone();
+    let _alone = ALONE.blocking_lock();
     let dir = temp_dir("boot");
     let disk = dir.join("disk.raw");
     let image = Image::built();
-    image.disk(&disk, 3);
+    image.disk(&disk);
     flip(&disk, &format!("rtcd_{}", image.version()));
     let mut machine = Machine::start(&disk, ports(), &Hardware::default());
     machine.wait_console("is corrupted");

@@ -1,5 +1,5 @@
 //! Boot 5: a version that serves takes over without ending a call; one that does not is given up; a forged one is refused.
-use crate::image::{Image, alone, repository};
+use crate::image::{ALONE, Image, repository};
 use crate::machine::{Hardware, Machine, ports};
 use crate::vm::serve::user_data;
 use anyhow::Result;
@@ -10,12 +10,13 @@ use rtcd_tests::plugin::Plugin;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn boot_5_takes_a_good_version_gives_up_a_broken_one_and_refuses_forgeries() -> Result<()> {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let dir = temp_dir("updates");
     let (key, forger) = (Key::new(&dir.join("key")), Key::new(&dir.join("forger")));
     let first = release(&dir, "1.0.0", &key, &[]);
@@ -29,7 +30,7 @@ async fn boot_5_takes_a_good_version_gives_up_a_broken_one_and_refuses_forgeries
     let site = dir.join("site");
     let url = format!("http://10.0.2.2:{}/", serve(&site));
     let disk = dir.join("disk.raw");
-    first.disk(&disk, 3);
+    first.disk(&disk);
     let ports = ports();
     let update = format!("update: {{url: \"{url}\", auto: true, window: \"00:00-23:59\"}}\n");
     let start = || {
@@ -44,10 +45,10 @@ async fn boot_5_takes_a_good_version_gives_up_a_broken_one_and_refuses_forgeries
 
     publish(&dir.join("2.0.0"), &site);
     forger.sign(&site);
-    is_refused(&mut machine, "signature by somebody else");
+    is_refused(&mut machine, "a signature by somebody else", "DOWNLOAD INVALID: Signature verification failed");
     publish(&dir.join("2.0.0"), &site);
     spoil(&site);
-    is_refused(&mut machine, "a file that is not what was signed");
+    is_refused(&mut machine, "a file that is not what was signed", "DOWNLOAD INVALID: Checksum");
     assert_eq!(machine.sh("cat /usr/lib/os-release | grep IMAGE_VERSION").trim(), "IMAGE_VERSION=\"1.0.0\"");
 
     publish(&dir.join("2.0.0"), &site);
@@ -72,8 +73,9 @@ async fn boot_5_takes_a_good_version_gives_up_a_broken_one_and_refuses_forgeries
     drop(machine);
     for attempt in 1..=3 {
         let mut machine = start();
-        machine.wait_console("Reboot: the version on trial does not serve");
         machine.wait_end();
+        // The console shortens names, but not this one.
+        assert!(machine.lines().iter().any(|line| line.contains("rtcd-rollback.service")), "attempt {attempt}");
         println!("boot 5, version 3: attempt {attempt} has ended itself");
     }
     let mut machine = start();
@@ -96,14 +98,13 @@ fn is_version(machine: &mut Machine, version: &str) {
     assert!(release.contains(&format!("IMAGE_VERSION=\"{version}\"")), "{release}");
 }
 
-fn is_refused(machine: &mut Machine, what: &str) {
+fn is_refused(machine: &mut Machine, what: &str, why: &str) {
     let (status, _) = machine.run("systemctl start rtcd-update");
-    let said = machine.sh("journalctl -b -u rtcd-update -o cat --no-pager");
+    let said =
+        machine.sh("journalctl _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID rtcd-update) -o cat --no-pager");
     assert_ne!(status, 0, "{what}: {said}");
     assert!(said.contains("not updated: systemd-sysupdate refused"), "{what}: {said}");
-    let why: Vec<_> = said.lines().filter(|line| line.contains("ignature") || line.contains("hecksum")).collect();
-    println!("boot 5, {what}: {why:?}");
-    assert!(!why.is_empty(), "{what}: {said}");
+    assert!(said.lines().any(|line| line.contains(why)), "{what}: {said}");
     machine.sh("systemctl reset-failed rtcd-update");
 }
 
@@ -112,7 +113,7 @@ struct Key(PathBuf);
 
 impl Key {
     fn new(home: &Path) -> Self {
-        fs::create_dir_all(home).expect("made");
+        fs::DirBuilder::new().mode(0o700).create(home).expect("made");
         let key = Self(home.to_owned());
         key.gpg(&["--quick-generate-key", "releases of a test", "ed25519", "sign", "never"]);
         key.gpg(&["--output", &key.file(), "--export-secret-keys"]);

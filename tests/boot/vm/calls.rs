@@ -1,0 +1,90 @@
+//! Real calls through the machine.
+use crate::image::artifact;
+use anyhow::Result;
+use rtcd_tests::browser::chromium::{Chromium, Page};
+use rtcd_tests::browser::demo::Demo;
+use rtcd_tests::browser::{DemoPage, State};
+use rtcd_tests::daemon::PATIENCE;
+use rtcd_tests::mattermost::Mattermost;
+use rtcd_tests::peer::{Peer, PeerConfig};
+use rtcd_tests::plugin::Plugin;
+use rtcd_tests::world::VOICE;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Two headless participants and a browser (over UDP two of them) hear and see each other through the machine.
+pub async fn they_meet(plugin: &Plugin, media: SocketAddr, call: &str, tcp: bool, dir: &Path) -> Result<()> {
+    let node = Mattermost::connect(plugin).await?;
+    let join = |name| Peer::join(&node, PeerConfig { tcp, ..PeerConfig::new(call, name) }, media);
+    let (ann, bob) = (join("ann").await?, join("bob").await?);
+    ann.add_voice();
+    bob.add_voice();
+    let _speaking = (ann.stream("voice", VOICE), bob.stream("voice", VOICE));
+    ann.wait_track("voice", "bob").await?;
+    bob.wait_track("voice", "ann").await?;
+
+    let key = dir.join("key");
+    fs::write(&key, &plugin.auth_key)?;
+    let (api, key) = (format!("http://{}", plugin.api), key.display().to_string());
+    let arguments = ["--connect", &api, "--client-id", &plugin.client_id, "--auth-key-file", &key];
+    let (page, session) = tokio::task::block_in_place(|| {
+        let demo = Demo::start_at(std::net::Ipv4Addr::LOCALHOST.into(), &arguments);
+        let browser = Chromium::start();
+        let cleo = enter(&browser, &demo, "cleo", call, tcp);
+        let state = cleo.wait_for("voices of both", |state| {
+            ["ann", "bob"].iter().all(|name| receives(state, name)) && !state.0["transport"].is_null()
+        });
+        assert_eq!(state.text("/transport/protocol"), if tcp { "tcp" } else { "udp" });
+        if !tcp {
+            see_and_hear_each_other(&cleo, &enter(&browser, &demo, "dora", call, tcp));
+        }
+        ((cleo, browser, demo), state.text("/sessionID").to_owned())
+    });
+    for peer in [&ann, &bob] {
+        peer.wait_track("voice", &session).await?;
+        peer.wait_track("video", &session).await?;
+    }
+    tokio::task::block_in_place(|| drop(page));
+    // Over TCP a participant may miss its `close`: the daemon ends the connection as well.
+    node.leave("ann");
+    node.leave("bob");
+    let deadline = Instant::now() + PATIENCE;
+    while plugin.sessions(call).await?.is_some() {
+        assert!(Instant::now() < deadline, "the call does not end");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+fn enter(browser: &Chromium, demo: &Demo, name: &str, call: &str, tcp: bool) -> Page {
+    let more = if tcp { "&tcp=1" } else { "" };
+    let page = browser.open(&demo.url(&format!("name={name}&call={call}&tone={}&picture&auto{more}", tone(name))));
+    page.wait_joined();
+    page
+}
+
+fn tone(name: &str) -> f64 {
+    if name == "cleo" { 500.0 } else { 900.0 }
+}
+
+/// What is in the packets arrives, too. The picture of it is for the README.
+fn see_and_hear_each_other(cleo: &Page, dora: &Page) {
+    for (receiver, sender, name) in [(cleo, dora, "dora"), (dora, cleo, "cleo")] {
+        let colour = sender.state().colour();
+        receiver.wait_for(name, |state| {
+            state.hears(name, "voice", tone(name)) && state.sees(name, "video", "topLeft", colour)
+        });
+    }
+    cleo.screenshot(&artifact("call-through-the-machine.png"), 800);
+}
+
+/// Whether this participant's voice comes: what is in it only a test participant understands. A hundred packets of it.
+fn receives(state: &State, name: &str) -> bool {
+    let sections = state.0["mediaMap"].as_object().into_iter().flatten();
+    let of_sender = sections.filter(|(_, said)| said["sender_id"] == name && said["type"] == "voice");
+    of_sender
+        .into_iter()
+        .any(|(mid, _)| state.0["received"][mid].as_u64().is_some_and(|bytes| bytes > 100 * VOICE.len() as u64))
+}
