@@ -5,7 +5,7 @@ use crate::exit_code::ExitCode;
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::metadata::Metadata;
-use crate::source::{self, Outcome, Source};
+use crate::source::{self, Context, Outcome, Source};
 use crate::state::LastGood;
 use crate::status::{self, Status};
 
@@ -88,8 +88,11 @@ impl Agent<'_> {
     fn report(&self, facts: &Facts, source: &dyn Source, failure: Option<&Failure>, status: &mut Status) {
         let why = failure.map(Failure::in_full);
         let outcome = why.as_deref().map_or(Outcome::Ready, Outcome::Failed);
-        match source.report(&self.context(facts), &outcome) {
-            Ok(()) => tracing::info!(source = source.name(), ready = failure.is_none(), "source told"),
+        // The time of the client that fetched may be over.
+        let http = self.http.for_report();
+        match source.report(&Context { facts, http: &http }, &outcome) {
+            Ok(true) => tracing::info!(source = source.name(), ready = failure.is_none(), "source told"),
+            Ok(false) => {}
             Err(error) => status.notice(format!("not told how it went: {}", source::chain(&error))),
         }
     }

@@ -4,6 +4,7 @@ use rtcd_tests::daemon::{Daemon, DaemonConfig, PATIENCE, binary, free_port, temp
 use rtcd_tests::peer::{Peer, PeerConfig};
 use rtcd_tests::world::{VOICE, World};
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
@@ -266,6 +267,43 @@ fn the_units_expose_little() {
         let output = judged.expect("systemd-analyze is installed");
         assert!(output.status.success(), "{unit}: {}", String::from_utf8_lossy(&output.stdout));
     }
+}
+
+#[test]
+fn a_bare_machine_gets_the_layout_of_the_setup_guide() {
+    let dir = temp_dir("bare");
+    let install = |more: &[&str]| {
+        let mut install = Command::new(in_repository("image/install-bare"));
+        let output = install.arg("--root").arg(&dir).args(more).arg(binary()).output().expect("it can be started");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    install(&[]);
+    let config = dir.join("opt/rtcd/config.toml");
+    let passwd = fs::read_to_string(dir.join("etc/passwd")).expect("the user has been made");
+    let user = passwd.lines().find(|line| line.starts_with("mattermost:")).expect("mattermost is among them");
+    let about = fs::metadata(&config).expect("the sample is there");
+    assert_eq!((about.mode() & 0o7777, Some(&*about.uid().to_string())), (0o600, user.split(':').nth(2)));
+
+    // Run again it leaves alone what the admin has written, and the program takes that.
+    fs::write(&config, "rtc.ice_port_udp = 8444\nstore.data_source = 'here'\n").expect("written");
+    install(&[]);
+    let program = dir.join("opt/rtcd/bin/rtcd");
+    let printed = Command::new(&program).arg("--config").arg(&config).arg("--print-config").env_clear().output();
+    let printed = String::from_utf8_lossy(&printed.expect("it runs").stdout).into_owned();
+    assert!(printed.contains("ice_port_udp = 8444"), "{printed}");
+    let root = format!("--root={}", dir.display());
+    let judged = ["security", "--offline=yes", "--threshold=11", &root, "rtcd.service"];
+    let judged = Command::new("systemd-analyze").args(judged).output().expect("systemd-analyze is installed");
+    assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stderr));
+    for file in
+        ["etc/sysctl.d/60-rtcd.conf", "etc/systemd/system/rtcd.socket", "etc/systemd/system/rtcd-report@.service"]
+    {
+        assert!(dir.join(file).exists(), "{file}");
+    }
+
+    install(&["--remove"]);
+    assert!(config.exists() && !program.exists() && !dir.join("etc/systemd/system/rtcd.service").exists());
+    fs::remove_dir_all(dir).expect("removed");
 }
 
 #[test]

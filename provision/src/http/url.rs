@@ -4,6 +4,7 @@ use ureq::http::Uri;
 use ureq::http::uri::{Authority, Scheme};
 
 /// Scheme, host and port.
+#[derive(Clone)]
 pub(super) struct Endpoint {
     scheme: Scheme,
     authority: Authority,

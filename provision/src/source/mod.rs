@@ -71,10 +71,9 @@ pub trait Source {
     fn name(&self) -> &'static str;
     /// `Ok(None)`: not here. `Err`: here, but broken.
     fn fetch(&self, context: &Context<'_>) -> Result<Option<Metadata>, SourceError>;
-    /// Tells the cloud how it went; most do not ask. It wants a client of its own: the time of the one that fetched
-    /// may be over.
-    fn report(&self, _context: &Context<'_>, _outcome: &Outcome<'_>) -> Result<(), SourceError> {
-        Ok(())
+    /// Tells the cloud how it went, and returns whether it wanted to know: most do not.
+    fn report(&self, _context: &Context<'_>, _outcome: &Outcome<'_>) -> Result<bool, SourceError> {
+        Ok(false)
     }
 }
 

@@ -59,8 +59,8 @@ impl Source for Azure {
         }))
     }
 
-    fn report(&self, context: &Context<'_>, outcome: &Outcome<'_>) -> Result<(), SourceError> {
-        report::send(context, outcome)
+    fn report(&self, context: &Context<'_>, outcome: &Outcome<'_>) -> Result<bool, SourceError> {
+        report::send(context, outcome).map(|()| true)
     }
 }
 
