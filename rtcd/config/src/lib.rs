@@ -1,5 +1,5 @@
 //! The configuration. A value's way: `file` and `env` (what they may say) -> [`source`] (merged, each with its origin)
-//! -> [`validate`] -> [`Config`]. [`keys`] is the one list of all keys; [`manual`] makes sample and handbook from it.
+//! -> [`validate()`] -> [`Config`]. [`keys`] is the one list of all keys; [`manual`] makes sample and handbook from it.
 //! Nothing here opens a socket, writes, or resolves a name.
 pub mod env;
 pub mod error;
