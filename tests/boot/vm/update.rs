@@ -167,14 +167,16 @@ fn publish(release: &Path, site: &Path) {
     }
 }
 
-/// One byte of the root.
+/// The last byte of the kernel image, which comes last: the partitions are written by then, and count for nothing.
 fn spoil(site: &Path) {
     let files = fs::read_dir(site).expect("the site is there").flatten().map(|entry| entry.path());
-    let root = files.into_iter().find(|path| path.to_string_lossy().contains(".root.")).expect("there is a root");
-    let mut bytes = fs::read(&root).expect("readable");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(root, bytes).expect("written");
+    let kernel = files.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "efi"));
+    let kernel = kernel.expect("there is a kernel");
+    let mut bytes = fs::read(&kernel).expect("readable");
+    if let Some(last) = bytes.last_mut() {
+        *last ^= 1;
+    }
+    fs::write(kernel, bytes).expect("written");
 }
 
 /// A plain web server of one directory.
