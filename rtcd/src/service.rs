@@ -57,6 +57,7 @@ async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> a
     let plane_config = PlaneConfig { udp: bind.udp, tcp: bind.tcp, workers, nack_buffer: config.rtc.nack_buffer_size };
     let (plane, events) = Plane::start(&plane_config, identity)?;
     plane.buffers.into_iter().for_each(warn_of_small_buffers);
+    warn_of_short_queues();
 
     let candidates = candidates::candidates(config, &plane.udp, &plane.tcp).await;
     if candidates.is_empty() {
@@ -136,6 +137,22 @@ fn warn_of_other_port(listener: &TcpListener, configured: &ListenAddress) {
     };
     if !same {
         tracing::warn!(%address, %configured, "api.http.listen_address has no effect: systemd listens for the API");
+    }
+}
+
+/// Of the kernel, in front of every socket: sysctl.d/60-rtcd.conf has the reasons. A network namespace may not have them.
+fn warn_of_short_queues() {
+    for (sysctl, wanted) in [("net.core.netdev_max_backlog", 10_000), ("net.core.netdev_budget", 600)] {
+        let said = std::fs::read_to_string(format!("/proc/sys/{}", sysctl.replace('.', "/")));
+        let value = said.ok().and_then(|text| text.trim().parse::<u32>().ok());
+        if let Some(value) = value.filter(|value| *value < wanted) {
+            tracing::warn!(
+                sysctl,
+                value,
+                wanted,
+                "packets may be lost before a busy core takes them: raise the sysctl"
+            );
+        }
     }
 }
 

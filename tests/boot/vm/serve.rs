@@ -57,7 +57,13 @@ async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
     drop(machine);
 
     grow(&disk, 4);
-    let more = "    nack_buffer_size: 128\ntimezone: Europe/Berlin\n";
+    // Ports that get through most firewalls; rtcd has no capability for them.
+    let more = "    nack_buffer_size: 128
+    ice_port_udp: 443
+    ice_port_tcp: 443
+timezone: Europe/Berlin
+ntp: {servers: [10.0.2.2]}
+";
     let hardware = Hardware { seed: Some((user_data(ports.1, more), "second")), ..Hardware::default() };
     let mut machine = Machine::start(&disk, ports, &hardware);
     machine.wait_ready("boot 2");
@@ -65,6 +71,12 @@ async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
     assert!(machine.sh("cat /run/rtcd/rtcd.toml").contains("nack_buffer_size = 128"));
     assert!(machine.sh("provision status").contains("second"));
     assert!(machine.sh("date +%Z").starts_with("CE"), "{}", machine.sh("date"));
+    assert_eq!(machine.sh("timedatectl show-timesync -P SystemNTPServers").trim(), "10.0.2.2");
+    // rtcd's own test of both protocols, by the health check.
+    let checked = machine.sh("journalctl -b -u rtcd-healthcheck -o cat --no-pager");
+    assert!(checked.contains("ok   media over UDP: 127.0.0.1:443"), "{checked}");
+    assert!(checked.contains("ok   media over TCP: 127.0.0.1:443"), "{checked}");
+    machine.sh("grep -q '^CapEff:.0000000000000000$' /proc/$(systemctl show -P MainPID rtcd)/status");
     plugin.dial().await.expect("a client that registered before is still known");
     assert_eq!(machine.sh("cat /etc/machine-id"), machine_id);
     let kilobytes: u64 = machine.sh("df -k /var | tail -1 | tr -s ' ' | cut -d ' ' -f 2").trim().parse()?;
