@@ -55,6 +55,8 @@ pub struct Machine {
     shell: UnixStream,
     heard: Vec<u8>,
     started: Instant,
+    /// The test has seen what it wanted.
+    done: bool,
 }
 
 /// Two ports of this machine that lead to the API and to the media port of the guest.
@@ -109,7 +111,7 @@ impl Machine {
             }
         };
         shell.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout can be set");
-        Self { child, dir, ports, console, shell, heard: Vec::new(), started: Instant::now() }
+        Self { child, dir, ports, console, shell, heard: Vec::new(), started: Instant::now(), done: false }
     }
 
     /// Where the API is reached.
@@ -187,19 +189,31 @@ impl Machine {
     /// Waits until the machine has switched itself off, or has begun a restart: then QEMU ends.
     pub fn wait_end(&mut self) {
         let deadline = Instant::now() + BOOT;
-        while matches!(self.child.try_wait(), Ok(None)) {
+        while !self.has_ended() {
             assert!(Instant::now() < deadline, "the machine does not end\n{}", self.console());
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// Whether QEMU is gone and its last words are read: then nobody else holds the lines.
+    fn has_ended(&self) -> bool {
+        Arc::strong_count(&self.console) == 1
+    }
+
+    /// The end of a test that went well. Every other end shows the console: by a panic, and by an error too.
+    pub fn done(mut self) {
+        self.done = true;
     }
 
     /// Waits for a line on the serial console.
     pub fn wait_console(&self, what: &str) -> String {
         let deadline = Instant::now() + BOOT;
         loop {
+            let ended = self.has_ended();
             if let Some(line) = self.lines().into_iter().find(|line| line.contains(what)) {
                 return line;
             }
+            assert!(!ended, "the machine has ended without {what:?} on the console\n{}", self.console());
             assert!(Instant::now() < deadline, "no {what:?} on the console\n{}", self.console());
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -233,7 +247,7 @@ impl Drop for Machine {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
+        if !self.done {
             eprintln!("{}", self.console());
         }
         let _ = fs::remove_dir_all(&self.dir);

@@ -30,6 +30,7 @@ rtcd:
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "boots a machine, which needs an image: tests/run"]
 async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
     let _alone = ALONE.lock().await;
     let image = Image::built();
@@ -54,7 +55,7 @@ async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
     plugin.dial().await.expect("the client is known after a restart");
     machine.tell("systemctl poweroff");
     machine.wait_end();
-    drop(machine);
+    machine.done();
 
     grow(&disk, 4);
     // Ports that get through most firewalls; rtcd has no capability for them.
@@ -84,6 +85,7 @@ ntp: {servers: [10.0.2.2]}
     let boots = machine.sh("journalctl --list-boots --no-pager");
     assert_eq!(boots.lines().filter(|line| line.contains(" UTC ") || line.contains(" CE")).count(), 2, "{boots}");
     assert_eq!(machine.sh("systemctl --failed --no-legend"), "");
+    machine.done();
     fs::remove_dir_all(dir)?;
     Ok(())
 }
