@@ -117,12 +117,19 @@ impl Attacker {
     }
 
     /// Checks until an answer comes: the daemon then knows the address.
-    pub fn check(&mut self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
+        self.ask(&self.check_with(None))
+    }
+
+    /// Repeats a check until its own answer comes, whatever else comes before.
+    pub fn ask(&self, check: &[u8]) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            self.send(&self.check_with(None))?;
-            if self.receive(SILENCE)?.is_some_and(|answer| answer.starts_with(&[1, 1])) {
-                return Ok(());
+            self.send(check)?;
+            while let Some(answer) = self.receive(SILENCE)? {
+                if answer.starts_with(&[1, 1]) && answer.get(8..20) == check.get(8..20) {
+                    return Ok(());
+                }
             }
         }
         anyhow::bail!("no check was answered")
