@@ -4,13 +4,16 @@ use super::{Api, MAX_CONNECTIONS, MAX_WEBSOCKETS};
 use crate::logging::Pii;
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
@@ -20,8 +23,12 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Pause when no more sockets can be had, so that the loop does not burn the CPU that could free some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves the API until `shutdown` resolves; then takes no more connections, lets open requests end, says goodbye on
-/// the WebSockets once what is queued for them has gone out, and returns when all are done or the deadline has passed.
+/// How long a connection that was taken just before the end may take to ask something.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
+/// Serves the API until `shutdown` resolves; then takes no more connections, answers what was asked on those it has taken,
+/// says goodbye on the WebSockets once what is queued for them has gone out, and returns when all are done or the deadline
+/// has passed.
 pub async fn serve(listener: TcpListener, api: Api, shutdown: impl Future<Output = ()>) {
     let router = api.router();
     let tls = api.inner.config.tls.clone().map(TlsAcceptor::from);
@@ -48,7 +55,7 @@ async fn accept(listener: &TcpListener, api: &Api, router: &Router, tls: Option<
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "a connection could not be taken");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
@@ -84,16 +91,31 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut closing = api.inner.closing.subscribe();
+    let asked = Arc::new(Notify::new());
+    let service = {
+        let asked = asked.clone();
+        let router = TowerToHyperService::new(router);
+        service_fn(move |request| {
+            asked.notify_one();
+            router.call(request)
+        })
+    };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(api.inner.config.deadlines.request)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,
         _ = closing.wait_for(|closing| *closing) => {}
+    }
+    // A client whose request is still on its way would otherwise get the end of the connection for an answer.
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = asked.notified() => {}
+        () = sleep(FIRST_REQUEST) => {}
     }
     connection.as_mut().graceful_shutdown();
     connection.await

@@ -237,3 +237,26 @@ async fn stopping_ends_idle_connections_and_returns() {
     timeout(Duration::from_secs(1), &mut world.served).await.expect("serve returns at once").unwrap();
     assert!(TcpStream::connect(world.addr).await.is_err());
 }
+
+#[tokio::test]
+async fn a_connection_taken_just_before_the_end_is_answered() {
+    let mut world = World::new(OPEN).await;
+    let mut early = TcpStream::connect(world.addr).await.unwrap();
+    let mut silent = TcpStream::connect(world.addr).await.unwrap();
+    // The next one to come has its permit already.
+    let taken = async {
+        while world.api.inner.connections.available_permits() > MAX_CONNECTIONS as usize - 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(5), taken).await.expect("both are taken");
+    let mut closing = world.api.inner.closing.subscribe();
+    world.stop.take().unwrap().send(()).unwrap();
+    closing.wait_for(|closing| *closing).await.unwrap();
+    early.write_all(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    early.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "it is not waited for in vain");
+    timeout(Duration::from_secs(5), &mut world.served).await.expect("serve returns").unwrap();
+}
