@@ -35,14 +35,14 @@ fn run() -> ExitCode {
             return code;
         }
     };
+    let path = args.config;
+    let load = move || config::load(&path, &config::env::of_process());
     match args.command {
-        Some(Command::Check(check)) => return check::run(&check),
+        Some(Command::Check(check)) => return check::run(&check, load),
         Some(Command::Demo(demo)) => return run_demo(demo),
         None => {}
     }
 
-    let path = args.config;
-    let load = move || config::load(&path, &config::env::of_process());
     let loaded = match load() {
         Ok(loaded) => loaded,
         Err(problems) => {

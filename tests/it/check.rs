@@ -18,6 +18,13 @@ fn check(args: &[&str], key: Option<&str>) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &stderr)
 }
 
+/// Without a URL, with the daemon's own configuration.
+fn check_here(daemon: &Daemon) -> (Option<i32>, String) {
+    let output =
+        Command::new(binary()).arg("check").env_clear().envs(daemon.variables()).output().expect("it can be started");
+    (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
 fn expect(lines: &str, starts: &[&str]) {
     for start in starts {
         assert!(lines.lines().any(|line| line.starts_with(start)), "{start} is missing in:\n{lines}");
@@ -50,6 +57,26 @@ fn everything_is_ok_with_a_good_daemon() {
         ],
     );
     assert_eq!((code, lines.lines().count()), (Some(0), 7), "{lines}");
+}
+
+#[test]
+fn the_daemon_of_this_machine_is_found_by_its_configuration() {
+    let daemon = Daemon::start(DaemonConfig::new().env("RTCD_RTC_ICEHOSTOVERRIDE", "203.0.113.7"));
+    let (code, lines) = check_here(&daemon);
+    let good = lines.lines().filter(|line| line.starts_with("ok   ")).count();
+    assert_eq!((code, good), (Some(0), 7), "{lines}");
+    let port = daemon.media_port();
+    expect(
+        &lines,
+        &[
+            &format!("ok   connection: 127.0.0.1:{}", daemon.api_addr().port()),
+            &format!("ok   media over UDP: 127.0.0.1:{port}"),
+            &format!("ok   media over TCP: 127.0.0.1:{port}"),
+            &format!("ok   candidates: participants are told udp 203.0.113.7:{port}, tcp 203.0.113.7:{port}"),
+        ],
+    );
+    let output = Command::new(binary()).arg("check").env_clear().env("RTCD_RTC_ICEPORTUDP", "x").output();
+    assert_eq!(output.expect("it can be started").status.code(), Some(78), "a configuration that is wrong");
 }
 
 #[test]
@@ -109,6 +136,17 @@ fn a_certificate_is_checked_against_the_authority_that_is_named() {
     let plain = daemon.url().replace("https", "http");
     let (code, lines) = check(&[&plain, &media(daemon.media_port())], None);
     assert_eq!(code, Some(1), "{lines}");
+    // On its own machine it is known by its file, even by another name.
+    let (code, lines) = check_here(&daemon);
+    assert_eq!(code, Some(0), "{lines}");
+    expect(&lines, &["ok   TLS: the certificate is valid for ", "ok   version: "]);
+    let other =
+        rcgen::generate_simple_self_signed(["elsewhere.example".to_owned()]).expect("a certificate can be made");
+    write("cert.pem", &other.cert.pem());
+    write("key.pem", &other.signing_key.serialize_pem());
+    let (code, lines) = check_here(&daemon);
+    assert_eq!(code, Some(1), "{lines}");
+    assert!(lines.contains("restart it"), "{lines}");
     let nothing = check(&[&daemon.url(), "--ca", "/does/not/exist"], None).1;
     expect(&nothing, &["FAIL TLS: /does/not/exist"]);
     assert!(Path::new(&cert).exists());

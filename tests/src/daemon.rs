@@ -173,6 +173,10 @@ impl Daemon {
     pub fn dir(&self) -> &Path {
         &self.dir
     }
+    /// All its `RTCD_*` variables.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        self.config.variables(&self.dir)
+    }
     /// What it has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()

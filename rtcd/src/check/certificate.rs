@@ -49,6 +49,9 @@ fn advice(error: &io::Error) -> &'static str {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "use a name that the certificate holds, or get one for this name"
             }
+            CertificateError::ApplicationVerificationFailure => {
+                "rtcd has another certificate than api.http.tls.cert_file holds now: restart it"
+            }
             _ => "get a certificate that TLS clients accept",
         },
         Some(_) => "is api.http.tls.enable on? Else use http:",

@@ -21,23 +21,17 @@ struct Seen {
 }
 
 /// Checks both protocols.
-pub async fn check(target: &MediaTarget, report: &mut Report<impl Write>) {
-    let port = target.port;
-    let servers: Vec<_> = match within(lookup_host((target.host.as_str(), port))).await {
-        Ok(addresses) => addresses.collect(),
-        Err(error) => {
-            let advice = "check the name, or name the media host by --media";
-            return report.fail("media", format!("{}: {error}", target.host), advice);
-        }
-    };
+pub async fn check(udp_target: &MediaTarget, tcp_target: &MediaTarget, report: &mut Report<impl Write>) {
+    let port = udp_target.port;
     let advice = format!(
         "open UDP port {port} (rtc.ice_port_udp) in firewalls and security groups; is it the address that participants use (--media)?"
     );
-    tell("media over UDP", first(&servers, |server| Box::pin(udp(server))).await, &advice, report);
+    tell("media over UDP", first(udp_target, |server| Box::pin(udp(server))).await, &advice, report);
+    let port = tcp_target.port;
     let advice = format!(
         "open TCP port {port} (rtc.ice_port_tcp), which participants need whose network blocks UDP; calls of others work"
     );
-    tell("media over TCP", first(&servers, |server| Box::pin(tcp(server))).await, &advice, report);
+    tell("media over TCP", first(tcp_target, |server| Box::pin(tcp(server))).await, &advice, report);
 }
 
 fn tell(what: &str, result: io::Result<Seen>, advice: &str, report: &mut Report<impl Write>) {
@@ -52,13 +46,16 @@ fn tell(what: &str, result: io::Result<Seen>, advice: &str, report: &mut Report<
 
 /// A name may have addresses that the daemon does not listen on (IPv6): one that answers is enough.
 async fn first<F: Future<Output = io::Result<Seen>> + Unpin>(
-    servers: &[SocketAddr],
+    target: &MediaTarget,
     ask: impl Fn(SocketAddr) -> F,
 ) -> io::Result<Seen> {
-    if servers.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", target.host));
+    let servers = within(lookup_host((target.host.as_str(), target.port))).await.map_err(named)?;
+    let asked: Vec<_> = servers.map(ask).collect();
+    if asked.is_empty() {
+        return Err(named(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
     }
-    select_ok(servers.iter().map(|server| ask(*server))).await.map(|(seen, _)| seen)
+    select_ok(asked).await.map(|(seen, _)| seen)
 }
 
 async fn udp(server: SocketAddr) -> io::Result<Seen> {

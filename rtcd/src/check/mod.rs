@@ -3,15 +3,16 @@
 mod api;
 mod certificate;
 mod connect;
+mod local;
 mod media;
 mod report;
 mod target;
 mod websocket;
 
-use crate::config::Secret;
+use crate::config::{Config, Loaded, Problems, Secret};
 use crate::exit_code::ExitCode;
 use report::Report;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use target::{MediaTarget, Target};
 
@@ -23,8 +24,9 @@ const AUTH_KEY_VARIABLE: &str = "RTCD_CHECK_AUTH_KEY";
 /// Arguments of `rtcd check`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The daemon's API: http://host:8045 or https://host:8045
-    pub url: Target,
+    /// The daemon's API: http://host:8045 or https://host:8045; default: the daemon of this machine, where its
+    /// configuration says.
+    pub url: Option<Target>,
     /// Log in over the WebSocket as this client; its key is in --auth-key-file or in RTCD_CHECK_AUTH_KEY.
     #[arg(long, value_name = "ID")]
     pub client_id: Option<String>,
@@ -35,12 +37,46 @@ pub struct Args {
     #[arg(long, value_name = "HOST[:PORT]")]
     pub media: Option<MediaTarget>,
     /// A PEM file with a certificate authority to trust beside the system's.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "url")]
     pub ca: Option<PathBuf>,
 }
 
-/// Runs all checks and prints their results; fails when one of them fails.
-pub fn run(args: &Args) -> ExitCode {
+/// What is to be checked.
+struct Subject {
+    api: Result<connect::Connector, String>,
+    media: (MediaTarget, MediaTarget),
+    /// The daemon is that of this machine.
+    config: Option<Config>,
+}
+
+impl Subject {
+    fn elsewhere(url: &Target, ca: Option<&Path>) -> Self {
+        let media = MediaTarget::on(&url.host);
+        Self { api: connect::Connector::new(url, ca), media: (media.clone(), media), config: None }
+    }
+    fn here(config: Config) -> Self {
+        Self { api: local::api(&config), media: local::media(&config), config: Some(config) }
+    }
+}
+
+/// Runs all checks and prints their results; fails when one of them fails. `load` reads the configuration of this machine.
+pub fn run(args: &Args, load: impl FnOnce() -> Result<Loaded, Problems>) -> ExitCode {
+    let mut subject = match &args.url {
+        Some(url) => Subject::elsewhere(url, args.ca.as_deref()),
+        None => match load() {
+            Ok(loaded) => {
+                loaded.warnings.iter().for_each(|warning| eprintln!("rtcd: warning: {warning}"));
+                Subject::here(loaded.config)
+            }
+            Err(problems) => {
+                eprintln!("rtcd: {problems}");
+                return ExitCode::Config;
+            }
+        },
+    };
+    if let Some(media) = &args.media {
+        subject.media = (media.clone(), media.clone());
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -49,13 +85,13 @@ pub fn run(args: &Args) -> ExitCode {
         }
     };
     let mut report = Report::new(std::io::stdout());
-    runtime.block_on(all(args, &mut report));
+    runtime.block_on(all(args, subject, &mut report));
     if report.failed() { ExitCode::Failure } else { ExitCode::Success }
 }
 
-async fn all(args: &Args, report: &mut Report<impl std::io::Write>) {
+async fn all(args: &Args, subject: Subject, report: &mut Report<impl std::io::Write>) {
     let key = auth_key(args, report);
-    match connect::Connector::new(&args.url, args.ca.as_deref()) {
+    match subject.api {
         Ok(connector) => {
             if certificate::check(&connector, report).await
                 && api::check(&connector, report).await
@@ -66,8 +102,15 @@ async fn all(args: &Args, report: &mut Report<impl std::io::Write>) {
         }
         Err(error) => report.fail("TLS", &error, "name a readable PEM file with certificates by --ca"),
     }
-    let media = args.media.clone().unwrap_or_else(|| MediaTarget::on(&args.url.host));
-    media::check(&media, report).await;
+    let (udp, tcp) = &subject.media;
+    media::check(udp, tcp, report).await;
+    let Some(config) = &subject.config else { return };
+    let advice = "see rtc.ice_address_udp, rtc.ice_host_override and the network of this machine";
+    match local::candidates(config).await {
+        Ok(told) if told.is_empty() => report.warn("candidates", "participants are told no address", advice),
+        Ok(told) => report.ok("candidates", format!("participants are told {}", told.join(", "))),
+        Err(error) => report.warn("candidates", error, advice),
+    }
 }
 
 fn auth_key(args: &Args, report: &mut Report<impl std::io::Write>) -> Option<Secret> {

@@ -77,6 +77,13 @@ fn see_and_hear_each_other(cleo: &Page, dora: &Page) {
             state.hears(name, "voice", tone(name)) && state.sees(name, "video", "topLeft", colour)
         });
     }
+    // For the picture: the page looks at its numbers once a second.
+    cleo.wait_for("numbers of both tracks", |state| {
+        let tracks = state.0["tracks"].as_array();
+        tracks.is_some_and(|tracks| {
+            tracks.len() == 2 && tracks.iter().all(|one| one["stats"]["kbps"].as_f64() > Some(1.0))
+        })
+    });
     cleo.screenshot(&artifact("call-through-the-machine.png"), 800);
 }
 

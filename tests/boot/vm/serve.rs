@@ -93,6 +93,7 @@ ntp: {servers: [10.0.2.2]}
 /// From the inside.
 fn is_sound(machine: &mut Machine, image: &Image) {
     machine.wait_for("systemctl is-active rtcd-healthcheck");
+    machine.wait_console("ok   candidates: participants are told udp 127.0.0.1:");
     assert_eq!(machine.sh("systemctl --failed --no-legend"), "");
     assert!(machine.sh("cat /usr/lib/os-release").contains(&format!("IMAGE_VERSION=\"{}\"", image.version())));
     let root = machine.sh("findmnt -no SOURCE,FSTYPE,OPTIONS /");
@@ -156,17 +157,19 @@ fn reachable(machine: &Machine) {
 /// What an admin sees of a boot on the serial console.
 fn picture_of_the_console(machine: &Machine, dir: &Path) {
     let lines = machine.lines();
-    let lines = &lines[lines.len().saturating_sub(48)..];
-    let style = "background: #111; color: #ddd; font: 13px/1.3 monospace; margin: 1em";
+    let lines = &lines[lines.len().saturating_sub(36)..];
+    let style =
+        "background: #111; color: #ddd; font: 13px/1.3 monospace; margin: 0; padding: 1px 1em; width: max-content";
     let text = lines.join("\n").replace('&', "&amp;").replace('<', "&lt;");
     let file = dir.join("console.html");
-    fs::write(&file, format!("<meta charset=utf-8><body style=\"{style}\"><pre>{text}</pre>")).expect("written");
+    fs::write(&file, format!("<!doctype html><meta charset=utf-8><body style=\"{style}\"><pre>{text}</pre>"))
+        .expect("written");
     let browser = Chromium::start();
     let page = browser.open(&format!("file://{}", file.display()));
     wait_for("the page", || {
         page.eval("document.readyState === 'complete' && document.querySelector('pre') !== null") == true
     });
-    page.screenshot(&artifact("console-of-a-boot.png"), 900);
+    page.screenshot(&artifact("console-of-a-boot.png"), 960);
 }
 
 fn recipes_of_the_readme_find(machine: &mut Machine, call: &str, session: &str) {

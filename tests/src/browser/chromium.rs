@@ -112,11 +112,14 @@ impl Page {
         self.pipe.call(Some(&self.session), method, params)
     }
 
-    /// Writes what it looks like to a file, at this width.
+    /// Writes what it looks like to a file, at this width and as long as it is.
     pub fn screenshot(&self, path: &Path, width: u32) {
         let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600});
         self.call("Emulation.setDeviceMetricsOverride", size);
-        let shot = self.call("Page.captureScreenshot", json!({"format": "png"}));
+        let end = self.eval("Math.ceil(document.body.getBoundingClientRect().bottom + scrollY)");
+        let clip = json!({"x": 0, "y": 0, "width": width, "height": end, "scale": 1});
+        let picture = json!({"format": "png", "clip": clip, "captureBeyondViewport": true});
+        let shot = self.call("Page.captureScreenshot", picture);
         let bytes = base64::engine::general_purpose::STANDARD.decode(shot["data"].as_str().expect("a picture"));
         fs::write(path, bytes.expect("base64")).expect("the picture can be written");
     }
