@@ -34,10 +34,10 @@ async fn boot_5_takes_a_good_version_gives_up_a_broken_one_and_refuses_forgeries
     first.disk(&disk);
     let ports = ports();
     let update = format!("update: {{url: \"{url}\", auto: true, window: \"00:00-23:59\"}}\n");
-    let start = || {
-        let seed = Some((user_data(ports.1, &update), "updated"));
-        Machine::start(&disk, ports, &Hardware { seed, ..Hardware::default() })
+    let start_with = |user_data, instance_id| {
+        Machine::start(&disk, ports, &Hardware { seed: Some((user_data, instance_id)), ..Hardware::default() })
     };
+    let start = || start_with(user_data(ports.1, &update), "updated");
     let mut machine = start();
     machine.wait_ready("boot 5, version 1");
     machine.wait_for("systemctl is-active rtcd-healthcheck");
@@ -61,11 +61,21 @@ async fn boot_5_takes_a_good_version_gives_up_a_broken_one_and_refuses_forgeries
     machine.wait_end();
     machine.done();
 
+    // The first boot of version 2, and the admin has made a mistake.
+    let mut machine = start_with("#cloud-config\nrtcd: {api: {htpp: {}}}\n".to_owned(), "mistaken");
+    machine.wait_ready("boot 5, version 2 with a mistake");
+    machine.wait_console("the user data have mistakes: not the fault of this version");
+    is_version(&mut machine, "2.0.0");
+    // Blessed all the same: no longer counted.
+    machine.wait_for("test -e /boot/EFI/Linux/rtcd_2.0.0.efi");
+    machine.sh("! systemctl is-active rtcd");
+    machine.tell("systemctl poweroff");
+    machine.wait_end();
+    machine.done();
+
     let mut machine = start();
     machine.wait_ready("boot 5, version 2");
     is_version(&mut machine, "2.0.0");
-    // Blessed: no longer counted.
-    machine.wait_for("test -e /boot/EFI/Linux/rtcd_2.0.0.efi");
     plugin.dial().await.expect("a client that registered with version 1 is still known");
 
     publish(&dir.join("3.0.0"), &site);
