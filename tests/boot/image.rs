@@ -1,4 +1,5 @@
 //! The built image, its tools tree with QEMU and OVMF, and whether this machine can run guests itself.
+use rtcd_tests::in_repository;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,18 +9,6 @@ use tokio::sync::Mutex;
 
 /// One guest at a time: two would only slow each other down.
 pub static ALONE: Mutex<()> = Mutex::const_new(());
-
-/// A path in the repository.
-pub fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
-}
-
-/// Where pictures for the README go.
-pub fn artifact(name: &str) -> PathBuf {
-    let artifacts = repository("tests/artifacts");
-    fs::create_dir_all(&artifacts).expect("made");
-    artifacts.join(name)
-}
 
 /// A version of the image: `DIR/rtcd_VERSION`, to which `.raw`, `.efi` and so on are added.
 pub struct Image(PathBuf);
@@ -37,7 +26,7 @@ impl Image {
 
     /// What `image/build` made.
     pub fn built() -> Self {
-        Self::newest_in(&repository("target/image"))
+        Self::newest_in(&in_repository("target/image"))
     }
 
     /// A file of it: `raw`, `efi`, ..
@@ -71,30 +60,19 @@ pub fn grow(path: &Path, gigabytes: u64) {
 
 /// The tools tree that `image/build` has made.
 pub fn tools(path: &str) -> PathBuf {
-    repository("target/mkosi/tools").join(path)
+    in_repository("target/mkosi/tools").join(path)
 }
 
-/// A program of the tools tree, run by the tree's own loader: its libc is newer than this machine's. It dies with the
-/// thread that starts it.
-pub fn tool(program: &str) -> Command {
+/// QEMU of the tools tree without any device, run by the tree's own loader: its libc is newer than this machine's. It dies
+/// with the thread that starts it.
+pub fn qemu() -> Command {
     let libraries = tools("usr/lib/x86_64-linux-gnu").display().to_string();
     let mut command = Command::new("setpriv");
-    command
-        .args(["--pdeathsig", "KILL", "--"])
-        .arg(tools("usr/lib64/ld-linux-x86-64.so.2"))
-        .args(["--library-path", &format!("{libraries}:{libraries}/systemd")])
-        .arg(tools(program))
-        .env("QEMU_MODULE_DIR", format!("{libraries}/qemu"))
-        .stdin(Stdio::null());
-    command
-}
-
-/// QEMU, without any device.
-pub fn qemu() -> Command {
-    let mut command = tool("usr/bin/qemu-system-x86_64");
-    for directory in ["usr/share/qemu", "usr/share/seabios"] {
-        command.arg("-L").arg(tools(directory));
-    }
+    command.args(["--pdeathsig", "KILL", "--"]).arg(tools("usr/lib64/ld-linux-x86-64.so.2"));
+    command.args(["--library-path", &format!("{libraries}:{libraries}/systemd")]);
+    command.arg(tools("usr/bin/qemu-system-x86_64")).stdin(Stdio::null());
+    command.env("QEMU_MODULE_DIR", format!("{libraries}/qemu"));
+    command.arg("-L").arg(tools("usr/share/qemu")).arg("-L").arg(tools("usr/share/seabios"));
     command.args(["-M", "q35", "-nodefaults", "-display", "none", "-no-reboot"]);
     command
 }

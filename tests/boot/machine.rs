@@ -188,11 +188,7 @@ impl Machine {
 
     /// Waits until the machine has switched itself off, or has begun a restart: then QEMU ends.
     pub fn wait_end(&mut self) {
-        let deadline = Instant::now() + BOOT;
-        while !self.has_ended() {
-            assert!(Instant::now() < deadline, "the machine does not end\n{}", self.console());
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        self.wait("the machine's end", || self.has_ended().then_some(()));
     }
 
     /// Whether QEMU is gone and its last words are read: then nobody else holds the lines.
@@ -207,14 +203,21 @@ impl Machine {
 
     /// Waits for a line on the serial console.
     pub fn wait_console(&self, what: &str) -> String {
+        self.wait(what, || {
+            let ended = self.has_ended();
+            let found = self.lines().into_iter().find(|line| line.contains(what));
+            assert!(!ended || found.is_some(), "the machine has ended without {what:?}\n{}", self.console());
+            found
+        })
+    }
+
+    fn wait<T>(&self, what: &str, mut found: impl FnMut() -> Option<T>) -> T {
         let deadline = Instant::now() + BOOT;
         loop {
-            let ended = self.has_ended();
-            if let Some(line) = self.lines().into_iter().find(|line| line.contains(what)) {
-                return line;
+            if let Some(found) = found() {
+                return found;
             }
-            assert!(!ended, "the machine has ended without {what:?} on the console\n{}", self.console());
-            assert!(Instant::now() < deadline, "no {what:?} on the console\n{}", self.console());
+            assert!(Instant::now() < deadline, "waited in vain for {what:?}\n{}", self.console());
             std::thread::sleep(Duration::from_millis(100));
         }
     }

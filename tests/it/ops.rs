@@ -1,12 +1,12 @@
 //! The daemon in the hands of systemd and of signals.
 use nix::sys::signal::Signal;
 use rtcd_tests::daemon::{Daemon, DaemonConfig, PATIENCE, binary, free_port, temp_dir, wait_for};
+use rtcd_tests::in_repository;
 use rtcd_tests::peer::{Peer, PeerConfig};
 use rtcd_tests::world::{VOICE, World};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 use std::process::Command;
 
 /// Where systemd would listen to `sd_notify`.
@@ -39,10 +39,6 @@ impl Drop for Notifications {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(self.path.parent().expect("made with one"));
     }
-}
-
-fn in_repository(path: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
 #[test]

@@ -11,3 +11,17 @@ pub mod peer;
 pub mod plugin;
 pub mod webrtc_peer;
 pub mod world;
+
+use std::path::{Path, PathBuf};
+
+/// A path in the repository.
+pub fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// Where pictures for people go.
+pub fn artifact(name: &str) -> PathBuf {
+    let artifacts = in_repository("tests/artifacts");
+    std::fs::create_dir_all(&artifacts).expect("the directory can be made");
+    artifacts.join(name)
+}

@@ -1,6 +1,6 @@
 //! Real calls through the machine.
-use crate::image::artifact;
 use anyhow::Result;
+use rtcd_tests::artifact;
 use rtcd_tests::browser::chromium::{Chromium, Page};
 use rtcd_tests::browser::demo::Demo;
 use rtcd_tests::browser::{DemoPage, State};

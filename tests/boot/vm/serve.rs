@@ -1,5 +1,5 @@
 //! Boot 1: the smallest machine serves real calls. Boot 2: its disk again, bigger, with other user data.
-use crate::image::{ALONE, Image, artifact, grow, repository};
+use crate::image::{ALONE, Image, grow};
 use crate::machine::{Hardware, Machine, ports};
 use crate::vm::calls::they_meet;
 use anyhow::Result;
@@ -8,6 +8,7 @@ use rtcd_tests::browser::chromium::Chromium;
 use rtcd_tests::daemon::{binary, temp_dir, wait_for};
 use rtcd_tests::http;
 use rtcd_tests::plugin::Plugin;
+use rtcd_tests::{artifact, in_repository};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -134,7 +135,7 @@ fn is_sound(machine: &mut Machine, image: &Image) {
 
 fn sysctls_are_in_force(machine: &mut Machine) {
     for file in ["60-rtcd.conf", "70-appliance.conf"] {
-        let text = fs::read_to_string(repository("sysctl.d").join(file)).expect("the file is there");
+        let text = fs::read_to_string(in_repository("sysctl.d").join(file)).expect("the file is there");
         for (name, value) in
             text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "))
         {
@@ -173,7 +174,7 @@ fn picture_of_the_console(machine: &Machine, dir: &Path) {
 }
 
 fn recipes_of_the_readme_find(machine: &mut Machine, call: &str, session: &str) {
-    let readme = fs::read_to_string(repository("README.md")).expect("the README is there");
+    let readme = fs::read_to_string(in_repository("README.md")).expect("the README is there");
     let recipes: Vec<_> = readme.lines().filter_map(|line| line.strip_prefix("    journalctl ")).collect();
     assert_eq!(recipes.len(), 5, "{recipes:?}");
     // Something for the recipe of errors.

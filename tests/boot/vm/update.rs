@@ -1,9 +1,10 @@
 //! Boot 5: a version that serves takes over without ending a call; one that does not is given up; a forged one is refused.
-use crate::image::{ALONE, Image, repository};
+use crate::image::{ALONE, Image};
 use crate::machine::{Hardware, Machine, ports};
 use crate::vm::serve::user_data;
 use anyhow::Result;
 use rtcd_tests::daemon::temp_dir;
+use rtcd_tests::in_repository;
 use rtcd_tests::mattermost::Mattermost;
 use rtcd_tests::peer::{Peer, PeerConfig};
 use rtcd_tests::plugin::Plugin;
@@ -160,7 +161,7 @@ impl Drop for Key {
 /// Builds a version with all its release files.
 fn release(dir: &Path, version: &str, key: &Key, more: &[&str]) -> Image {
     let output = dir.join(version);
-    let mut build = Command::new(repository("image/build"));
+    let mut build = Command::new(in_repository("image/build"));
     build.args(["--version", version, "--sign", &key.file(), "--output", &output.display().to_string()]).args(more);
     let built = build.output().expect("image/build can be started");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
