@@ -4,6 +4,7 @@
 mod image;
 mod machine;
 mod vm {
+    mod bare;
     mod calls;
     mod ec2;
     mod mistakes;
