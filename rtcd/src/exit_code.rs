@@ -1,4 +1,6 @@
 //! How the process ends.
+use crate::net::listen::CannotBind;
+use crate::plane::PlaneError;
 
 /// The exit status.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -10,8 +12,21 @@ pub enum ExitCode {
     Failure = 1,
     /// The command line cannot be understood.
     Usage = 2,
+    /// EX_UNAVAILABLE of sysexits.h: an address or a port that the configuration names cannot be had. A restart may cure it.
+    /// The appliance's health check knows this number.
+    Unavailable = 69,
     /// EX_CONFIG of sysexits.h: the configuration is wrong, and no restart cures it. The unit knows this number.
     Config = 78,
+}
+
+impl ExitCode {
+    /// Of a daemon that ends with this error.
+    pub fn of(error: &anyhow::Error) -> Self {
+        let cannot_bind = |cause: &(dyn std::error::Error + 'static)| {
+            cause.is::<CannotBind>() || matches!(cause.downcast_ref(), Some(PlaneError::Bind { .. }))
+        };
+        if error.chain().any(cannot_bind) { Self::Unavailable } else { Self::Failure }
+    }
 }
 
 impl From<ExitCode> for std::process::ExitCode {

@@ -78,7 +78,7 @@ fn run() -> ExitCode {
         }
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "failed");
-            ExitCode::Failure
+            ExitCode::of(&error)
         }
     }
 }

@@ -45,7 +45,7 @@ async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> a
             warn_of_other_port(&listener, &config.api.listen);
             listener
         }
-        None => listen::bind(&config.api.listen).with_context(|| format!("cannot bind {}", config.api.listen))?,
+        None => listen::bind(&config.api.listen)?,
     };
     listener.set_nonblocking(true).context("preparing the API listener")?;
     let listener = tokio::net::TcpListener::from_std(listener).context("preparing the API listener")?;

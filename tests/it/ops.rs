@@ -133,11 +133,11 @@ async fn a_reload_tells_newcomers_the_new_address_and_leaves_running_calls_alone
 fn a_taken_port_is_a_failure_that_names_it() {
     let port = free_port();
     let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
-    let mut config = DaemonConfig::new().no_wait();
-    config.api_port = port;
-    let mut daemon = Daemon::start(config);
-    assert_eq!(daemon.wait_exit().code(), Some(1));
-    assert!(daemon.log().contains(&format!("127.0.0.1:{port}")), "{}", daemon.log());
+    for (api_port, media_port) in [(port, free_port()), (free_port(), port)] {
+        let mut daemon = Daemon::start(DaemonConfig { api_port, media_port, ..DaemonConfig::new().no_wait() });
+        assert_eq!(daemon.wait_exit().code(), Some(69));
+        assert!(daemon.log().contains(&format!("127.0.0.1:{port}")), "{}", daemon.log());
+    }
 }
 
 #[test]
