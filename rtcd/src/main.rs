@@ -77,7 +77,8 @@ fn run() -> ExitCode {
             ExitCode::Success
         }
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "failed");
+            // The journal shows the message alone, and it is the last one.
+            tracing::error!("failed: {error:#}");
             ExitCode::of(&error)
         }
     }
