@@ -25,6 +25,10 @@ fn run_demo(args: rtcd::demo::DemoArgs) -> ExitCode {
     }
 }
 
+fn tell_warnings(loaded: &config::Loaded) {
+    loaded.warnings.iter().for_each(|warning| eprintln!("rtcd: warning: {warning}"));
+}
+
 fn run() -> ExitCode {
     let args = match Args::parse_from_process() {
         Ok(args) => args,
@@ -37,21 +41,21 @@ fn run() -> ExitCode {
     };
     let path = args.config;
     let load = move || config::load(&path, &config::env::of_process());
+    let load_or_tell = || load().inspect_err(|problems| eprintln!("rtcd: {problems}")).map_err(|_| ExitCode::Config);
     match args.command {
-        Some(Command::Check(check)) => return check::run(&check, load),
+        Some(Command::Check(check)) => {
+            return check::run(&check, || load_or_tell().inspect(tell_warnings).map(|loaded| loaded.config));
+        }
         Some(Command::Demo(demo)) => return run_demo(demo),
         None => {}
     }
 
-    let loaded = match load() {
+    let loaded = match load_or_tell() {
         Ok(loaded) => loaded,
-        Err(problems) => {
-            eprintln!("rtcd: {problems}");
-            return ExitCode::Config;
-        }
+        Err(code) => return code,
     };
     if args.check_config || args.print_config {
-        loaded.warnings.iter().for_each(|warning| eprintln!("rtcd: warning: {warning}"));
+        tell_warnings(&loaded);
         let text = if args.print_config { loaded.print() } else { "the configuration is valid\n".to_owned() };
         // Nobody is left to be told when the reader has gone.
         let _ = std::io::stdout().write_all(text.as_bytes());

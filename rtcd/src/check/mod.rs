@@ -9,7 +9,7 @@ mod report;
 mod target;
 mod websocket;
 
-use crate::config::{Config, Loaded, Problems, Secret};
+use crate::config::{Config, Secret};
 use crate::exit_code::ExitCode;
 use report::Report;
 use std::path::{Path, PathBuf};
@@ -59,19 +59,14 @@ impl Subject {
     }
 }
 
-/// Runs all checks and prints their results; fails when one of them fails. `load` reads the configuration of this machine.
-pub fn run(args: &Args, load: impl FnOnce() -> Result<Loaded, Problems>) -> ExitCode {
+/// Runs all checks and prints their results; fails when one of them fails. `load` reads the configuration of this machine,
+/// or has said why it cannot.
+pub fn run(args: &Args, load: impl FnOnce() -> Result<Config, ExitCode>) -> ExitCode {
     let mut subject = match &args.url {
         Some(url) => Subject::elsewhere(url, args.ca.as_deref()),
         None => match load() {
-            Ok(loaded) => {
-                loaded.warnings.iter().for_each(|warning| eprintln!("rtcd: warning: {warning}"));
-                Subject::here(loaded.config)
-            }
-            Err(problems) => {
-                eprintln!("rtcd: {problems}");
-                return ExitCode::Config;
-            }
+            Ok(config) => Subject::here(config),
+            Err(code) => return code,
         },
     };
     if let Some(media) = &args.media {
