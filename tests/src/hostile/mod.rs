@@ -126,7 +126,10 @@ impl Attacker {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             self.send(check)?;
-            while let Some(answer) = self.receive(SILENCE)? {
+            let sent = Instant::now();
+            while sent.elapsed() < SILENCE
+                && let Some(answer) = self.receive(SILENCE)?
+            {
                 if answer.starts_with(&[1, 1]) && answer.get(8..20) == check.get(8..20) {
                     return Ok(());
                 }
