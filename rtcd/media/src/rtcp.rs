@@ -96,6 +96,24 @@ pub fn read<'a>(mut compound: &'a [u8], mut visit: impl FnMut(Message<'a>)) -> b
     compound.is_empty()
 }
 
+/// Splits a compound packet between the packets in it, so that no part is longer than `most` unless it is one packet. What
+/// comes out may be of reduced size (RFC 5506).
+pub fn split(mut compound: &[u8], most: usize) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let mut end = 0;
+        while let Some(header) = compound.get(end..end + 4) {
+            let next = end + 4 * (usize::from(u16::from_be_bytes([header[2], header[3]])) + 1);
+            if next > compound.len() || (end > 0 && next > most) {
+                break;
+            }
+            end = next;
+        }
+        let (part, rest) = compound.split_at(end);
+        compound = rest;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
 fn read_one<'a>(count: u8, kind: u8, body: &'a [u8], visit: &mut impl FnMut(Message<'a>)) {
     match (kind, count) {
         (SENDER_REPORT, _) => {
@@ -188,6 +206,21 @@ mod tests {
         let Message::Nack { media: 7, pairs } = read[2] else { panic!("a NACK: {:?}", read[2]) };
         assert_eq!(lost_packets(pairs).collect::<Vec<_>>(), [10, 12, 26, 27, 65_535]);
         assert_eq!(read[3], Message::Pli { media: 7 });
+    }
+
+    #[test]
+    fn a_long_compound_is_split_between_its_packets_and_nothing_is_lost() {
+        let mut bytes = Vec::new();
+        for at in 0..60u32 {
+            nack(&mut bytes, 1, at, &(0..40).map(|lost| lost * 20).collect::<Vec<_>>());
+            pli(&mut bytes, 1, at);
+        }
+        let parts: Vec<_> = split(&bytes, 1100).collect();
+        assert!(parts.len() > 5 && parts.iter().all(|part| part.len() <= 1100));
+        assert_eq!(parts.concat(), bytes);
+        assert_eq!(parts.iter().map(|part| messages(part).len()).sum::<usize>(), 120);
+        assert_eq!(split(&[], 1100).count(), 0);
+        assert_eq!(split(&bytes[..172], 100).collect::<Vec<_>>(), [&bytes[..172]], "one packet is not torn");
     }
 
     #[test]

@@ -36,6 +36,77 @@ pub struct ExtensionIds {
     pub transport_cc: u8,
 }
 
+/// A header extension that we speak.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "the fields of `ExtensionIds` say it")]
+pub enum Extension {
+    Mid,
+    Rid,
+    RepairedRid,
+    AudioLevel,
+    TransportCc,
+}
+
+impl Extension {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Mid, Self::Rid, Self::RepairedRid, Self::AudioLevel, Self::TransportCc];
+}
+
+impl ExtensionIds {
+    /// The id of an extension, 0 when there is none.
+    pub const fn get(&self, extension: Extension) -> u8 {
+        match extension {
+            Extension::Mid => self.mid,
+            Extension::Rid => self.rid,
+            Extension::RepairedRid => self.repaired_rid,
+            Extension::AudioLevel => self.audio_level,
+            Extension::TransportCc => self.transport_cc,
+        }
+    }
+
+    /// Sets the id of an extension.
+    pub const fn set(&mut self, extension: Extension, id: u8) {
+        match extension {
+            Extension::Mid => self.mid = id,
+            Extension::Rid => self.rid = id,
+            Extension::RepairedRid => self.repaired_rid = id,
+            Extension::AudioLevel => self.audio_level = id,
+            Extension::TransportCc => self.transport_cc = id,
+        }
+    }
+}
+
+/// What each id means in one peer's packets. The sections of a bundle may give one extension several ids, an id has one
+/// meaning in all of them (RFC 8843, section 9.1).
+#[derive(Clone, Debug)]
+pub struct ExtensionMap([Option<Extension>; 256]);
+
+impl Default for ExtensionMap {
+    fn default() -> Self {
+        Self([None; 256])
+    }
+}
+
+impl ExtensionMap {
+    /// Adds the ids of one section; an id that has a meaning already keeps it.
+    pub fn add(&mut self, ids: &ExtensionIds) {
+        for extension in Extension::ALL {
+            let id = ids.get(extension);
+            if id != 0 {
+                self.0[usize::from(id)].get_or_insert(extension);
+            }
+        }
+    }
+}
+
+impl From<&ExtensionIds> for ExtensionMap {
+    fn from(ids: &ExtensionIds) -> Self {
+        let mut map = Self::default();
+        map.add(ids);
+        map
+    }
+}
+
 /// The fields of one packet's header that an SFU looks at.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Header<'a> {
@@ -62,9 +133,9 @@ pub struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// Reads the header of `packet`; extensions only as far as `ids` knows them.
+    /// Reads the header of `packet`; extensions only as far as `map` knows them.
     #[inline]
-    pub fn parse(packet: &'a [u8], ids: &ExtensionIds) -> Option<Self> {
+    pub fn parse(packet: &'a [u8], map: &ExtensionMap) -> Option<Self> {
         let len = header_len(packet)?;
         let mut header = Self {
             len,
@@ -78,12 +149,12 @@ impl<'a> Header<'a> {
         if packet[0] & 0x10 != 0 {
             let at = FIXED_HEADER + 4 * (packet[0] & 0x0f) as usize;
             let profile = u16::from_be_bytes([packet[at], packet[at + 1]]);
-            header.read_extensions(profile, &packet[at + 4..len], ids);
+            header.read_extensions(profile, &packet[at + 4..len], map);
         }
         Some(header)
     }
 
-    fn read_extensions(&mut self, profile: u16, mut bytes: &'a [u8], ids: &ExtensionIds) {
+    fn read_extensions(&mut self, profile: u16, mut bytes: &'a [u8], map: &ExtensionMap) {
         let two_byte = profile & 0xfff0 == 0x1000;
         if !two_byte && profile != 0xbede {
             return;
@@ -101,22 +172,18 @@ impl<'a> Header<'a> {
                 (false, rest) => (first >> 4, (first & 0x0f) as usize + 1, rest),
             };
             let Some(value) = rest.get(..len) else { return };
-            self.read_extension(id, value, ids);
+            self.read_extension(map.0[usize::from(id)], value);
             bytes = &rest[len..];
         }
     }
 
-    fn read_extension(&mut self, id: u8, value: &'a [u8], ids: &ExtensionIds) {
-        if id == ids.mid {
-            self.mid = Some(value);
-        } else if id == ids.rid {
-            self.rid = Some(value);
-        } else if id == ids.audio_level {
-            self.audio_level = value.first().copied();
-        } else if id == ids.transport_cc
-            && let [high, low] = value
-        {
-            self.transport_cc = Some(u16::from_be_bytes([*high, *low]));
+    fn read_extension(&mut self, extension: Option<Extension>, value: &'a [u8]) {
+        match (extension, value) {
+            (Some(Extension::Mid), value) => self.mid = Some(value),
+            (Some(Extension::Rid), value) => self.rid = Some(value),
+            (Some(Extension::AudioLevel), [level, ..]) => self.audio_level = Some(*level),
+            (Some(Extension::TransportCc), [high, low]) => self.transport_cc = Some(u16::from_be_bytes([*high, *low])),
+            _ => {}
         }
     }
 }
@@ -165,6 +232,10 @@ mod tests {
 
     const IDS: ExtensionIds = ExtensionIds { mid: 4, rid: 10, repaired_rid: 11, audio_level: 1, transport_cc: 3 };
 
+    fn map() -> ExtensionMap {
+        ExtensionMap::from(&IDS)
+    }
+
     fn packet(profile: [u8; 2], extension: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0x90, 0x80 | 111, 0x12, 0x34, 0, 0, 0, 9, 0, 0, 0, 7];
         bytes.extend(profile);
@@ -177,7 +248,7 @@ mod tests {
     #[test]
     fn one_byte_extensions_are_read() {
         let bytes = packet([0xbe, 0xde], &[0x10, 0x85, 0x40, b'0', 0x31, 0xab, 0xcd, 0xa0, b'h', 0, 0, 0]);
-        let header = Header::parse(&bytes, &IDS).expect("well formed");
+        let header = Header::parse(&bytes, &map()).expect("well formed");
         assert_eq!((header.marker, header.payload_type, header.sequence, header.ssrc), (true, 111, 0x1234, 7));
         assert_eq!(header.audio_level, Some(0x85));
         assert_eq!((header.mid, header.rid), (Some(&b"0"[..]), Some(&b"h"[..])));
@@ -186,16 +257,27 @@ mod tests {
     }
 
     #[test]
+    fn an_extension_may_have_an_id_in_each_section_and_an_id_has_one_meaning() {
+        let mut map = map();
+        map.add(&ExtensionIds { mid: 7, audio_level: 4, ..ExtensionIds::default() });
+        for id in [4, 7] {
+            let bytes = packet([0xbe, 0xde], &[id << 4, b'0', 0, 0]);
+            let header = Header::parse(&bytes, &map).expect("well formed");
+            assert_eq!((header.mid, header.audio_level), (Some(&b"0"[..]), None));
+        }
+    }
+
+    #[test]
     fn two_byte_extensions_are_read() {
         let bytes = packet([0x10, 0x00], &[1, 1, 0x7f, 10, 2, b'h', b'i', 0]);
-        let header = Header::parse(&bytes, &IDS).expect("well formed");
+        let header = Header::parse(&bytes, &map()).expect("well formed");
         assert_eq!((header.audio_level, header.rid), (Some(0x7f), Some(&b"hi"[..])));
     }
 
     #[test]
     fn an_extension_that_lies_about_its_length_hides_nothing_else() {
         let bytes = packet([0xbe, 0xde], &[0x10, 0x85, 0x4f, b'0']);
-        let header = Header::parse(&bytes, &IDS).expect("the header itself is fine");
+        let header = Header::parse(&bytes, &map()).expect("the header itself is fine");
         assert_eq!((header.audio_level, header.mid), (Some(0x85), None));
     }
 
@@ -203,7 +285,7 @@ mod tests {
     fn no_truncation_of_a_packet_is_read_beyond_its_end() {
         let bytes = packet([0xbe, 0xde], &[0x10, 0x85, 0x40, b'0']);
         for len in 0..20 {
-            assert!(Header::parse(&bytes[..len], &IDS).is_none(), "{len}");
+            assert!(Header::parse(&bytes[..len], &map()).is_none(), "{len}");
         }
     }
 
@@ -220,7 +302,7 @@ mod tests {
         };
         let mut bytes = [0; OutHeader::MAX_LEN];
         let len = out.write(&mut bytes);
-        let header = Header::parse(&bytes[..len], &IDS).expect("well formed");
+        let header = Header::parse(&bytes[..len], &map()).expect("well formed");
         assert_eq!((header.len, header.sequence, header.timestamp, header.ssrc), (20, 1, 77, 5));
         assert_eq!((header.marker, header.payload_type, header.audio_level), (true, 96, Some(0x85)));
     }

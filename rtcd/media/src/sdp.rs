@@ -2,15 +2,16 @@
 pub mod write;
 
 use crate::dtls::{Fingerprint, Role};
-use crate::rtp::{ExtensionIds, Ssrc};
+use crate::rtp::{Extension, ExtensionIds, Ssrc};
 use crate::sfu::MAX_LAYERS;
 use crate::sfu::codec::Codec;
 use rtc_sdp::description::media::MediaDescription;
 use rtc_sdp::description::session::SessionDescription;
 use std::io::Cursor;
 
-/// The longest description that is looked at. A participant in a call with 200 tracks has 60 KB.
-pub const MAX_LEN: usize = 256 * 1024;
+/// The longest description that is looked at (contract, section 2). A section of Chromium's has 5 KiB, so that this is an
+/// offer with 200 of them.
+pub const MAX_LEN: usize = 1024 * 1024;
 /// Media sections in one description.
 pub const MAX_MEDIA: usize = 512;
 const MAX_ID: usize = 64;
@@ -23,6 +24,22 @@ pub mod extension {
     pub const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
     pub const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
     pub const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
+    use crate::rtp::Extension;
+
+    pub const fn uri(extension: Extension) -> &'static str {
+        match extension {
+            Extension::Mid => MID,
+            Extension::Rid => RID,
+            Extension::RepairedRid => REPAIRED_RID,
+            Extension::AudioLevel => AUDIO_LEVEL,
+            Extension::TransportCc => TRANSPORT_CC,
+        }
+    }
+
+    pub(super) fn meaning(of: &str) -> Option<Extension> {
+        Extension::ALL.into_iter().find(|extension| uri(*extension) == of)
+    }
 }
 
 /// Identifies a media section within a session (`a=mid`).
@@ -124,14 +141,25 @@ pub struct Media {
     pub protocol: String,
     /// What of it we forward, one format per codec, in the peer's order.
     pub formats: Vec<Format>,
+    /// Payload types of everything else in the section: they cannot mean anything of ours.
+    pub other_payload_types: Vec<u8>,
     /// Ids of the extensions that we speak.
     pub extensions: ExtensionIds,
+    /// Ids of all other extensions.
+    pub other_extensions: Vec<u8>,
     /// Declared streams, without retransmission streams.
     pub ssrcs: Vec<Ssrc>,
     /// Stream id and track id of `a=msid`.
     pub msid: Option<(String, String)>,
     /// Layers that the peer sends, in its order.
     pub send_rids: Vec<Rid>,
+}
+
+impl Media {
+    /// The peer's payload type of a codec in this section.
+    pub fn payload_type(&self, codec: Codec) -> Option<u8> {
+        self.formats.iter().find(|format| format.codec == codec).map(|format| format.payload_type)
+    }
 }
 
 /// A peer's description, as far as an SFU needs it.
@@ -241,14 +269,18 @@ fn read_media(index: usize, section: &MediaDescription) -> Result<Media, SdpErro
         let attributes = section.attributes.iter().filter(move |attribute| attribute.key == key);
         attributes.filter_map(|attribute| attribute.value.as_deref())
     };
+    let formats = if kind == MediaKind::Application { Vec::new() } else { read_formats(kind, section) };
+    let (extensions, other_extensions) = read_extensions(values("extmap"));
     Ok(Media {
         kind,
         mid,
         direction,
         rejected: section.media_name.port.value == 0 && !section.has_attribute("bundle-only"),
         protocol: section.media_name.protos.join("/"),
-        formats: if kind == MediaKind::Application { Vec::new() } else { read_formats(kind, section) },
-        extensions: read_extensions(values("extmap")),
+        other_payload_types: other_payload_types(section, &formats),
+        formats,
+        extensions,
+        other_extensions,
         ssrcs: read_ssrcs(values("ssrc"), values("ssrc-group")),
         msid: values("msid").next().and_then(read_msid).or_else(|| values("ssrc").find_map(read_ssrc_msid)),
         send_rids: values("rid").filter_map(read_send_rid).take(MAX_LAYERS).collect(),
@@ -279,8 +311,21 @@ fn read_formats(kind: MediaKind, section: &MediaDescription) -> Vec<Format> {
     formats
 }
 
-fn read_extensions<'a>(values: impl Iterator<Item = &'a str>) -> ExtensionIds {
+fn other_payload_types(section: &MediaDescription, formats: &[Format]) -> Vec<u8> {
+    let numbers = section.media_name.formats.iter().filter_map(|format| format.parse().ok().filter(|pt| *pt < 128));
+    let mut others: Vec<u8> = Vec::new();
+    for number in numbers {
+        if formats.iter().all(|format| format.payload_type != number) && !others.contains(&number) {
+            others.push(number);
+        }
+    }
+    others
+}
+
+/// Ids of the extensions that we speak, and those of all others; the first meaning of an id counts.
+fn read_extensions<'a>(values: impl Iterator<Item = &'a str>) -> (ExtensionIds, Vec<u8>) {
     let mut ids = ExtensionIds::default();
+    let mut others: Vec<u8> = Vec::new();
     for value in values {
         let mut words = value.split_whitespace();
         let (Some(id), Some(uri)) = (words.next(), words.next()) else { continue };
@@ -290,16 +335,15 @@ fn read_extensions<'a>(values: impl Iterator<Item = &'a str>) -> ExtensionIds {
         };
         let id: u16 = id;
         let id = id as u8;
-        match uri {
-            extension::MID => ids.mid = id,
-            extension::RID => ids.rid = id,
-            extension::REPAIRED_RID => ids.repaired_rid = id,
-            extension::AUDIO_LEVEL => ids.audio_level = id,
-            extension::TRANSPORT_CC => ids.transport_cc = id,
-            _ => {}
+        if others.contains(&id) || Extension::ALL.iter().any(|known| ids.get(*known) == id) {
+            continue;
+        }
+        match extension::meaning(uri) {
+            Some(extension) => ids.set(extension, id),
+            None => others.push(id),
         }
     }
-    ids
+    (ids, others)
 }
 
 fn read_ssrcs<'a>(ssrcs: impl Iterator<Item = &'a str>, groups: impl Iterator<Item = &'a str>) -> Vec<Ssrc> {

@@ -10,6 +10,7 @@ pub mod rewrite;
 pub mod voice_activity;
 
 use crate::srtp::SeqNo;
+use codec::Codec;
 
 /// A simulcast layer, lowest first; 0 is also the only one of a track without RIDs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -18,11 +19,20 @@ pub struct Layer(pub u8);
 /// Layers that a track may have: `l`, `h`, and one to spare.
 pub const MAX_LAYERS: usize = 3;
 
+/// Which stream of a layer a packet belongs to: a sender that begins a layer anew under another SSRC numbers its packets
+/// anew, too. Each stream of a peer has its own, later ones higher ones.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Epoch(pub u32);
+
 /// What an SFU knows of a packet besides its payload. Plain values, so that it crosses threads with the payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Meta {
     /// The layer it belongs to.
     pub layer: Layer,
+    /// The stream of that layer.
+    pub epoch: Epoch,
+    /// What its payload is.
+    pub codec: Codec,
     /// Its extended sequence number in the sender's stream.
     pub seq: SeqNo,
     /// Its timestamp in the sender's stream.

@@ -5,6 +5,7 @@ use rtcd_media::ice::Credentials;
 use rtcd_media::rtp::{ExtensionIds, Ssrc};
 use rtcd_media::sdp::{MediaKind, Mid, Rid};
 use rtcd_media::sfu::codec::Codec;
+use rtcd_media::sfu::rewrite::Numbers;
 use rtcd_media::transport::{CloseReason, TransportEvent};
 use std::sync::Arc;
 
@@ -93,10 +94,8 @@ pub struct Outgoing {
     pub ssrc: Ssrc,
     /// What it carries.
     pub codec: Codec,
-    /// The receiver's payload type for it.
-    pub payload_type: u8,
-    /// The receiver's id of the audio level extension, 0 for none.
-    pub audio_level_id: u8,
+    /// What the receiver calls it.
+    pub numbers: Numbers,
     /// The sender's session id.
     pub cname: String,
     /// Where the times of writes are sampled into.
@@ -161,6 +160,15 @@ pub enum Command {
     },
     /// To the receiver's worker.
     AddOutgoing(Box<Outgoing>),
+    /// To the receiver's worker: it has agreed to other numbers.
+    Renumber {
+        /// The receiver.
+        transport: TransportId,
+        /// The stream.
+        ssrc: Ssrc,
+        /// What holds from the next packet on.
+        numbers: Numbers,
+    },
     /// To the receiver's worker.
     RemoveOutgoing {
         /// The receiver.
@@ -189,7 +197,7 @@ pub enum Event {
         /// What.
         event: TransportEvent,
     },
-    /// The first authentic packet of a track has come.
+    /// The first authentic packet of a track has come, or the first one of another codec.
     TrackStarted {
         /// The sender.
         transport: TransportId,

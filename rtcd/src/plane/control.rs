@@ -8,7 +8,7 @@ use super::worker::{Registration, Worker};
 use rtcd_media::ice::Credentials;
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sfu::Layer;
-use rtcd_media::sfu::rewrite::Rewriter;
+use rtcd_media::sfu::rewrite::{Numbers, Rewriter};
 use rtcd_media::transport::{Parameters, Transport};
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,6 +24,7 @@ impl Worker {
             Command::SetGate { transport, track, open } => self.set_gate(transport, track, open),
             Command::Route { track, workers } => self.route(track, workers),
             Command::AddOutgoing(outgoing) => self.add_outgoing(now, *outgoing),
+            Command::Renumber { transport, ssrc, numbers } => self.renumber(transport, ssrc, numbers),
             Command::RemoveOutgoing { transport, ssrc } => self.remove_outgoing(transport, ssrc),
             Command::Stop => self.stop(),
         }
@@ -179,8 +180,8 @@ impl Worker {
         let (tracks, cache) = (&mut self.tracks, self.shared.nack_buffer);
         let fresh = || tracks.insert(ForwardTrack::new(outgoing.track, cache));
         let place = *self.tracks_by_id.entry(outgoing.track).or_insert_with(fresh);
-        let Outgoing { ssrc, codec, payload_type, audio_level_id, .. } = outgoing;
-        let rewriter = Rewriter::new(ssrc, codec, payload_type, audio_level_id);
+        let Outgoing { ssrc, codec, numbers, .. } = outgoing;
+        let rewriter = Rewriter::new(ssrc, codec, numbers);
         let track = &mut self.tracks[place];
         track.publisher = Some(outgoing.publisher);
         track.writes.get_or_insert(outgoing.writes);
@@ -191,6 +192,16 @@ impl Worker {
         self.touch(key);
         if let Some(layer) = needed {
             self.ask_for_keyframe(now, place, layer);
+        }
+    }
+
+    fn renumber(&mut self, transport: TransportId, ssrc: Ssrc, numbers: Numbers) {
+        let Some((key, peer)) = self.peer_mut(transport) else { return };
+        let Some((_, place)) = peer.receives.iter().find(|(known, _)| *known == ssrc).copied() else { return };
+        let Some(track) = self.tracks.get_mut(place) else { return };
+        let mine = |receiver: &&mut Receiver| receiver.peer == key && receiver.rewriter.ssrc() == ssrc;
+        if let Some(receiver) = track.receivers.iter_mut().find(mine) {
+            receiver.rewriter.renumber(numbers);
         }
     }
 

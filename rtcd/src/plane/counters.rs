@@ -40,6 +40,8 @@ counters! {
     srtp_replayed,
     /// RTP packets of streams that no description announced.
     rtp_unknown,
+    /// RTP packets of streams that others had just taken the place of.
+    rtp_superseded,
     /// RTP packets that passed the mute gate of none.
     rtp_gated,
     /// RTP packets forwarded to receivers.
@@ -48,6 +50,8 @@ counters! {
     retransmitted,
     /// NACKed packets that are no longer in the cache or beyond the budget.
     retransmit_missed,
+    /// RTCP packets that are longer than a datagram may be.
+    rtcp_dropped,
     /// Key frame requests sent to senders.
     keyframe_requests,
     /// Packets handed over to another worker.

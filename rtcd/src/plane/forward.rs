@@ -5,6 +5,7 @@ use super::counters::{Counters, count};
 use super::peer::Peer;
 use super::socket::UdpSocket;
 use super::tcp::Connection;
+use rtcd_media::rtcp;
 use rtcd_media::sfu::cache::PacketCache;
 use rtcd_media::sfu::codec::Codec;
 use rtcd_media::sfu::receive::ClockReference;
@@ -13,6 +14,9 @@ use rtcd_media::sfu::{Layer, MAX_LAYERS, Meta};
 use slab::Slab;
 use std::collections::HashMap;
 use std::time::Instant;
+
+/// Longest compound packet before protection: with SRTCP's trailer, UDP and IPv6 it stays below the least MTU of 1280.
+const MAX_COMPOUND: usize = 1100;
 
 /// One local receiver of a track.
 pub struct Receiver {
@@ -43,6 +47,8 @@ pub struct ForwardTrack {
     /// What can be sent again, by layer; made for video when the first receiver comes.
     caches: [Option<PacketCache>; MAX_LAYERS],
     cache_size: usize,
+    /// Panics while it was forwarded.
+    panics: u32,
 }
 
 impl ForwardTrack {
@@ -58,7 +64,16 @@ impl ForwardTrack {
             clocks: [None; MAX_LAYERS],
             caches: [const { None }; MAX_LAYERS],
             cache_size,
+            panics: 0,
         }
+    }
+
+    /// Forwarding it has hit a bug: whose session is to end. Once it may be the receiver's state, which `receiver` names;
+    /// again it is what the sender sends.
+    pub fn blame(&mut self, receiver: Option<TransportId>) -> Option<TransportId> {
+        self.panics += 1;
+        let publisher = self.publisher.map(|(transport, _)| transport);
+        if self.panics == 1 { receiver.or(publisher) } else { publisher.or(receiver) }
     }
 
     /// Nobody on this worker sends or receives it.
@@ -66,15 +81,11 @@ impl ForwardTrack {
         self.source.is_none() && self.receivers.is_empty()
     }
 
-    /// Whether it carries pictures, as its receivers on this worker were told.
-    pub fn is_video(&self) -> bool {
-        self.receivers.first().is_some_and(|receiver| receiver.rewriter.codec().is_video())
-    }
-
     /// Keeps a packet for retransmission when somebody here may ask for it.
     #[inline]
-    pub fn keep(&mut self, codec_is_video: bool, meta: Meta, payload: &[u8]) {
-        if !codec_is_video || self.receivers.is_empty() || self.cache_size == 0 {
+    pub fn keep(&mut self, meta: Meta, payload: &[u8]) {
+        // Sound is never asked for.
+        if !meta.codec.is_video() || self.receivers.is_empty() || self.cache_size == 0 {
             return;
         }
         let size = self.cache_size;
@@ -143,11 +154,12 @@ impl Outlet<'_> {
         self.batch.commit(path, bytes.len(), self.connections, self.counters);
     }
 
-    /// Protects a compound RTCP packet and sends it to a peer.
+    /// Protects a compound RTCP packet and sends it to a peer, in as many datagrams as it takes.
     pub fn send_rtcp(&mut self, peer: usize, compound: &[u8]) {
-        if compound.is_empty() {
-            return;
-        }
+        rtcp::split(compound, MAX_COMPOUND).for_each(|part| self.send_compound(peer, part));
+    }
+
+    fn send_compound(&mut self, peer: usize, compound: &[u8]) {
         if self.batch.is_full() {
             self.batch.flush(self.sockets, self.counters);
         }
@@ -155,7 +167,7 @@ impl Outlet<'_> {
             return;
         };
         let slot = self.batch.slot();
-        let Some(room) = slot.get_mut(..compound.len()) else { return };
+        let Some(room) = slot.get_mut(..compound.len()) else { return count(&self.counters.rtcp_dropped) };
         room.copy_from_slice(compound);
         if let Some(len) = protector.protect_rtcp(slot, compound.len()) {
             self.batch.commit(path, len, self.connections, self.counters);

@@ -1,6 +1,7 @@
 //! The way in: what arrives is told apart, looked up, and given to its peer or to the worker that owns it.
 use super::command::{Open, TransportId};
 use super::counters::count;
+use super::forward::Outlet;
 use super::handoff::Handoff;
 use super::socket::RecvBatch;
 use super::tcp::{Connection, MAX_STRANGERS};
@@ -8,7 +9,6 @@ use super::worker::{BELL, CONNECTION, Claim, Owner, Pending, Worker};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use rtcd_media::demux::{Kind, Path, Protocol, kind};
 use rtcd_media::ice::{Check, MAX_PATHS};
-use rtcd_media::sdp::MediaKind;
 use rtcd_media::stun::{Answer, IntegrityKey, Request};
 use std::sync::Arc;
 use std::time::Instant;
@@ -73,10 +73,8 @@ impl Worker {
             self.touched.push(key);
         }
         let Some(ingested) = ingested else { return };
-        let video =
-            peer.tracks.iter().any(|track| track.forward == ingested.forward && track.spec.kind == MediaKind::Video);
         let super::peer::Ingested { forward, meta, payload } = ingested;
-        self.pending.push(Pending { forward, datagram: index, payload, meta, video });
+        self.pending.push(Pending { forward, datagram: index, payload, meta });
     }
 
     /// Forwards the media of a batch: per track, per receiver, all packets, so that they leave together.
@@ -87,7 +85,7 @@ impl Worker {
         for packets in pending.chunk_by(|a, b| a.forward == b.forward) {
             self.forward_packets(now, packets[0].forward, packets.len(), |at| {
                 let packet = &packets[at];
-                (packet.meta, packet.video, received.bytes(packet.datagram, packet.payload.clone()))
+                (packet.meta, received.bytes(packet.datagram, packet.payload.clone()))
             });
         }
         pending.clear();
@@ -100,7 +98,7 @@ impl Worker {
         now: Instant,
         forward: usize,
         count: usize,
-        packet: impl Fn(usize) -> (rtcd_media::sfu::Meta, bool, &'b [u8]),
+        packet: impl Fn(usize) -> (rtcd_media::sfu::Meta, &'b [u8]),
     ) {
         let shared = self.shared.clone();
         let Some(track) = self.tracks.get_mut(forward) else { return };
@@ -110,24 +108,29 @@ impl Worker {
             self.sampled.extend(track.writes.clone());
         }
         for at in 0..count {
-            let (meta, video, payload) = packet(at);
-            track.keep(video, meta, payload);
+            let (meta, payload) = packet(at);
+            track.keep(meta, payload);
         }
-        let mut receivers = std::mem::take(&mut track.receivers);
-        let clocks = track.clocks;
-        let mut outlet = self.outlet(&shared);
-        for receiver in &mut receivers {
+        let mut outlet = Outlet {
+            peers: &mut self.peers,
+            batch: &mut self.batch,
+            sockets: &mut self.sockets,
+            connections: &mut self.connections,
+            counters: &shared.inbox(self.id).counters,
+        };
+        self.forwarding = Some(forward);
+        for receiver in &mut track.receivers {
+            // A panic ends one session, see `after_panic`.
+            self.current = Some(receiver.peer);
             for at in 0..count {
-                let (meta, _, payload) = packet(at);
-                outlet.forward(now, receiver, &clocks, &meta, payload);
+                let (meta, payload) = packet(at);
+                outlet.forward(now, receiver, &track.clocks, &meta, payload);
             }
         }
-        if let Some(track) = self.tracks.get_mut(forward) {
-            track.receivers = receivers;
-        }
+        (self.current, self.forwarding) = (None, None);
         for worker in remote.iter() {
             for at in 0..count {
-                let (meta, _, payload) = packet(at);
+                let (meta, payload) = packet(at);
                 if let Some(copy) = shared.packet(id, meta, payload) {
                     self.hand_over(worker, Handoff::Media(copy));
                 }
@@ -145,11 +148,9 @@ impl Worker {
         media.sort_by_key(|packet| packet.track);
         for packets in media.chunk_by(|a, b| a.track == b.track) {
             let Some(forward) = self.tracks_by_id.get(&packets[0].track).copied() else { continue };
-            // A receiver's worker keeps what its own receivers may ask for; sound is never asked for.
-            let video = self.tracks[forward].is_video();
             self.forward_packets(now, forward, packets.len(), |at| {
                 let packet = &packets[at];
-                (packet.meta, video, &packet.payload[..packet.len])
+                (packet.meta, &packet.payload[..packet.len])
             });
         }
         media.drain(..).for_each(|packet| self.shared.recycle(packet));
@@ -188,7 +189,7 @@ impl Worker {
         let mut pending = std::mem::take(&mut self.pending);
         for packet in pending.drain(..) {
             let payload = &bytes[packet.payload.clone()];
-            self.forward_packets(now, packet.forward, 1, |_| (packet.meta, packet.video, payload));
+            self.forward_packets(now, packet.forward, 1, |_| (packet.meta, payload));
         }
         self.pending = pending;
     }

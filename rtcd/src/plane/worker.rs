@@ -79,7 +79,6 @@ pub(super) struct Pending {
     pub(super) datagram: usize,
     pub(super) payload: std::ops::Range<usize>,
     pub(super) meta: rtcd_media::sfu::Meta,
-    pub(super) video: bool,
 }
 
 /// The state of one worker.
@@ -116,6 +115,8 @@ pub struct Worker {
     control: mpsc::Sender<Event>,
     /// The peer that is being worked for: a panic ends it alone.
     pub(super) current: Option<usize>,
+    /// The track that is being forwarded.
+    pub(super) forwarding: Option<usize>,
     stopping: bool,
 }
 
@@ -166,6 +167,7 @@ impl Worker {
             waiting_events: VecDeque::new(),
             control,
             current: None,
+            forwarding: None,
             stopping: false,
         })
     }
@@ -349,9 +351,16 @@ impl Worker {
         for (_, peer) in &mut self.peers {
             peer.touched = false;
         }
-        if let Some(id) = self.current.take().and_then(|key| self.peers.get(key)).map(|peer| peer.id) {
+        let current = self.current.take().and_then(|key| self.peers.get(key)).map(|peer| peer.id);
+        let blamed = match self.forwarding.take().and_then(|place| self.tracks.get_mut(place)) {
+            Some(track) => track.blame(current),
+            None => current,
+        };
+        if let Some(id) = blamed {
             self.events.push(Event::closed(id, rtcd_media::transport::CloseReason::Local));
-            self.remove_transport(id);
+            if self.peers_by_id.contains_key(&id) {
+                self.remove_transport(id);
+            }
         }
         self.tell_control();
     }

@@ -21,7 +21,7 @@ impl Actor {
             RtcType::ScreenOn => self.screen_on(now, id, &message.data),
             RtcType::ScreenOff => self.screen_off(now, id),
             RtcType::VideoOn => self.video_on(now, id, &message.data),
-            RtcType::VideoOff => self.video_off(now, id),
+            RtcType::VideoOff => self.video_off(id),
             // Voice is what we find out ourselves.
             RtcType::VoiceOn | RtcType::VoiceOff => {
                 self.refuse(id, ErrorKind::Signaling, "voice state is not a client's")

@@ -11,15 +11,16 @@ use crate::plane::command::{Command, Outgoing, TrackId, TransportId, WorkerId, W
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sdp::MediaKind;
 use rtcd_media::sfu::codec::Codec;
+use rtcd_media::sfu::rewrite::Numbers;
 use std::time::Instant;
 
 /// The tracks of `publisher` that `receiver` should get.
 fn wanted(publisher: &Session, receiver: &Session) -> Vec<(TrackId, TrackKind, Codec)> {
-    let running = |track: &IncomingTrack| track.codec().map(|codec| (track.id, track.kind, codec));
+    let running = |track: &IncomingTrack| track.running().map(|(kind, codec)| (track.id, kind, codec));
     let mut wanted: Vec<_> =
-        publisher.incoming.iter().filter(|track| !track.kind.is_video()).filter_map(running).collect();
+        publisher.incoming.iter().filter_map(running).filter(|(_, kind, _)| !kind.is_video()).collect();
     for kind in [TrackKind::Screen, TrackKind::Video] {
-        let of_kind = || publisher.incoming.iter().filter(move |track| track.kind == kind);
+        let of_kind = || publisher.incoming.iter().filter(move |track| track.kind == Some(kind));
         let with = |codec| of_kind().rev().filter_map(running).find(|(_, _, known)| *known == codec);
         let av1 = publisher.join.av1_support && receiver.join.av1_support;
         let chosen = match with(Codec::Av1).filter(|_| av1) {
@@ -37,32 +38,40 @@ fn awaits_av1(track: &IncomingTrack) -> bool {
 }
 
 impl Actor {
-    /// The first packet of a track has come: others may have it.
+    /// The first packet of a track has come, or the first one of another codec: others may have it.
     pub(super) fn track_started(&mut self, now: Instant, id: TransportId, track: TrackId, codec: Codec) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(started) = session.incoming.iter_mut().find(|known| known.id == track) else { return };
-        if started.started.replace((codec, now)).is_some() {
+        if started.started.replace(codec) == Some(codec) {
             return;
         }
         let kind = started.kind;
         session.span.in_scope(|| {
-            tracing::info!(track = track.0, kind = kind.as_str(), codec = codec.mime_type(), "track started");
+            let kind = kind.map_or("unknown: held back until its stream is announced", TrackKind::as_str);
+            tracing::info!(track = track.0, kind, codec = codec.mime_type(), "track started");
         });
-        self.metrics.track_started(&session.group, Direction::In, track_type(codec));
-        let of_kind = |known: &&IncomingTrack| known.kind == kind;
-        session.av1_deadline = session.incoming.iter().filter(of_kind).any(awaits_av1).then(|| now + AV1_PATIENCE);
+        let awaiting = |track: &IncomingTrack| kind.is_some() && track.kind == kind && awaits_av1(track);
+        session.av1_deadline = session.incoming.iter().any(awaiting).then(|| now + AV1_PATIENCE);
+        self.settle_tracks(id);
         self.schedule(id);
         self.publish(now, id);
     }
 
     /// Voice has begun or ended: told to the client.
     pub(super) fn voice(&mut self, id: TransportId, track: TrackId, active: bool) {
-        let Some(session) = self.sessions.get(&id) else { return };
-        if session.incoming.iter().any(|known| known.id == track && known.kind == TrackKind::Voice) {
-            let kind = if active { RtcType::VoiceOn } else { RtcType::VoiceOff };
-            let message = ServerMessage::Vad(session.rtc(kind, Vec::new()));
-            self.deliver(id, message);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let voice = |known: &&mut IncomingTrack| known.id == track && known.kind == Some(TrackKind::Voice);
+        let Some(track) = session.incoming.iter_mut().find(voice) else { return };
+        if std::mem::replace(&mut track.speaking, active) != active {
+            self.tell_voice(id, active);
         }
+    }
+
+    pub(super) fn tell_voice(&mut self, id: TransportId, active: bool) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let kind = if active { RtcType::VoiceOn } else { RtcType::VoiceOff };
+        let message = ServerMessage::Vad(session.rtc(kind, Vec::new()));
+        self.deliver(id, message);
     }
 
     /// What a participant sends has changed: all others are looked at.
@@ -88,9 +97,10 @@ impl Actor {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let group = session.group.clone();
         let others = self.calls.others(&group, &session.join.call, id);
-        let incoming = std::mem::take(&mut session.incoming);
-        for codec in incoming.iter().filter_map(IncomingTrack::codec) {
-            self.metrics.track_ended(&group, Direction::In, track_type(codec));
+        session.incoming.iter_mut().for_each(|track| track.kind = None);
+        self.settle_tracks(id);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.incoming.clear();
         }
         while let Some(ssrc) = self.sessions.get(&id).and_then(|session| session.outgoing.first()).map(|t| t.ssrc) {
             self.remove_outgoing(id, ssrc);
@@ -127,7 +137,8 @@ impl Actor {
                 track_id: format!("{}_{sender}_{}", kind.as_str(), rtcd_media::alphanumeric(8)),
             };
             to.negotiation.add_sending(if kind.is_video() { MediaKind::Video } else { MediaKind::Audio }, sending);
-            to.outgoing.push(OutgoingTrack { track, publisher, kind, codec, ssrc, sent: Sent::Announcing });
+            let numbers = Numbers::default();
+            to.outgoing.push(OutgoingTrack { track, publisher, kind, codec, ssrc, sent: Sent::Announcing, numbers });
             to.needs_offer = true;
         }
     }
@@ -155,13 +166,24 @@ impl Actor {
         let Some(worker) = session.worker() else { return };
         let mut begin = Vec::new();
         let mut stopped = Vec::new();
+        let mut renumbered = Vec::new();
         for (at, track) in session.outgoing.iter_mut().enumerate() {
             match (session.negotiation.agreement(track.ssrc), track.sent) {
                 (Agreement::Agreed, Sent::Announcing) => begin.push(at),
+                (Agreement::Agreed, Sent::Flowing) => {
+                    let numbers = session.negotiation.numbers(track.ssrc).filter(|numbers| *numbers != track.numbers);
+                    if let Some(numbers) = numbers {
+                        track.numbers = numbers;
+                        renumbered.push((track.ssrc, numbers));
+                    }
+                }
                 (Agreement::Refused, Sent::Flowing) => stopped.push(track.ssrc),
                 (Agreement::Refused, Sent::Announcing) => track.sent = Sent::Refused,
                 _ => {}
             }
+        }
+        for (ssrc, numbers) in renumbered {
+            self.send(id, Command::Renumber { transport: id, ssrc, numbers });
         }
         for at in begin {
             self.begin(id, worker, at);
@@ -177,14 +199,14 @@ impl Actor {
         let track = &session.outgoing[at];
         let Some(publisher) = self.sessions.get(&track.publisher) else { return };
         let Some(publisher_worker) = publisher.worker() else { return };
+        let Some(numbers) = session.negotiation.numbers(track.ssrc) else { return };
         let outgoing = Outgoing {
             transport: id,
             track: track.track,
             publisher: (track.publisher, publisher_worker),
             ssrc: track.ssrc,
             codec: track.codec,
-            payload_type: session.negotiation.dialect().payload_type(track.codec),
-            audio_level_id: session.negotiation.dialect().audio_level_id(),
+            numbers,
             cname: publisher.join.session.as_str().into(),
             writes: self.metrics.writes_time(&session.group, track_type(track.codec)),
         };
@@ -195,6 +217,7 @@ impl Actor {
         self.route(publisher, track, worker, true);
         if let Some(session) = self.sessions.get_mut(&id) {
             session.outgoing[at].sent = Sent::Flowing;
+            session.outgoing[at].numbers = numbers;
         }
     }
 

@@ -5,15 +5,17 @@
 mod dialect;
 mod section;
 
-pub use dialect::Dialect;
 pub use section::Sending;
+
+use dialect::Dialect;
 
 use rtcd_media::dtls::{Fingerprint, Role};
 use rtcd_media::ice::Credentials;
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sdp::write::{Candidate, LocalDescription, LocalMedia};
 use rtcd_media::sdp::{Description, Media, MediaKind, Mid, Setup};
-use section::{Section, may_hear};
+use rtcd_media::sfu::rewrite::Numbers;
+use section::Section;
 
 const PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
 
@@ -85,7 +87,6 @@ pub struct Negotiation {
     session_id: u64,
     version: u64,
     sections: Vec<Section>,
-    dialect: Dialect,
     /// Streams of ours that the next offer will announce.
     waiting: Vec<(MediaKind, Sending)>,
     /// Our offer waits for its answer.
@@ -113,7 +114,6 @@ impl Negotiation {
             session_id: rtcd_media::random_u64() >> 1,
             version: 0,
             sections: Vec::new(),
-            dialect: Dialect::default(),
             waiting: Vec::new(),
             pending: false,
             next_mid: 0,
@@ -243,7 +243,8 @@ impl Negotiation {
         }
     }
 
-    fn take_media(&mut self, media: Vec<Media>) {
+    fn take_media(&mut self, mut media: Vec<Media>) {
+        dialect::unambiguous(&mut media);
         for (section, media) in self.sections.iter_mut().zip(media) {
             if section.mid != media.mid {
                 // Taken over: nothing of the old section lives on.
@@ -253,7 +254,6 @@ impl Negotiation {
                 section.sending = None;
                 section.told_sending = false;
             }
-            self.dialect.learn(&media);
             if media.rejected {
                 section.sending = None;
             }
@@ -286,8 +286,7 @@ impl Negotiation {
     pub fn answer(&mut self, fingerprint: Fingerprint, candidates: &[Candidate]) -> String {
         let setup = if self.role == Role::Server { Setup::Passive } else { Setup::Active };
         for section in &mut self.sections {
-            let heard = section.remote.as_ref().is_some_and(may_hear);
-            section.told_sending = section.sending.is_some() && heard;
+            section.told_sending = section.is_heard();
         }
         self.describe(setup, fingerprint, candidates, false)
     }
@@ -300,8 +299,9 @@ impl Negotiation {
     /// Puts a stream of ours into a section: a free one of ours or a new one.
     fn place(&mut self, kind: MediaKind, sending: Sending) {
         // A section that fell silent without the peer's knowledge must be told so first: else no new track is announced.
+        // What the peer sends in it is another matter: web clients call all that they receive `sendrecv`.
         let free = |section: &&mut Section| {
-            let quiet = section.sending.is_none() && !section.told_sending && !section.receives();
+            let quiet = section.sending.is_none() && !section.told_sending;
             section.ours && section.kind == kind && quiet && !section.is_rejected()
         };
         if let Some(section) = self.sections.iter_mut().find(free) {
@@ -354,9 +354,13 @@ impl Negotiation {
         }
     }
 
-    /// How the peer numbers codecs and extensions.
-    pub fn dialect(&self) -> &Dialect {
-        &self.dialect
+    /// How the peer wants a stream of ours numbered, in the section that it is in; `None` unless it has agreed to it.
+    pub fn numbers(&self, ssrc: Ssrc) -> Option<Numbers> {
+        let of = |section: &&Section| section.sending.as_ref().is_some_and(|sending| sending.ssrc == ssrc);
+        let section = self.sections.iter().find(of)?;
+        let (remote, sending) = (section.remote.as_ref()?, section.sending.as_ref()?);
+        let payload_type = remote.payload_type(sending.codec)?;
+        Some(Numbers { payload_type, audio_level_id: remote.extensions.audio_level })
     }
 
     /// An offer of all that we send and receive; waits for its answer from now on.
@@ -374,8 +378,9 @@ impl Negotiation {
     fn describe(&mut self, setup: Setup, fingerprint: Fingerprint, candidates: &[Candidate], av1: bool) -> String {
         self.version += 1;
         let offering = setup == Setup::ActPass;
+        let mut dialect = Dialect::of(&self.sections);
         let media: Vec<LocalMedia> =
-            self.sections.iter().map(|section| self.dialect.section(section, offering, av1)).collect();
+            self.sections.iter().map(|section| dialect.section(section, offering, av1)).collect();
         LocalDescription {
             session_id: self.session_id,
             version: self.version,

@@ -6,8 +6,10 @@ use super::negotiation::Negotiation;
 use crate::ids::{ClientId, ConnId};
 use crate::plane::command::{Command, TrackId, TransportId, WorkerId};
 use rtcd_media::rtp::Ssrc;
-use rtcd_media::sdp::{Media, MediaKind};
+use rtcd_media::sdp::{Media, MediaKind, Mid};
 use rtcd_media::sfu::codec::Codec;
+use rtcd_media::sfu::rewrite::Numbers;
+use rtcd_media::transport::CONNECT_TIMEOUT;
 use std::time::{Duration, Instant};
 
 /// How long a participant may take to make its first offer.
@@ -36,20 +38,31 @@ pub enum Link {
 pub struct IncomingTrack {
     /// Its id.
     pub id: TrackId,
-    /// What it is to participants.
-    pub kind: TrackKind,
+    /// What it is to participants; `None` while nobody has announced its stream: then nothing of it passes.
+    pub kind: Option<TrackKind>,
     /// The participant's latest word on its section.
     pub media: Media,
-    /// What it carries, once its first packet has come, and since when.
-    pub started: Option<(Codec, Instant)>,
+    /// What it carries, once its first packet has come.
+    pub started: Option<Codec>,
+    /// It flows beside more tracks than a participant may send.
+    pub surplus: bool,
+    /// It is counted as a track of the group.
+    pub counted: Option<Codec>,
+    /// VoiceOn was told, VoiceOff was not.
+    pub speaking: bool,
     /// Receivers on each worker.
     pub receivers: Vec<u32>,
 }
 
 impl IncomingTrack {
-    /// What it carries, once known.
-    pub fn codec(&self) -> Option<Codec> {
-        self.started.map(|(codec, _)| codec)
+    /// A track that has just been announced.
+    pub fn new(id: TrackId, kind: Option<TrackKind>, media: Media, workers: usize) -> Self {
+        let receivers = vec![0; workers];
+        Self { id, kind, media, started: None, surplus: false, counted: None, speaking: false, receivers }
+    }
+    /// What others may receive of it, once it flows.
+    pub fn running(&self) -> Option<(TrackKind, Codec)> {
+        self.kind.zip(self.started).filter(|_| !self.surplus)
     }
     /// Whether it was announced with AV1 as its first choice.
     pub fn announces_av1(&self) -> bool {
@@ -83,6 +96,8 @@ pub struct OutgoingTrack {
     pub ssrc: Ssrc,
     /// How far it has come.
     pub sent: Sent,
+    /// The numbers that the plane was told.
+    pub numbers: Numbers,
 }
 
 /// One participant in one call.
@@ -114,6 +129,8 @@ pub struct Session {
     pub muted: bool,
     /// `videoStreamID`.
     pub video_stream: Option<String>,
+    /// The section that carries the camera: it stays the camera's when another stream is put into its sender.
+    pub camera: Option<Mid>,
     ended_streams: Vec<String>,
     /// What it sends.
     pub incoming: Vec<IncomingTrack>,
@@ -123,6 +140,8 @@ pub struct Session {
     pub av1_deadline: Option<Instant>,
     /// Messages of it that were refused.
     pub refusals: u32,
+    /// The entry of the actor's deadlines that counts.
+    pub scheduled: Option<Instant>,
 }
 
 impl Session {
@@ -148,11 +167,13 @@ impl Session {
             needs_offer: false,
             muted: false,
             video_stream: None,
+            camera: None,
             ended_streams: Vec::new(),
             incoming: Vec::new(),
             outgoing: Vec::new(),
             av1_deadline: None,
             refusals: 0,
+            scheduled: None,
         }
     }
 
@@ -168,24 +189,37 @@ impl Session {
         }
     }
 
-    /// The kind of an announced track; `screen` is the stream that this participant shares, if it does.
+    /// The kinds of the announced tracks, in their order; `screen` is the stream that this participant shares, if it does.
     /// `None`: nobody said what it is.
-    pub fn kind_of(&self, media: &Media, screen: Option<&str>) -> Option<TrackKind> {
-        let stream = media.msid.as_ref().map_or("", |(stream, _)| stream.as_str());
-        let is_screen = screen == Some(stream);
+    ///
+    /// A camera that was paused comes back as a new stream in its old section, which goes on under the old stream's name
+    /// (contract, section 2): the section is the camera's as long as no other one has the announced stream.
+    pub fn kinds_of(&mut self, offered: &[Media], screen: Option<&str>) -> Vec<Option<TrackKind>> {
+        let is_camera = |media: &Media| {
+            let announced = self.video_stream.as_deref().is_some_and(|stream| stream_of(media) == stream);
+            media.kind == MediaKind::Video && announced && screen != Some(stream_of(media))
+        };
+        let known = |media: &Media| self.camera.as_ref() == Some(&media.mid) && screen != Some(stream_of(media));
+        let camera = offered.iter().rfind(|media| is_camera(media)).or(offered.iter().find(|media| known(media)));
+        self.camera = camera.map(|media| media.mid.clone());
+        offered.iter().map(|media| self.kind_of(media, screen)).collect()
+    }
+
+    fn kind_of(&self, media: &Media, screen: Option<&str>) -> Option<TrackKind> {
+        let is_screen = screen == Some(stream_of(media));
         match media.kind {
             MediaKind::Audio if is_screen => Some(TrackKind::ScreenAudio),
-            MediaKind::Audio if self.ended_streams.iter().any(|ended| ended == stream) => None,
+            MediaKind::Audio if self.has_ended(media) => None,
             MediaKind::Audio => Some(TrackKind::Voice),
             MediaKind::Video if is_screen => Some(TrackKind::Screen),
-            MediaKind::Video if self.video_stream.as_deref() == Some(stream) => Some(TrackKind::Video),
+            MediaKind::Video if self.camera.as_ref() == Some(&media.mid) => Some(TrackKind::Video),
             _ => None,
         }
     }
 
     /// Whether a track belongs to a share that has ended: its own end is on the way.
     pub fn has_ended(&self, media: &Media) -> bool {
-        media.msid.as_ref().is_some_and(|(stream, _)| self.ended_streams.contains(stream))
+        self.ended_streams.iter().any(|ended| ended == stream_of(media))
     }
 
     /// A share with this stream has begun.
@@ -209,6 +243,19 @@ impl Session {
     /// When something of this session runs out.
     pub fn next_timeout(&self) -> Option<Instant> {
         let first_offer = self.offered_at.is_none().then(|| self.joined_at + FIRST_OFFER_TIMEOUT);
-        [first_offer, self.lock.next_timeout(), self.av1_deadline].into_iter().flatten().min()
+        [first_offer, self.first_check_due(), self.lock.next_timeout(), self.av1_deadline].into_iter().flatten().min()
+    }
+
+    /// When the first connectivity check must have come: until then nobody but us has a clock for this session.
+    pub fn first_check_due(&self) -> Option<Instant> {
+        matches!(self.link, Link::AwaitingClaim { .. }).then_some(self.offered_at? + CONNECT_TIMEOUT)
     }
 }
+
+/// The stream id of an announced track.
+fn stream_of(media: &Media) -> &str {
+    media.msid.as_ref().map_or("", |(stream, _)| stream.as_str())
+}
+
+#[cfg(test)]
+mod tests;

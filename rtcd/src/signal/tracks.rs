@@ -9,8 +9,9 @@ use rtcd_media::sfu::codec::Codec;
 use serde::Deserialize;
 use std::time::Instant;
 
-/// Tracks that one participant may send at once: voice, camera, screen twice, its sound, and as many being replaced.
-const MAX_INCOMING: usize = 8;
+/// Tracks of one participant that may flow at once: voice, camera, screen twice, its sound, and as many being replaced. It
+/// may announce any number: web clients call every picture that they receive `sendrecv`.
+const MAX_FLOWING: usize = 8;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -50,68 +51,93 @@ impl Actor {
     /// Looks at all announced tracks anew: takes, leaves, replaces. Tells the plane and the other participants.
     ///
     /// A track of an unknown stream is negotiated all the same, only that nothing of it passes: its ScreenOn or VideoOn
-    /// takes another road than an offer on the data channel and may come a little later.
+    /// takes another road than an offer on the data channel and may come a little later. What is announced and never sent
+    /// costs nothing.
     pub(super) fn classify(&mut self, now: Instant, id: TransportId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let screen = self.calls.screen(&session.group, &session.join.call, id).map(str::to_owned);
-        let mut welcome: Vec<(TrackKind, Media)> = Vec::new();
-        let mut refused = Vec::new();
-        let offered: Vec<Media> = session.negotiation.offered_tracks().cloned().collect();
-        for (at, media) in offered.into_iter().enumerate() {
-            if at >= MAX_INCOMING || media.formats.is_empty() {
-                refused.push("a track without a codec of ours, or one too many");
-                continue;
-            }
-            session.negotiation.accept(&media.mid);
-            match session.kind_of(&media, screen.as_deref()) {
-                Some(kind) => welcome.push((kind, media)),
-                None if session.has_ended(&media) => {}
-                None => refused.push("a track whose stream nobody announced: it is held back"),
-            }
-        }
-        refused.into_iter().for_each(|why| self.refuse(id, ErrorKind::Track, why));
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let offered: Vec<Media> =
+            session.negotiation.offered_tracks().filter(|media| !media.formats.is_empty()).cloned().collect();
+        offered.iter().for_each(|media| session.negotiation.accept(&media.mid));
+        let kinds = session.kinds_of(&offered, screen.as_deref());
         let mut old = std::mem::take(&mut session.incoming);
-        let before = old.len();
-        let mut kept = 0;
-        let mut fresh = Vec::new();
-        for (kind, media) in welcome {
-            // Other streams number their packets anew: that is another track to its receivers.
-            let same_streams = |track: &IncomingTrack| track.media.ssrcs.is_empty() || track.media.ssrcs == media.ssrcs;
-            let same = |track: &IncomingTrack| {
-                let described = track.kind == kind && track.media.mid == media.mid && track.media.msid == media.msid;
-                described && same_streams(track)
-            };
-            match old.iter().position(same) {
-                Some(at) => {
-                    kept += 1;
-                    let mut track = old.swap_remove(at);
-                    track.media = media;
-                    session.incoming.push(track);
-                }
-                None => fresh.push((kind, media)),
-            }
-        }
-        let changed = !fresh.is_empty() || kept != before;
+        let mut changed = false;
         let workers = self.plane.workers().count();
-        for (kind, media) in fresh {
-            let track = self.new_track();
-            tracing::info!(mid = %media.mid, kind = kind.as_str(), track = track.0, "track announced");
-            let receivers = vec![0; workers];
-            let Some(session) = self.sessions.get_mut(&id) else { return };
-            session.incoming.push(IncomingTrack { id: track, kind, media, started: None, receivers });
-        }
-        let group = self.sessions[&id].group.clone();
-        for track in &old {
-            tracing::info!(mid = %track.media.mid, kind = track.kind.as_str(), track = track.id.0, "track ended");
-            if let Some(codec) = track.codec() {
-                self.metrics.track_ended(&group, Direction::In, track_type(codec));
+        for (media, kind) in offered.into_iter().zip(kinds) {
+            // A section whose stream is announced late, or that is not shared any more, stays the track that it is.
+            let same = |track: &IncomingTrack| {
+                let becomes = track.kind == kind || track.kind.is_none() || kind.is_none();
+                track.media.mid == media.mid && becomes
+            };
+            let track = match old.iter().position(same) {
+                Some(at) => {
+                    let mut track = old.swap_remove(at);
+                    changed |= track.kind != kind;
+                    (track.kind, track.media) = (kind, media);
+                    track
+                }
+                None => {
+                    let track = self.new_track();
+                    changed |= kind.is_some();
+                    let kind_name = kind.map_or("unknown", TrackKind::as_str);
+                    tracing::debug!(mid = %media.mid, kind = kind_name, track = track.0, "track announced");
+                    IncomingTrack::new(track, kind, media, workers)
+                }
+            };
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.incoming.push(track);
             }
         }
+        changed |= old.iter().any(|track| track.kind.is_some());
+        for mut track in old {
+            tracing::debug!(mid = %track.media.mid, track = track.id.0, "track ended");
+            track.kind = None;
+            self.settle_track(id, &mut track);
+        }
+        self.settle_tracks(id);
         // The plane hears of every description: payload types and streams may have changed within a section.
         self.tell_incoming(id);
         if changed {
             self.publish(now, id);
+        }
+    }
+
+    /// After tracks have begun, ended or become something else: what flows is counted, and who has fallen silent with them
+    /// is said to have.
+    pub(super) fn settle_tracks(&mut self, id: TransportId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let mut flowing = 0;
+        let mut tracks = std::mem::take(&mut session.incoming);
+        let mut refused = 0;
+        for track in &mut tracks {
+            let flows = track.kind.is_some() && track.started.is_some();
+            flowing += usize::from(flows);
+            let surplus = flows && flowing > MAX_FLOWING;
+            refused += usize::from(surplus && !track.surplus);
+            track.surplus = surplus;
+            self.settle_track(id, track);
+        }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.incoming = tracks;
+        }
+        (0..refused).for_each(|_| self.refuse(id, ErrorKind::Track, "more tracks at once than a participant may send"));
+    }
+
+    fn settle_track(&mut self, id: TransportId, track: &mut IncomingTrack) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let codec = track.running().map(|(_, codec)| codec);
+        if codec != track.counted {
+            if let Some(before) = track.counted {
+                self.metrics.track_ended(&session.group, Direction::In, track_type(before));
+            }
+            if let Some(after) = codec {
+                self.metrics.track_started(&session.group, Direction::In, track_type(after));
+            }
+            track.counted = codec;
+        }
+        if track.speaking && track.kind != Some(TrackKind::Voice) {
+            track.speaking = false;
+            self.tell_voice(id, false);
         }
     }
 
@@ -125,10 +151,12 @@ impl Actor {
             extensions: track.media.extensions,
             ssrcs: track.media.ssrcs.clone(),
             rids: lowest_first(track.media.send_rids.clone()),
-            detect_voice: track.kind == TrackKind::Voice,
-            open: track.kind != TrackKind::Voice || !session.muted,
+            detect_voice: track.kind == Some(TrackKind::Voice),
+            open: track.kind.is_some_and(|kind| kind != TrackKind::Voice || !session.muted),
         };
-        let tracks = session.incoming.iter().map(spec).collect();
+        // What flows comes first: the plane looks for it with every packet.
+        let (known, unknown): (Vec<_>, Vec<_>) = session.incoming.iter().partition(|track| track.kind.is_some());
+        let tracks = known.into_iter().chain(unknown).map(spec).collect();
         self.send(id, Command::SetIncoming { transport: id, tracks });
     }
 
@@ -137,7 +165,7 @@ impl Actor {
         session.muted = muted;
         tracing::debug!(muted, "microphone");
         let voices: Vec<_> =
-            session.incoming.iter().filter(|track| track.kind == TrackKind::Voice).map(|track| track.id).collect();
+            session.incoming.iter().filter(|track| track.kind == Some(TrackKind::Voice)).map(|track| track.id).collect();
         for track in voices {
             self.send(id, Command::SetGate { transport: id, track, open: !muted });
         }
@@ -172,17 +200,13 @@ impl Actor {
             return self.refuse(id, ErrorKind::Signaling, "a VideoOn without a videoStreamID");
         };
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        session.stream_begun(&stream);
         session.video_stream = Some(stream);
         tracing::info!("camera on");
         self.classify(now, id);
     }
 
-    pub(super) fn video_off(&mut self, now: Instant, id: TransportId) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Some(stream) = session.video_stream.take() else { return };
-        session.stream_ended(stream);
+    /// A paused camera keeps its section, and whatever it still sends passes: it is on again by VideoOn alone.
+    pub(super) fn video_off(&mut self, _id: TransportId) {
         tracing::info!("camera off");
-        self.classify(now, id);
     }
 }

@@ -3,13 +3,13 @@ use super::operations;
 use crate::demux::{Path, Protocol};
 use crate::ice::{Check, Credentials, IceLite, MAX_PATHS};
 use crate::rtcp::{self, Message, TransportCcRecorder, lost_packets};
-use crate::rtp::{self, ExtensionIds, Header};
+use crate::rtp::{self, ExtensionIds, ExtensionMap, Header};
 use crate::sfu::cache::{MAX_PAYLOAD, PacketCache};
 use crate::sfu::codec::{Codec, Vp8Descriptor};
 use crate::sfu::receive::Reception;
-use crate::sfu::rewrite::Rewriter;
+use crate::sfu::rewrite::{Numbers, Rewriter};
 use crate::sfu::voice_activity::VoiceActivity;
-use crate::sfu::{Layer, Meta};
+use crate::sfu::{Epoch, Layer, Meta};
 use crate::srtp::ReplayWindow;
 use crate::stun::{MAX_ANSWER, Request};
 use std::collections::HashMap;
@@ -53,26 +53,34 @@ fn check(agent: &mut IceLite, now: Instant, path: Path, bytes: &[u8]) {
 
 const IDS: ExtensionIds = ExtensionIds { mid: 4, rid: 10, repaired_rid: 11, audio_level: 1, transport_cc: 3 };
 
-/// Steps: a packet each; the number picks codec and layer, 255 begins the stream anew. Every 16th reports.
+/// Steps: a packet each; the number picks codec and layer, 255 begins the stream anew, 254 changes the receivers' numbers.
+/// Every 16th reports.
 pub fn rtp(input: &[u8]) {
+    let map = ExtensionMap::from(&IDS);
+    let mut epoch = Epoch(0);
     let mut now = Instant::now();
     let mut window = ReplayWindow::default();
-    let mut reception = Reception::new(7, 90_000, true, now);
+    let mut reception = Reception::new(7, Epoch(0), 90_000, true, now);
     let mut arrivals = TransportCcRecorder::new(now);
     let mut voice = VoiceActivity::default();
     let mut cache = PacketCache::new(32);
     let codecs = [Codec::Opus, Codec::Vp8, Codec::Av1];
-    let mut rewriters = codecs.map(|codec| Rewriter::new(5, codec, 96, 1));
+    let mut rewriters = codecs.map(|codec| Rewriter::new(5, codec, Numbers { payload_type: 96, audio_level_id: 1 }));
     let mut out = [0; 2048];
     let mut sent = HashMap::new();
     for (count, step) in operations(input).enumerate() {
         now += Duration::from_millis(u64::from(step.what));
         if step.what == 255 {
             window = ReplayWindow::default();
-            reception = Reception::new(7, 90_000, true, now);
+            epoch.0 += 1;
+            reception = Reception::new(7, epoch, 90_000, true, now);
+        }
+        if step.what == 254 {
+            let numbers = Numbers { payload_type: 96 + step.bytes.len() as u8 % 16, audio_level_id: 2 };
+            rewriters.iter_mut().for_each(|rewriter| rewriter.renumber(numbers));
         }
         let packet = step.bytes;
-        let Some(header) = Header::parse(packet, &IDS) else { continue };
+        let Some(header) = Header::parse(packet, &map) else { continue };
         assert_eq!(rtp::header_len(packet), Some(header.len));
         let payload = &packet[header.len..];
         let seq = window.extend(header.sequence);
@@ -86,10 +94,13 @@ pub fn rtp(input: &[u8]) {
         }
         if let Some(level) = header.audio_level {
             let _ = voice.handle_level(now, level);
+            assert!(voice.next_timeout().is_none_or(|due| due > now));
         }
         let which = usize::from(step.what) % codecs.len();
         let meta = Meta {
             layer: Layer(step.what >> 7),
+            epoch,
+            codec: codecs[which],
             seq,
             timestamp: header.timestamp,
             marker: header.marker,
@@ -101,7 +112,7 @@ pub fn rtp(input: &[u8]) {
         cache.insert(meta, payload);
         rewriters[which].set_target(Layer(u8::from(step.what & 0x40 != 0)));
         if let Some((len, number)) = rewriters[which].forward(now, &meta, payload, &[], &mut out) {
-            let read = Header::parse(&out[..len], &IDS).expect("what we send is RTP");
+            let read = Header::parse(&out[..len], &map).expect("what we send is RTP");
             assert_eq!((read.ssrc, read.sequence, len - read.len), (5, number.wire(), payload.len()));
             let first = out[..len].to_vec();
             let before = sent.insert((which, number), first.clone());
@@ -135,7 +146,7 @@ fn feedback(reception: &mut Reception, arrivals: &mut TransportCcRecorder, now: 
 /// One compound packet.
 pub fn rtcp(input: &[u8]) {
     let now = Instant::now();
-    let mut reception = Reception::new(7, 48_000, false, now);
+    let mut reception = Reception::new(7, Epoch(0), 48_000, false, now);
     let (mut messages, mut lost) = (0, 0);
     rtcp::read(input, |message| {
         messages += 1;

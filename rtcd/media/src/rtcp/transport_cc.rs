@@ -13,6 +13,8 @@ const MAX_SPAN: u64 = 1000;
 const REFERENCE_UNIT_US: i64 = 64_000;
 /// Unit of a delta: 250 us.
 const DELTA_UNIT_US: i64 = 250;
+/// Bytes of deltas in one feedback packet: with 1000 statuses in 286 bytes it stays below 1100. The rest goes into another.
+const MAX_DELTAS: usize = 700;
 /// Symbols in one two-bit status vector chunk.
 const SYMBOLS: usize = 7;
 
@@ -71,7 +73,8 @@ impl TransportCcRecorder {
         !self.arrivals.is_empty()
     }
 
-    /// Appends one feedback packet on all that has arrived since the last one; nothing when nothing has.
+    /// Appends one feedback packet on what has arrived since the last one; nothing when nothing has. Call it until nothing
+    /// [is pending](Self::is_pending).
     pub fn write(&mut self, out: &mut Vec<u8>, sender: Ssrc) {
         let Some((_, first_at)) = self.arrivals.first().copied() else { return };
         // Everything between the last feedback and the newest arrival is reported, the missing ones as lost.
@@ -85,6 +88,9 @@ impl TransportCcRecorder {
         for (number, at) in &self.arrivals {
             let delta = (at - clock).div_euclid(DELTA_UNIT_US);
             let Ok(wide) = i16::try_from(delta) else { break };
+            if deltas.len() >= MAX_DELTAS {
+                break;
+            }
             statuses.extend(std::iter::repeat_n(0u16, (number - expected) as usize));
             if let Ok(narrow) = u8::try_from(delta) {
                 statuses.push(1);

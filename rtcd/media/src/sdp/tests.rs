@@ -29,6 +29,7 @@ fn an_offer_of_chromium_is_read() {
     let screen = &offer.media[2];
     let formats: Vec<_> = screen.formats.iter().map(|format| (format.payload_type, format.codec)).collect();
     assert_eq!(formats, [(96, Codec::Vp8), (45, Codec::Av1)], "neither RTX nor H264 nor another AV1 profile");
+    assert!(!screen.other_payload_types.is_empty() && !screen.other_payload_types.contains(&96));
     assert_eq!(screen.send_rids, [Rid("l".into()), Rid("h".into())]);
     assert_eq!((screen.extensions.rid, screen.extensions.transport_cc), (10, 3));
     assert!(screen.formats[0].feedback.iter().any(|feedback| feedback == "nack pli"));

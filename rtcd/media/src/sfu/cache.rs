@@ -1,5 +1,5 @@
 //! The packets of one incoming stream that can be sent again, kept once per worker, never per receiver.
-use super::Meta;
+use super::{Epoch, Meta};
 use crate::srtp::SeqNo;
 
 /// The longest payload that is forwarded. Browsers make packets of at most 1200 bytes plus tag; jumbo ones are refused.
@@ -7,6 +7,7 @@ pub const MAX_PAYLOAD: usize = 1400;
 
 /// A ring of packets addressed by sequence number. Memory is taken when it is made, none per packet.
 pub struct PacketCache {
+    epoch: Epoch,
     slots: Box<[Slot]>,
     payloads: Box<[u8]>,
 }
@@ -24,15 +25,24 @@ impl PacketCache {
     /// A cache of `packets` (a power of two) packets, or of none.
     pub fn new(packets: usize) -> Self {
         debug_assert!(packets == 0 || packets.is_power_of_two());
-        Self { slots: vec![Slot::default(); packets].into(), payloads: vec![0; packets * MAX_PAYLOAD].into() }
+        Self {
+            epoch: Epoch::default(),
+            slots: vec![Slot::default(); packets].into(),
+            payloads: vec![0; packets * MAX_PAYLOAD].into(),
+        }
     }
 
     fn place(&self, seq: SeqNo) -> Option<usize> {
         (!self.slots.is_empty()).then(|| (seq.0 as usize) & (self.slots.len() - 1))
     }
 
-    /// Keeps a packet in place of an older one; one that is not newer than what it would replace is not kept.
+    /// Keeps a packet in place of an older one; one that is not newer than what it would replace is not kept. A stream
+    /// that begins anew takes the place of the one before.
     pub fn insert(&mut self, meta: Meta, payload: &[u8]) {
+        if self.epoch != meta.epoch {
+            self.epoch = meta.epoch;
+            self.slots.fill(Slot::default());
+        }
         let Some(place) = self.place(meta.seq) else { return };
         let slot = &mut self.slots[place];
         if slot.filled && slot.meta.seq >= meta.seq {
@@ -86,6 +96,15 @@ mod tests {
         assert_eq!(cache.get(SeqNo(1)), None, "a receiver may have got either");
         cache.insert(meta(5), b"newer");
         assert!(cache.get(SeqNo(5)).is_some());
+    }
+
+    #[test]
+    fn a_stream_that_begins_anew_is_kept_whatever_its_numbers_are() {
+        let mut cache = PacketCache::new(4);
+        cache.insert(meta(6), b"old");
+        cache.insert(Meta { epoch: Epoch(1), ..meta(2) }, b"new");
+        assert_eq!(cache.get(SeqNo(2)).map(|(_, payload)| payload), Some(&b"new"[..]));
+        assert_eq!(cache.get(SeqNo(6)), None);
     }
 
     #[test]

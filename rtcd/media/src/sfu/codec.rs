@@ -1,9 +1,10 @@
 //! Codecs: their names in SDP, and what of their payload an SFU reads.
 
 /// A codec that is forwarded.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Codec {
     /// RFC 7587.
+    #[default]
     Opus,
     /// RFC 7741.
     Vp8,

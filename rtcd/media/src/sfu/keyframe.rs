@@ -8,19 +8,25 @@ pub const INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug, Default, Clone, Copy)]
 pub struct KeyframeRequests {
     last_sent: Option<Instant>,
-    wanted: bool,
+    /// Since when somebody has needed one.
+    wanted: Option<Instant>,
 }
 
 impl KeyframeRequests {
+    /// Somebody needs a key frame: [`poll`](Self::poll) says when it is to be asked for.
+    pub fn want(&mut self, now: Instant) {
+        self.wanted.get_or_insert(now);
+    }
+
     /// Somebody needs a key frame. Whether to ask for it now; else it is asked for as soon as it may be.
     pub fn request(&mut self, now: Instant) -> bool {
-        self.wanted = true;
+        self.want(now);
         self.poll(now)
     }
 
-    /// Whether a request that had to wait is to be sent now.
+    /// Whether a request is to be sent now: whoever asks this sends it.
     pub fn poll(&mut self, now: Instant) -> bool {
-        let send = self.wanted && self.last_sent.is_none_or(|last| now >= last + INTERVAL);
+        let send = self.next_timeout().is_some_and(|due| due <= now);
         if send {
             self.last_sent = Some(now);
             // Stays wanted until it comes: a request or its frame may be lost.
@@ -30,12 +36,13 @@ impl KeyframeRequests {
 
     /// A key frame has come.
     pub fn fulfilled(&mut self) {
-        self.wanted = false;
+        self.wanted = None;
     }
 
     /// When to [`poll`](Self::poll).
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.last_sent.filter(|_| self.wanted).map(|last| last + INTERVAL)
+        let wanted = self.wanted?;
+        Some(self.last_sent.map_or(wanted, |last| wanted.max(last + INTERVAL)))
     }
 }
 
@@ -56,5 +63,15 @@ mod tests {
         assert_eq!(requests.next_timeout(), None);
         assert!(!requests.request(now + INTERVAL + Duration::from_millis(1)));
         assert!(requests.poll(now + 2 * INTERVAL));
+    }
+
+    #[test]
+    fn a_wish_that_nobody_could_send_yet_is_due_at_once() {
+        let now = Instant::now();
+        let mut requests = KeyframeRequests::default();
+        assert!(!requests.poll(now), "nobody wants one");
+        requests.want(now);
+        assert_eq!(requests.next_timeout(), Some(now));
+        assert!(requests.poll(now));
     }
 }

@@ -1,6 +1,7 @@
 //! What we know of one incoming stream: statistics for receiver reports, and the packets to ask for again.
 use crate::rtcp::{ReportBlock, SenderInfo};
 use crate::rtp::Ssrc;
+use crate::sfu::Epoch;
 use crate::srtp::SeqNo;
 use std::time::{Duration, Instant};
 
@@ -20,12 +21,15 @@ pub struct ClockReference {
     pub info: SenderInfo,
     /// When we heard it.
     pub at: Instant,
+    /// The stream whose clock it is.
+    pub epoch: Epoch,
 }
 
 /// Reception of one stream.
 #[derive(Debug)]
 pub struct Reception {
     ssrc: Ssrc,
+    stream: Epoch,
     clock_rate: u32,
     /// Extended number of the first packet and of the newest.
     range: Option<(SeqNo, SeqNo)>,
@@ -54,15 +58,18 @@ struct Ask {
 /// What the arrival of a packet means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
+    /// It is the stream's first packet.
+    pub first: bool,
     /// More was lost at once than can be asked for: a key frame is needed.
     pub unrepairable: bool,
 }
 
 impl Reception {
     /// A stream that begins at `now`; `nack` says whether missing packets are asked for.
-    pub fn new(ssrc: Ssrc, clock_rate: u32, nack: bool, now: Instant) -> Self {
+    pub fn new(ssrc: Ssrc, stream: Epoch, clock_rate: u32, nack: bool, now: Instant) -> Self {
         Self {
             ssrc,
+            stream,
             clock_rate,
             range: None,
             received: 0,
@@ -80,24 +87,29 @@ impl Reception {
         self.ssrc
     }
 
+    /// Which of the streams of its layer it is.
+    pub fn epoch(&self) -> Epoch {
+        self.stream
+    }
+
     /// A new packet (never a replayed one) has arrived.
     pub fn handle_packet(&mut self, now: Instant, seq: SeqNo, timestamp: u32) -> Arrival {
         self.received += 1;
         let Some((first, newest)) = self.range else {
             self.range = Some((seq, seq));
             self.update_jitter(now, timestamp);
-            return Arrival { unrepairable: false };
+            return Arrival { first: true, unrepairable: false };
         };
         if seq <= newest {
             self.range = Some((first.min(seq), newest));
             if let Some(Missing(asks)) = &mut self.asks {
                 asks.retain(|ask| ask.seq != seq);
             }
-            return Arrival { unrepairable: false };
+            return Arrival { first: false, unrepairable: false };
         }
         self.range = Some((first, seq));
         self.update_jitter(now, timestamp);
-        Arrival { unrepairable: self.note_gap(now, newest, seq) }
+        Arrival { first: false, unrepairable: self.note_gap(now, newest, seq) }
     }
 
     fn note_gap(&mut self, now: Instant, newest: SeqNo, seq: SeqNo) -> bool {
@@ -145,7 +157,7 @@ impl Reception {
 
     /// The sender has told its clock.
     pub fn handle_sender_info(&mut self, now: Instant, info: SenderInfo) {
-        self.clock = Some(ClockReference { info, at: now });
+        self.clock = Some(ClockReference { info, at: now, epoch: self.stream });
     }
 
     /// The sender's clock, once it has told.
@@ -182,7 +194,7 @@ mod tests {
     use super::*;
 
     fn reception(now: Instant) -> Reception {
-        Reception::new(7, 90_000, true, now)
+        Reception::new(7, Epoch(0), 90_000, true, now)
     }
 
     fn missing(reception: &mut Reception, now: Instant) -> Vec<u16> {
@@ -215,7 +227,7 @@ mod tests {
         let now = Instant::now();
         let mut reception = reception(now);
         reception.handle_packet(now, SeqNo(1), 0);
-        assert_eq!(reception.handle_packet(now, SeqNo(500), 0), Arrival { unrepairable: true });
+        assert!(reception.handle_packet(now, SeqNo(500), 0).unrepairable);
         assert_eq!(reception.next_timeout(), None);
     }
 

@@ -2,7 +2,7 @@
 //! timestamps and VP8 picture ids are shifted by constants that change only at a switch, so that any packet, also one
 //! sent again, is rewritten to the same bytes every time. (SRTP demands that: the sequence number is the nonce.)
 use super::codec::{Codec, PictureId, Vp8Descriptor};
-use super::{Layer, Meta};
+use super::{Epoch, Layer, Meta};
 use crate::rtcp::SenderInfo;
 use crate::rtp::{OutHeader, Ssrc};
 use crate::sfu::receive::ClockReference;
@@ -15,10 +15,21 @@ const HISTORY: usize = 4;
 /// The first outgoing number is below this, so that the receiver's roll-over counter starts at 0 whatever is lost.
 const FIRST_SEQ: u32 = 1 << 15;
 
-/// Packets of one layer between two switches, and by how much they are shifted.
+/// What the receiver calls things, as it was agreed in the section that the track is sent in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Numbers {
+    /// Of the track's codec.
+    pub payload_type: u8,
+    /// Of the audio level extension; 0 leaves the level out.
+    pub audio_level_id: u8,
+}
+
+/// Packets of one stream of a layer between two switches, how they are numbered, and by how much they are shifted.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     layer: Layer,
+    epoch: Epoch,
+    numbers: Numbers,
     /// Sequence numbers of the layer's stream, both inclusive.
     first: SeqNo,
     last: SeqNo,
@@ -53,8 +64,7 @@ struct Newest {
 pub struct Rewriter {
     ssrc: Ssrc,
     codec: Codec,
-    payload_type: u8,
-    audio_level_id: u8,
+    numbers: Numbers,
     target: Layer,
     current: Option<Segment>,
     history: VecDeque<Segment>,
@@ -68,13 +78,12 @@ pub struct Rewriter {
 }
 
 impl Rewriter {
-    /// A track out on `ssrc`; `audio_level_id` 0 leaves the level out. It starts with the lowest layer.
-    pub fn new(ssrc: Ssrc, codec: Codec, payload_type: u8, audio_level_id: u8) -> Self {
+    /// A track out on `ssrc`. It starts with the lowest layer.
+    pub fn new(ssrc: Ssrc, codec: Codec, numbers: Numbers) -> Self {
         Self {
             ssrc,
             codec,
-            payload_type,
-            audio_level_id,
+            numbers,
             target: Layer(0),
             current: None,
             history: VecDeque::with_capacity(HISTORY),
@@ -94,6 +103,12 @@ impl Rewriter {
     /// What it carries.
     pub fn codec(&self) -> Codec {
         self.codec
+    }
+
+    /// The receiver has agreed to other numbers: they hold from the next new packet on. What is sent again keeps those
+    /// that it went out with.
+    pub fn renumber(&mut self, numbers: Numbers) {
+        self.numbers = numbers;
     }
 
     /// The layer that is wanted; the switch happens at its next key frame.
@@ -124,14 +139,19 @@ impl Rewriter {
         clocks: &[Option<ClockReference>],
         out: &mut [u8],
     ) -> Option<(usize, SeqNo)> {
-        let on_current = self.current.is_some_and(|segment| segment.layer == meta.layer && meta.seq >= segment.first);
-        if !on_current {
-            let starts_here = meta.layer == self.target && meta.keyframe;
-            if starts_here && self.current.is_none_or(|segment| segment.layer != meta.layer) {
+        // A sender may change its codec within a stream; what it sends now is another track to the receiver.
+        if meta.codec != self.codec {
+            return None;
+        }
+        if !self.current.is_some_and(|segment| segment.goes_on_with(meta) && segment.numbers == self.numbers) {
+            if self.current.is_some_and(|segment| segment.goes_on_with(meta) && meta.seq > segment.last) {
+                self.switch_numbers();
+            } else if self.starts_with(meta) {
                 self.switch(now, meta, payload, clocks);
             } else {
                 // A packet of before the switch that comes late.
-                let segment = *self.history.iter().find(|old| old.layer == meta.layer && old.contains(meta.seq))?;
+                let segments = self.current.iter().chain(&self.history);
+                let segment = *segments.into_iter().find(|old| old.contains(meta))?;
                 return self.write(&segment, meta, payload, out);
             }
         }
@@ -140,6 +160,13 @@ impl Rewriter {
         let segment = *segment;
         self.note_newest(now, &segment, meta, payload);
         self.write(&segment, meta, payload, out)
+    }
+
+    /// Whether a segment begins with this packet: another layer is wanted, or the layer's stream has begun anew. Streams
+    /// only follow each other: one that comes late takes nothing back.
+    fn starts_with(&self, meta: &Meta) -> bool {
+        let follows = self.current.is_none_or(|old| old.layer != meta.layer || old.epoch < meta.epoch);
+        meta.layer == self.target && meta.keyframe && follows
     }
 
     /// Writes the packet with the outgoing wire number `wire` once more, as `find` gives it; the same bytes as before.
@@ -155,15 +182,34 @@ impl Rewriter {
         let segments = self.current.iter().chain(&self.history);
         let (segment, seq) = segments
             .map(|segment| (segment, SeqNo(out_seq.wrapping_add_signed(-segment.shift))))
-            .find(|(segment, seq)| segment.contains(*seq))?;
-        let (meta, payload) = find(segment.layer, seq)?;
+            .find(|(segment, seq)| segment.first <= *seq && *seq <= segment.last)?;
+        let (meta, payload) = find(segment.layer, seq).filter(|(meta, _)| segment.contains(meta))?;
+        if meta.codec != self.codec {
+            return None;
+        }
         self.write_packet(segment, meta, payload, out)
+    }
+
+    /// The same stream goes on under other numbers.
+    fn switch_numbers(&mut self) {
+        let Some(old) = self.current else { return };
+        self.current = Some(Segment { first: SeqNo(old.last.0 + 1), numbers: self.numbers, ..old });
+        self.remember(old);
+    }
+
+    fn remember(&mut self, old: Segment) {
+        if self.history.len() == HISTORY {
+            self.history.pop_back();
+        }
+        self.history.push_front(old);
     }
 
     fn switch(&mut self, now: Instant, meta: &Meta, payload: &[u8], clocks: &[Option<ClockReference>]) {
         let (picture_id, tl0) = picture_numbers(self.codec, payload);
         let mut segment = Segment {
             layer: meta.layer,
+            epoch: meta.epoch,
+            numbers: self.numbers,
             first: meta.seq,
             last: meta.seq,
             shift: (self.first_seq.0 as i64).wrapping_sub(meta.seq.0 as i64),
@@ -177,10 +223,7 @@ impl Rewriter {
             segment.timestamp_shift = timestamp.wrapping_sub(meta.timestamp);
             segment.picture_id_shift = newest.picture_id.wrapping_add(1).wrapping_sub(picture_id);
             segment.tl0_shift = newest.tl0.wrapping_add(1).wrapping_sub(tl0);
-            if self.history.len() == HISTORY {
-                self.history.pop_back();
-            }
-            self.history.push_front(old);
+            self.remember(old);
         }
         self.current = Some(segment);
     }
@@ -196,8 +239,8 @@ impl Rewriter {
         clocks: &[Option<ClockReference>],
     ) -> u32 {
         let rate = u64::from(self.codec.clock_rate());
-        let clock = |layer: Layer| clocks.get(layer.0 as usize).copied().flatten();
-        let by_reports = clock(old.layer).zip(clock(meta.layer)).map(|(before, after)| {
+        let before = clock_of(clocks, old.layer, old.epoch);
+        let by_reports = before.zip(clock_of(clocks, meta.layer, meta.epoch)).map(|(before, after)| {
             let ticks = ntp_difference_in_ticks(after.info.ntp, before.info.ntp, rate);
             let same_instant = before.info.rtp.wrapping_add(ticks);
             let in_old_stream = meta.timestamp.wrapping_sub(after.info.rtp).wrapping_add(same_instant);
@@ -248,12 +291,12 @@ impl Rewriter {
         let sequence = segment.out(meta.seq);
         let header = OutHeader {
             marker: meta.marker,
-            payload_type: self.payload_type,
+            payload_type: segment.numbers.payload_type,
             sequence,
             timestamp: meta.timestamp.wrapping_add(segment.timestamp_shift),
             ssrc: self.ssrc,
             padding: meta.padding,
-            audio_level: meta.audio_level.map(|level| (self.audio_level_id, level)),
+            audio_level: meta.audio_level.map(|level| (segment.numbers.audio_level_id, level)),
         };
         let at = header.write(out);
         let body = &mut out[at..at + payload.len()];
@@ -268,7 +311,7 @@ impl Rewriter {
     /// own NTP time, so that its tracks stay in sync at the receiver.
     pub fn sender_report(&self, now: Instant, clocks: &[Option<ClockReference>]) -> Option<SenderInfo> {
         let segment = self.current?;
-        let clock = clocks.get(segment.layer.0 as usize).copied().flatten()?;
+        let clock = clock_of(clocks, segment.layer, segment.epoch)?;
         let passed = now.saturating_duration_since(clock.at).as_micros() as u64;
         let ticks = passed * u64::from(self.codec.clock_rate()) / 1_000_000;
         let ntp = (u128::from(passed) << 32) / 1_000_000;
@@ -283,9 +326,18 @@ impl Rewriter {
 }
 
 impl Segment {
-    fn contains(&self, seq: SeqNo) -> bool {
-        self.first <= seq && seq <= self.last
+    /// Whether the packet is one of this segment, or of what follows in its stream.
+    fn goes_on_with(&self, meta: &Meta) -> bool {
+        self.layer == meta.layer && self.epoch == meta.epoch && self.first <= meta.seq
     }
+    fn contains(&self, meta: &Meta) -> bool {
+        self.goes_on_with(meta) && meta.seq <= self.last
+    }
+}
+
+/// The clock of a layer's stream, if it is of that stream and not of one before or after it.
+fn clock_of(clocks: &[Option<ClockReference>], layer: Layer, epoch: Epoch) -> Option<ClockReference> {
+    clocks.get(layer.0 as usize).copied().flatten().filter(|clock| clock.epoch == epoch)
 }
 
 /// Picture id and TL0PICIDX of a VP8 payload, zeros when absent.

@@ -1,6 +1,7 @@
-//! How a peer numbers codecs and header extensions, and our sections in those numbers.
+//! Payload types and ids of header extensions: a number has one meaning in a session (RFC 8843, section 9), a meaning may
+//! have a number in each section. A section keeps what it was agreed with; new ones take numbers that are free.
 use super::section::{Section, may_hear};
-use rtcd_media::rtp::ExtensionIds;
+use rtcd_media::rtp::Extension;
 use rtcd_media::sdp::write::{LocalFormat, LocalMedia, LocalStream};
 use rtcd_media::sdp::{Format, Media, MediaKind, extension};
 use rtcd_media::sfu::codec::Codec;
@@ -8,59 +9,93 @@ use rtcd_media::sfu::codec::Codec;
 /// Feedback that we understand (contract, section 5).
 const VIDEO_FEEDBACK: [&str; 5] = ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"];
 const AUDIO_FEEDBACK: [&str; 1] = ["transport-cc"];
-/// Payload types and extension ids of browsers, used until the peer has named its own.
-const DEFAULT_FORMATS: [(Codec, u8); 3] = [(Codec::Opus, 111), (Codec::Vp8, 96), (Codec::Av1, 45)];
-const DEFAULT_EXTENSIONS: ExtensionIds =
-    ExtensionIds { mid: 4, rid: 10, repaired_rid: 11, audio_level: 1, transport_cc: 3 };
+const VIDEO_EXTENSIONS: [Extension; 4] =
+    [Extension::TransportCc, Extension::Mid, Extension::Rid, Extension::RepairedRid];
+const AUDIO_EXTENSIONS: [Extension; 3] = [Extension::AudioLevel, Extension::TransportCc, Extension::Mid];
+/// Ids of the one-byte form (RFC 8285, section 4.2).
+const EXTENSION_IDS: std::ops::RangeInclusive<u8> = 1..=14;
 
-/// Payload types and extension ids as the peer gives them.
-#[derive(Debug)]
-pub struct Dialect {
-    formats: Vec<(Codec, u8)>,
-    extensions: ExtensionIds,
+/// What a payload type means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Meaning {
+    Ours(Codec),
+    Other,
 }
 
-impl Default for Dialect {
-    fn default() -> Self {
-        Self { formats: DEFAULT_FORMATS.to_vec(), extensions: DEFAULT_EXTENSIONS }
-    }
+/// What the numbers of a session mean.
+#[derive(Debug)]
+pub(super) struct Dialect {
+    payload_types: [Option<Meaning>; 128],
+    /// `Some(None)`: an extension that we do not speak.
+    extensions: [Option<Option<Extension>>; 256],
 }
 
 impl Dialect {
-    /// Takes over the numbers of a section.
-    pub(super) fn learn(&mut self, media: &Media) {
-        for format in &media.formats {
-            if let Some(known) = self.formats.iter_mut().find(|(codec, _)| *codec == format.codec) {
-                known.1 = format.payload_type;
+    /// The numbers that the sections have by the peer's latest words.
+    pub(super) fn of(sections: &[Section]) -> Self {
+        let mut dialect = Self { payload_types: [None; 128], extensions: [None; 256] };
+        let remotes = sections.iter().filter_map(|section| section.remote.as_ref());
+        for media in remotes.filter(|media| !media.rejected) {
+            for format in &media.formats {
+                dialect.claim(format.payload_type, Meaning::Ours(format.codec));
             }
+            for extension in Extension::ALL {
+                dialect.claim_extension(media.extensions.get(extension), Some(extension));
+            }
+            media.other_payload_types.iter().for_each(|number| _ = dialect.claim(*number, Meaning::Other));
+            media.other_extensions.iter().for_each(|id| _ = dialect.claim_extension(*id, None));
         }
-        learn(&mut self.extensions, media.extensions);
+        dialect
     }
 
-    /// The peer's payload type of a codec.
-    pub fn payload_type(&self, codec: Codec) -> u8 {
-        self.formats.iter().find(|(known, _)| *known == codec).map_or(0, |(_, payload_type)| *payload_type)
+    /// Whether the number has this meaning, now if not before.
+    fn claim(&mut self, number: u8, meaning: Meaning) -> bool {
+        let known = self.payload_types.get_mut(usize::from(number)).map(|known| *known.get_or_insert(meaning));
+        known == Some(meaning)
     }
 
-    /// The peer's id of the audio level extension.
-    pub fn audio_level_id(&self) -> u8 {
-        self.extensions.audio_level
+    fn claim_extension(&mut self, id: u8, extension: Option<Extension>) -> bool {
+        id != 0 && *self.extensions[usize::from(id)].get_or_insert(extension) == extension
+    }
+
+    /// The payload type of a codec in a new section: the peer's, the usual one, or any that is free.
+    fn payload_type(&mut self, codec: Codec) -> Option<u8> {
+        let usual = match codec {
+            Codec::Opus => 111,
+            Codec::Vp8 => 96,
+            Codec::Av1 => 45,
+        };
+        let known = (0..128).find(|number| self.payload_types[usize::from(*number)] == Some(Meaning::Ours(codec)));
+        // RFC 3551, section 3: 96 to 127 are dynamic, those from 35 on are free where RTP and RTCP share a port.
+        let mut any = known.into_iter().chain([usual]).chain(96..=127).chain(35..=63);
+        any.find(|number| self.claim(*number, Meaning::Ours(codec)))
+    }
+
+    /// The id of an extension in a new section; 0 when none is free.
+    fn extension(&mut self, extension: Extension) -> u8 {
+        let usual = match extension {
+            Extension::AudioLevel => 1,
+            Extension::TransportCc => 3,
+            Extension::Mid => 4,
+            Extension::Rid => 10,
+            Extension::RepairedRid => 11,
+        };
+        let known = EXTENSION_IDS.into_iter().find(|id| self.extensions[usize::from(*id)] == Some(Some(extension)));
+        let mut any = known.into_iter().chain([usual]).chain(EXTENSION_IDS);
+        any.find(|id| self.claim_extension(*id, Some(extension))).unwrap_or(0)
     }
 
     /// A section as we describe it; `av1`: the peer can receive AV1.
-    pub(super) fn section(&self, section: &Section, offering: bool, av1: bool) -> LocalMedia {
+    pub(super) fn section(&mut self, section: &Section, offering: bool, av1: bool) -> LocalMedia {
         let may_send = offering || section.remote.as_ref().is_some_and(may_hear);
         let direction = section.direction(may_send);
         let remote = section.remote.as_ref();
-        let from_remote = |remote: &Media| -> Vec<LocalFormat> { remote.formats.iter().map(accept_format).collect() };
-        let formats = match (remote, offering) {
+        let formats = match remote {
             // In an offer the codec that we send comes first, and must be there.
-            (_, true) if section.sending.is_some() || remote.is_none() => self.own_formats(section, av1),
-            (Some(remote), _) => from_remote(remote),
-            (None, _) => self.own_formats(section, av1),
+            Some(remote) if !offering || section.sending.is_none() => remote.formats.iter().map(accept_format).collect(),
+            _ => self.own_formats(section, av1),
         };
         let unusable = section.kind != MediaKind::Application && formats.is_empty();
-        let ids = remote.filter(|_| !offering || section.sending.is_none()).map_or(self.extensions, |r| r.extensions);
         let receive_rids = match remote {
             Some(remote) if section.receives() => remote.send_rids.clone(),
             _ => Vec::new(),
@@ -77,13 +112,13 @@ impl Dialect {
             rejected: section.is_rejected() || unusable,
             protocol: section.protocol.clone(),
             formats,
-            extensions: extensions(section.kind, ids),
+            extensions: self.extensions_of(section),
             stream,
             receive_rids,
         }
     }
 
-    fn own_formats(&self, section: &Section, av1: bool) -> Vec<LocalFormat> {
+    fn own_formats(&mut self, section: &Section, av1: bool) -> Vec<LocalFormat> {
         let sent = section.sending.as_ref().map(|sending| sending.codec);
         let mut codecs: Vec<Codec> = match section.kind {
             MediaKind::Audio => vec![Codec::Opus],
@@ -92,49 +127,49 @@ impl Dialect {
             MediaKind::Application => Vec::new(),
         };
         codecs.sort_by_key(|codec| Some(*codec) != sent);
-        let format = |codec: Codec| {
+        let mut formats = Vec::new();
+        for codec in codecs {
             let feedback = if codec.is_video() { &VIDEO_FEEDBACK[..] } else { &AUDIO_FEEDBACK[..] };
-            LocalFormat {
-                payload_type: self.payload_type(codec),
+            let agreed = section.remote.as_ref().and_then(|remote| remote.payload_type(codec));
+            // All 61 dynamic numbers taken: the codec cannot be named.
+            let Some(payload_type) = agreed.or_else(|| self.payload_type(codec)) else { continue };
+            formats.push(LocalFormat {
+                payload_type,
                 rtpmap: rtpmap(codec),
                 parameters: parameters(codec).into(),
                 feedback: feedback.iter().map(|feedback| (*feedback).into()).collect(),
-            }
+            });
+        }
+        formats
+    }
+
+    fn extensions_of(&mut self, section: &Section) -> Vec<(u8, &'static str)> {
+        let all = match section.kind {
+            MediaKind::Audio => &AUDIO_EXTENSIONS[..],
+            MediaKind::Video => &VIDEO_EXTENSIONS[..],
+            MediaKind::Application => &[],
         };
-        codecs.into_iter().map(format).collect()
+        let remote = section.remote.as_ref().map(|remote| remote.extensions);
+        let id = |extension: &Extension| match remote {
+            Some(ids) => ids.get(*extension),
+            None => self.extension(*extension),
+        };
+        let ids: Vec<u8> = all.iter().map(id).collect();
+        ids.into_iter().zip(all).filter(|(id, _)| *id != 0).map(|(id, ext)| (id, extension::uri(*ext))).collect()
     }
 }
 
-fn learn(known: &mut ExtensionIds, new: ExtensionIds) {
-    for (known, new) in [
-        (&mut known.mid, new.mid),
-        (&mut known.rid, new.rid),
-        (&mut known.repaired_rid, new.repaired_rid),
-        (&mut known.audio_level, new.audio_level),
-        (&mut known.transport_cc, new.transport_cc),
-    ] {
-        if new != 0 {
-            *known = new;
+/// Takes out of a peer's description what gives a number a second meaning: we would have to repeat it.
+pub(super) fn unambiguous(media: &mut [Media]) {
+    let mut dialect = Dialect::of(&[]);
+    for media in media.iter_mut().filter(|media| !media.rejected) {
+        media.formats.retain(|format| dialect.claim(format.payload_type, Meaning::Ours(format.codec)));
+        for extension in Extension::ALL {
+            if !dialect.claim_extension(media.extensions.get(extension), Some(extension)) {
+                media.extensions.set(extension, 0);
+            }
         }
     }
-}
-
-fn extensions(kind: MediaKind, ids: ExtensionIds) -> Vec<(u8, &'static str)> {
-    let all = match kind {
-        MediaKind::Audio => vec![
-            (ids.audio_level, extension::AUDIO_LEVEL),
-            (ids.transport_cc, extension::TRANSPORT_CC),
-            (ids.mid, extension::MID),
-        ],
-        MediaKind::Video => vec![
-            (ids.transport_cc, extension::TRANSPORT_CC),
-            (ids.mid, extension::MID),
-            (ids.rid, extension::RID),
-            (ids.repaired_rid, extension::REPAIRED_RID),
-        ],
-        MediaKind::Application => Vec::new(),
-    };
-    all.into_iter().filter(|(id, _)| *id != 0).collect()
 }
 
 fn accept_format(format: &Format) -> LocalFormat {

@@ -42,14 +42,16 @@ impl Section {
             self.told_sending = false;
             return;
         };
-        let heard = self.remote.as_ref().is_some_and(|remote| {
-            let codec = self.sending.as_ref().map(|sending| sending.codec);
-            may_hear(remote) && codec.is_none_or(|codec| remote.formats.iter().any(|format| format.codec == codec))
-        });
+        let heard = self.is_heard();
         if !heard {
             self.sending.take_if(|sending| sending.ssrc == ssrc);
         }
         self.told_sending = heard;
+    }
+    /// Whether the peer listens to what we send here, by its latest word.
+    pub(super) fn is_heard(&self) -> bool {
+        let (Some(remote), Some(sending)) = (&self.remote, &self.sending) else { return false };
+        may_hear(remote) && remote.payload_type(sending.codec).is_some()
     }
     pub(super) fn is_rejected(&self) -> bool {
         self.remote.as_ref().is_some_and(|remote| remote.rejected)

@@ -175,3 +175,134 @@ fn new_credentials_restart_ice_with_new_ones_of_ours() {
     assert_ne!(negotiation.local().ufrag, before);
     assert_eq!(negotiation.remote_ufrag(), Some("efgh"));
 }
+
+/// A section of the peer's for what it sends, in the peer's numbers.
+fn camera(mid: &str, payload_type: u8, codec: &str, extmap: &str) -> String {
+    format!(
+        "m=video 9 UDP/TLS/RTP/SAVPF {payload_type}\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na=sendrecv\r\n\
+         a=msid:camera track\r\na=rtpmap:{payload_type} {codec}/90000\r\n{extmap}"
+    )
+}
+
+fn picture(ssrc: Ssrc) -> Sending {
+    Sending { ssrc, codec: Codec::Vp8, stream_id: "ann".into(), track_id: format!("video_ann_{ssrc}") }
+}
+
+/// All `a=rtpmap` and `a=extmap` of a description; panics when a number has two meanings.
+fn numbers(sdp: &str) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for (prefix, line) in ["a=rtpmap:", "a=extmap:"].iter().flat_map(|p| sdp.lines().map(move |line| (p, line))) {
+        let Some((number, meaning)) = line.strip_prefix(prefix).and_then(|rest| rest.split_once(' ')) else { continue };
+        let number = format!("{prefix}{number}");
+        let known = all.iter().find(|(other, _)| *other == number);
+        assert!(known.is_none_or(|(_, other)| other == meaning), "{number} means two things:\n{sdp}");
+        all.push((number, meaning.to_owned()));
+    }
+    all
+}
+
+#[test]
+fn a_running_section_keeps_the_number_that_it_was_agreed_with() {
+    let mut negotiation = connected();
+    negotiation.add_sending(MediaKind::Video, picture(5));
+    let offer = negotiation.offer(false, fingerprint(), &[]);
+    negotiation.apply_answer(answer_to(&offer)).expect("answered");
+    assert_eq!(negotiation.numbers(5).map(|numbers| numbers.payload_type), Some(96));
+    // Firefox: 120 in its own section, 96 in ours.
+    let ours = offer.split("m=video").nth(1).expect("our section").replace("a=sendonly", "a=recvonly");
+    let ours = ours.lines().filter(|line| !line.starts_with("a=ice") && !line.starts_with("a=candidate"));
+    let ours: String = ours.filter(|line| !["a=finger", "a=setup", "a=msid", "a=ssrc"].iter().any(|p| line.starts_with(p)))
+        .flat_map(|line| [line, "\r\n"])
+        .collect();
+    let theirs = format!("{FIRST}m=video{ours}{}", camera("1", 120, "VP8", ""));
+    negotiation.apply_offer(with_transport(&theirs, "actpass")).expect("an offer");
+    let answer = negotiation.answer(fingerprint(), &[]);
+    assert!(answer.contains("a=rtpmap:96 VP8/90000") && answer.contains("a=rtpmap:120 VP8/90000"), "{answer}");
+    negotiation.add_sending(MediaKind::Video, picture(6));
+    let offer = negotiation.offer(false, fingerprint(), &[]);
+    let running = offer.split("m=video").find(|section| section.contains("a=mid:s0")).expect("it is there");
+    assert!(running.contains("a=rtpmap:96 VP8/90000"), "{offer}");
+    numbers(&offer);
+    negotiation.apply_answer(answer_to(&offer)).expect("answered");
+    assert_eq!(negotiation.numbers(5).map(|numbers| numbers.payload_type), Some(96));
+    assert_eq!(negotiation.agreement(6), Agreement::Agreed);
+}
+
+#[test]
+fn a_number_of_the_peers_never_means_something_else_in_ours() {
+    // Opus is 96, and 45 is a codec that we do not speak; both are our usual numbers for something else.
+    let voice = VOICE.replace("111", "96").replace("SAVPF 96", "SAVPF 96 45") + "a=rtpmap:45 telephone-event/8000\r\n";
+    let mut negotiation = Negotiation::new();
+    negotiation.apply_offer(with_transport(&format!("{FIRST}{voice}"), "actpass")).expect("an offer");
+    negotiation.answer(fingerprint(), &[]);
+    negotiation.add_sending(MediaKind::Video, picture(5));
+    negotiation.add_sending(MediaKind::Audio, sending(6));
+    let offer = negotiation.offer(true, fingerprint(), &[]);
+    let meanings = numbers(&offer);
+    assert!(meanings.contains(&("a=rtpmap:96".into(), "opus/48000/2".into())), "{offer}");
+    assert!(!meanings.iter().any(|(number, _)| number == "a=rtpmap:45"), "{offer}");
+    negotiation.apply_answer(answer_to(&offer)).expect("answered");
+    assert_ne!(negotiation.numbers(5).map(|numbers| numbers.payload_type), Some(96));
+    assert_eq!(negotiation.numbers(6).map(|numbers| numbers.payload_type), Some(96));
+}
+
+#[test]
+fn what_gives_a_number_a_second_meaning_is_turned_down() {
+    let theirs = format!("{FIRST}{}{}", VOICE.replace("111", "96"), camera("2", 96, "VP8", ""));
+    let mut negotiation = Negotiation::new();
+    negotiation.apply_offer(with_transport(&theirs, "actpass")).expect("an offer");
+    let answer = negotiation.answer(fingerprint(), &[]);
+    numbers(&answer);
+    assert!(answer.contains("m=video 0 "), "{answer}");
+}
+
+#[test]
+fn our_defaults_of_extension_ids_give_way_to_what_was_learned() {
+    let mid_on_3 = "a=extmap:3 urn:ietf:params:rtp-hdrext:sdes:mid\r\na=extmap:4 urn:3gpp:video-orientation\r\n\
+        a=extmap:1 urn:ietf:params:rtp-hdrext:toffset\r\n";
+    let mut negotiation = Negotiation::new();
+    let theirs = format!("{FIRST}{}", camera("1", 96, "VP8", mid_on_3));
+    negotiation.apply_offer(with_transport(&theirs, "actpass")).expect("an offer");
+    numbers(&negotiation.answer(fingerprint(), &[]));
+    negotiation.add_sending(MediaKind::Video, picture(5));
+    negotiation.add_sending(MediaKind::Audio, sending(6));
+    let offer = negotiation.offer(false, fingerprint(), &[]);
+    let meanings = numbers(&offer);
+    assert!(meanings.contains(&("a=extmap:3".into(), "urn:ietf:params:rtp-hdrext:sdes:mid".into())), "{offer}");
+    assert!(!meanings.iter().any(|(number, _)| number == "a=extmap:4" || number == "a=extmap:1"), "{offer}");
+    assert!(meanings.iter().any(|(_, uri)| uri.contains("transport-wide-cc")), "{offer}");
+    assert!(meanings.iter().any(|(_, uri)| uri.contains("audio-level")), "{offer}");
+}
+
+#[test]
+fn a_section_is_used_again_though_the_peer_calls_it_sendrecv() {
+    let mut negotiation = connected();
+    for round in 0..5 {
+        negotiation.add_sending(MediaKind::Video, picture(round));
+        let offer = negotiation.offer(false, fingerprint(), &[]);
+        assert_eq!(sections(&offer).len(), 2, "{offer}");
+        let mut answer = answer_to(&offer);
+        // Mattermost's web client does that to all that it receives.
+        answer.media[1].direction = rtcd_media::sdp::Direction::SendRecv;
+        negotiation.apply_answer(answer).expect("answered");
+        let mids: Vec<Mid> = negotiation.offered_tracks().map(|media| media.mid.clone()).collect();
+        mids.iter().for_each(|mid| negotiation.accept(mid));
+        assert_eq!(negotiation.agreement(round), Agreement::Agreed);
+        negotiation.remove_sending(round);
+        let offer = negotiation.offer(false, fingerprint(), &[]);
+        negotiation.apply_answer(answer_to(&offer)).expect("answered");
+    }
+}
+
+#[test]
+fn a_codec_that_the_peer_takes_out_of_a_running_section_is_not_sent_in_it() {
+    let mut negotiation = connected();
+    negotiation.add_sending(MediaKind::Video, picture(5));
+    let offer = negotiation.offer(true, fingerprint(), &[]);
+    negotiation.apply_answer(answer_to(&offer)).expect("answered");
+    let mut again = answer_to(&offer);
+    again.media[1].formats.retain(|format| format.codec == Codec::Av1);
+    assert_eq!(negotiation.apply_offer(again), Ok(TransportChange::None));
+    negotiation.answer(fingerprint(), &[]);
+    assert_ne!(negotiation.agreement(5), Agreement::Agreed);
+}

@@ -1,14 +1,23 @@
 #![allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
 use super::*;
-use crate::rtp::{ExtensionIds, Header};
+use crate::rtp::{ExtensionMap, Header};
 use crate::sfu::cache::PacketCache;
 use std::time::Duration;
 
+const NUMBERS: Numbers = Numbers { payload_type: 96, audio_level_id: 0 };
 const NO_CLOCKS: [Option<ClockReference>; 2] = [None, None];
 
 /// One VP8 frame per packet with a 15-bit picture id and TL0PICIDX.
 fn frame(layer: u8, seq: u64, timestamp: u32, picture_id: u16, keyframe: bool) -> (Meta, Vec<u8>) {
-    let meta = Meta { layer: Layer(layer), seq: SeqNo(seq), timestamp, marker: true, keyframe, ..Meta::default() };
+    let meta = Meta {
+        layer: Layer(layer),
+        codec: Codec::Vp8,
+        seq: SeqNo(seq),
+        timestamp,
+        marker: true,
+        keyframe,
+        ..Meta::default()
+    };
     let id = (picture_id | 0x8000).to_be_bytes();
     (meta, vec![0x90, 0xe0, id[0], id[1], picture_id as u8, 0x20, u8::from(!keyframe), 0xaa])
 }
@@ -20,7 +29,7 @@ struct Receiver {
 
 impl Receiver {
     fn new() -> Self {
-        Self { rewriter: Rewriter::new(5, Codec::Vp8, 96, 0), now: Instant::now() }
+        Self { rewriter: Rewriter::new(5, Codec::Vp8, NUMBERS), now: Instant::now() }
     }
     /// What comes out: number, timestamp, picture id, TL0PICIDX.
     fn forward(&mut self, (meta, payload): (Meta, Vec<u8>)) -> Option<(u64, u32, u16, u8)> {
@@ -33,8 +42,9 @@ impl Receiver {
     ) -> Option<(u64, u32, u16, u8)> {
         let mut out = [0; 100];
         let (len, seq) = self.rewriter.forward(self.now, &meta, &payload, clocks, &mut out)?;
-        let header = Header::parse(&out[..len], &ExtensionIds::default()).expect("an RTP packet");
-        assert_eq!((header.ssrc, header.payload_type, header.sequence), (5, 96, seq.wire()));
+        let header = Header::parse(&out[..len], &ExtensionMap::default()).expect("an RTP packet");
+        assert_eq!((header.ssrc, header.sequence), (5, seq.wire()));
+        assert_eq!(header.payload_type, self.rewriter.numbers.payload_type);
         let body = &out[header.len..len];
         assert_eq!(body.last(), Some(&0xaa));
         Some((seq.0, header.timestamp, u16::from_be_bytes([body[2], body[3]]) & 0x7fff, body[4]))
@@ -72,7 +82,7 @@ fn sender_reports_place_the_new_layer_exactly() {
     let now = receiver.now;
     let clock = |rtp, ntp_ms: u64| {
         let ntp = (ntp_ms << 32) / 1000;
-        Some(ClockReference { info: SenderInfo { ssrc: 1, ntp, rtp, packets: 0, octets: 0 }, at: now })
+        Some(ClockReference { info: SenderInfo { ssrc: 1, ntp, rtp, packets: 0, octets: 0 }, at: now, epoch: Epoch(0) })
     };
     // The layers' clocks are 500,000 ticks apart; the second report is one second younger.
     let clocks = [clock(1_000, 5_000), clock(591_000, 6_000)];
@@ -114,7 +124,7 @@ fn a_sender_report_follows_the_senders_clock() {
     assert_eq!(receiver.rewriter.sender_report(receiver.now, &NO_CLOCKS), None);
     receiver.forward(frame(0, 1, 5_000, 1, true)).expect("forwarded");
     let info = SenderInfo { ssrc: 1, ntp: 10 << 32, rtp: 4_000, packets: 0, octets: 0 };
-    let clocks = [Some(ClockReference { info, at: receiver.now })];
+    let clocks = [Some(ClockReference { info, at: receiver.now, epoch: Epoch(0) })];
     let report = receiver.rewriter.sender_report(receiver.now + Duration::from_secs(2), &clocks).expect("known");
     assert_eq!((report.ssrc, report.ntp, report.rtp, report.packets), (5, 12 << 32, 184_000, 1));
 }
@@ -126,4 +136,81 @@ fn a_number_goes_out_once_even_if_the_sender_uses_it_again_for_something_else() 
     assert!(receiver.forward(frame(0, 101, 6000, 8, false)).is_some());
     assert_eq!(receiver.forward(frame(0, 101, 9000, 9, false)), None, "other bytes under the same nonce");
     assert!(receiver.forward(frame(0, 102, 9000, 9, false)).is_some());
+}
+
+fn of_epoch(epoch: u32, (meta, payload): (Meta, Vec<u8>)) -> (Meta, Vec<u8>) {
+    (Meta { epoch: Epoch(epoch), ..meta }, payload)
+}
+
+#[test]
+fn a_stream_that_begins_anew_under_lower_numbers_is_carried_over() {
+    let mut receiver = Receiver::new();
+    let (first, ..) = receiver.forward(frame(0, 60_000, 3000, 7, true)).expect("forwarded");
+    receiver.forward(frame(0, 60_001, 6000, 8, false)).expect("forwarded");
+    receiver.now += Duration::from_millis(100);
+    assert_eq!(receiver.forward(of_epoch(1, frame(0, 11, 500, 90, false))), None, "no key frame yet");
+    assert_eq!(receiver.forward(of_epoch(1, frame(0, 12, 900, 91, true))), Some((first + 2, 15_000, 9, 9)));
+    assert_eq!(receiver.forward(of_epoch(1, frame(0, 13, 3900, 92, false))), Some((first + 3, 18_000, 10, 10)));
+    assert_eq!(receiver.forward(frame(0, 60_003, 9000, 9, true)), None, "what comes late takes nothing back");
+    assert_eq!(receiver.forward(of_epoch(1, frame(0, 14, 6900, 93, false))), Some((first + 4, 21_000, 11, 11)));
+}
+
+#[test]
+fn sound_that_begins_anew_goes_on_with_its_first_packet() {
+    let mut rewriter = Rewriter::new(5, Codec::Opus, NUMBERS);
+    let packet = |epoch, seq| Meta { epoch: Epoch(epoch), seq: SeqNo(seq), keyframe: true, ..Meta::default() };
+    let mut send = |epoch, seq| {
+        let meta = packet(epoch, seq);
+        rewriter.forward(Instant::now(), &meta, b"opus", &[], &mut [0; 100]).map(|(_, seq)| seq.0)
+    };
+    let first = send(0, 900).expect("forwarded");
+    assert_eq!([send(1, 5), send(1, 6), send(0, 901)], [Some(first + 1), Some(first + 2), None]);
+}
+
+#[test]
+fn nothing_is_sent_again_out_of_another_stream() {
+    let mut receiver = Receiver::new();
+    let mut cache = PacketCache::new(32);
+    let mut send = |receiver: &mut Receiver, (meta, payload): (Meta, Vec<u8>)| {
+        cache.insert(meta, &payload);
+        receiver.forward((meta, payload)).map(|(seq, ..)| seq as u16)
+    };
+    let old = send(&mut receiver, frame(0, 100, 3000, 7, true)).expect("forwarded");
+    let new = send(&mut receiver, of_epoch(1, frame(0, 100, 3000, 70, true))).expect("forwarded");
+    let mut out = [0; 100];
+    assert_eq!(receiver.rewriter.retransmit(old, |_, seq| cache.get(seq), &mut out), None);
+    assert!(receiver.rewriter.retransmit(new, |_, seq| cache.get(seq), &mut out).is_some());
+}
+
+#[test]
+fn new_numbers_hold_for_new_packets_only() {
+    let mut receiver = Receiver::new();
+    let mut cache = PacketCache::new(32);
+    let mut sent = Vec::new();
+    for seq in 100..104u64 {
+        if seq == 102 {
+            receiver.rewriter.renumber(Numbers { payload_type: 120, audio_level_id: 0 });
+        }
+        let (meta, payload) = frame(0, seq, seq as u32 * 3000, seq as u16, seq == 100);
+        cache.insert(meta, &payload);
+        let mut out = [0; 100];
+        let (len, seq) =
+            receiver.rewriter.forward(receiver.now, &meta, &payload, &NO_CLOCKS, &mut out).expect("forwarded");
+        sent.push((seq, out[..len].to_vec()));
+    }
+    assert_eq!(sent.iter().map(|(_, bytes)| bytes[1] & 0x7f).collect::<Vec<_>>(), [96, 96, 120, 120]);
+    for (seq, bytes) in &sent {
+        let mut out = [0; 100];
+        let (len, _) = receiver.rewriter.retransmit(seq.wire(), |_, seq| cache.get(seq), &mut out).expect("cached");
+        assert_eq!(&out[..len], &bytes[..], "the nonce is the same, so the bytes must be");
+    }
+}
+
+#[test]
+fn a_packet_of_another_codec_is_not_sent_as_what_it_is_not() {
+    let mut receiver = Receiver::new();
+    receiver.forward(frame(0, 100, 3000, 7, true)).expect("forwarded");
+    let (meta, payload) = frame(0, 101, 6000, 8, true);
+    assert_eq!(receiver.forward((Meta { codec: Codec::Av1, ..meta }, payload)), None);
+    assert!(receiver.forward(frame(0, 102, 9000, 9, true)).is_some());
 }
