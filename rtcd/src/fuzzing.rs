@@ -21,10 +21,12 @@ pub fn client_message(input: &[u8]) {
 /// One binary message of a participant.
 pub fn data_channel_message(input: &[u8]) {
     match PeerMessage::decode(input) {
-        Ok(PeerMessage::Sdp(json)) => {
+        Ok(PeerMessage::Sdp(compressed)) => {
+            let Ok(json) = data_channel::inflate(&compressed) else { return };
             assert!(json.len() <= MAX_SDP);
             let again = PeerMessage::decode(&data_channel::sdp(&json));
-            assert_eq!(again, Ok(PeerMessage::Sdp(json)));
+            let Ok(PeerMessage::Sdp(again)) = again else { panic!("what was read can be written") };
+            assert_eq!(data_channel::inflate(&again), Ok(json));
         }
         Ok(PeerMessage::LossRate(value) | PeerMessage::RoundTripTime(value) | PeerMessage::Jitter(value)) => {
             assert!(value.is_finite() && value >= 0.0);

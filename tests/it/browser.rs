@@ -70,6 +70,7 @@ fn three_meet(more: &str, protocol: &str) {
         bob.screenshot(&picture, 1100);
         assert!(picture.metadata().is_ok_and(|file| file.len() > 20_000), "{}", picture.display());
     }
+    demo.assert_nothing_refused();
 }
 
 #[test]
@@ -109,6 +110,60 @@ fn a_screen_with_sound_comes_goes_and_comes_again() {
     }
     let state = bob.wait_for("ann's camera, still", |state| perceives(state, ANN, colour));
     assert_eq!(state.0["tracks"].as_array().map(Vec::len), Some(2), "{:#}", state.0);
+    // Sections are used again: data channel, own voice and camera, and for each of the two rounds at most one more.
+    let sections = state.0["transceivers"].as_array().map_or(0, Vec::len);
+    assert!(sections <= 6, "{:#}", state.0["transceivers"]);
+    demo.assert_nothing_refused();
+}
+
+/// Each of the three receives two cameras and a screen, and calls them `sendrecv`; then microphones go off and on.
+#[test]
+fn a_camera_is_paused_and_seen_again_and_nothing_is_negotiated_for_it() {
+    let _alone = alone();
+    let demo = Demo::start();
+    let browser = Chromium::start();
+    let (ann, bob) = (enter(&browser, &demo, ANN, ""), enter(&browser, &demo, BOB, ""));
+    let colour = ann.state().colour();
+    bob.wait_for("ann's camera", |state| perceives(state, ANN, colour));
+    let frames = |state: &State| {
+        let tracks = state.tracks(ANN.0, "video");
+        tracks.first().and_then(|track| track["stats"]["frames"].as_f64()).unwrap_or_default()
+    };
+    let versions = ann.eval("demo.described()");
+    for round in 1..=3 {
+        ann.eval("demo.unpublish('video')");
+        let before = frames(&bob.wait_for("the camera, still there", |state| state.has(ANN.0, "video")));
+        ann.eval("demo.publish('video', 'picture')");
+        bob.wait_for(&format!("the camera again, round {round}"), |state| {
+            frames(state) > before + 10.0 && state.sees(ANN.0, "video", "topLeft", colour)
+        });
+    }
+    assert_eq!(ann.eval("demo.described()"), versions, "nothing was negotiated");
+    let cleo = enter(&browser, &demo, CLEO, "");
+    cleo.wait_for("ann's camera, for a newcomer", |state| perceives(state, ANN, colour));
+    demo.assert_nothing_refused();
+}
+
+/// An ordinary call of two with voice and camera: clocks of both reach the receiver, so that lips and voice stay together.
+#[test]
+fn voice_and_camera_of_a_participant_stay_in_sync() {
+    let _alone = alone();
+    let demo = Demo::start();
+    let browser = Chromium::start();
+    let (ann, bob) = (enter(&browser, &demo, ANN, ""), enter(&browser, &demo, BOB, ""));
+    let colour = ann.state().colour();
+    bob.wait_for("ann", |state| perceives(state, ANN, colour));
+    let skew = |state: &State| {
+        let estimated = |kind| state.tracks(ANN.0, kind).first().and_then(|track| track["stats"]["playout"].as_f64());
+        Some((estimated("voice")? - estimated("video")?).abs())
+    };
+    let clocked = |state: &State| {
+        let reports = |kind| state.tracks(ANN.0, kind).first().is_some_and(|track| track["stats"]["clock"] == true);
+        reports("voice") && reports("video") && skew(state).is_some()
+    };
+    bob.wait_for("the clocks of both", clocked);
+    bob.wait_for("both in sync", |state| skew(state).is_some_and(|milliseconds| milliseconds < 100.0));
+    demo.assert_nothing_refused();
 }
 
 #[test]
@@ -124,6 +179,7 @@ fn muting_silences_a_participant_even_when_it_goes_on_sending() {
     bob.wait_for("silence", |state| state.has(ANN.0, "voice") && state.is_silent(ANN.0, "voice"));
     ann.eval("demo.signal('unmute')");
     bob.wait_for("ann's tone again", |state| state.hears(ANN.0, "voice", ANN.1));
+    demo.assert_nothing_refused();
 }
 
 #[test]
@@ -143,6 +199,7 @@ fn a_latecomer_gets_everything_at_once() {
             && state.hears(ANN.0, "screen-audio", SCREEN_TONE)
             && state.sees(ANN.0, "screen", "bottomRight", WHITE)
     });
+    demo.assert_nothing_refused();
 }
 
 #[test]

@@ -35,6 +35,7 @@ async fn a_camera_is_seen_until_it_is_off() -> Result<()> {
     bob.wait_track("video", "ann").await?;
     assert_eq!(bob.track("video", "ann").map(|track| track.last), Some(KEY_FRAME.to_vec()));
     ann.rtc(rtc::VIDEO_OFF, None);
+    ann.stop("video");
     bob.wait_no_track("video", "ann").await?;
     assert_eq!(bob.state().unannounced, 0);
     Ok(())

@@ -134,6 +134,8 @@ struct Inner {
     client_jitter: HistogramVec,
     ws_connections: IntGaugeVec,
     ws_messages: IntCounterVec,
+    signal_queue_time: Histogram,
+    signal_refused: IntCounterVec,
 }
 
 /// A cheap handle on all metrics.
@@ -207,6 +209,16 @@ impl Metrics {
             ),
             ws_connections: gauge("ws_connections_total", "WebSocket connections that are open", &["clientID"]),
             ws_messages: counter("ws_messages_total", "WebSocket messages", &["clientID", "type", "direction"]),
+            signal_queue_time: {
+                let help = "Seconds that descriptions of participants waited for their turn to be read";
+                let options = HistogramOpts::new("rtcd_signal_queue_time", help).buckets(LATENCY.to_vec());
+                register(&registry, Histogram::with_opts(options))
+            },
+            signal_refused: counter(
+                "signal_refused_total",
+                "Messages of participants refused because too much of their session, or of all, was waiting",
+                &["reason"],
+            ),
             registry,
         }))
     }
@@ -299,6 +311,16 @@ impl Metrics {
     /// A participant reports its jitter.
     pub fn client_jitter(&self, group: &ClientId, seconds: f64) {
         self.0.client_jitter.with_label_values(&[group.as_str()]).observe(seconds);
+    }
+
+    /// A description has waited so long to be read.
+    pub fn signal_queue_time(&self, seconds: f64) {
+        self.0.signal_queue_time.observe(seconds);
+    }
+
+    /// A message was refused because too much was waiting.
+    pub fn signal_refused(&self, reason: &str) {
+        self.0.signal_refused.with_label_values(&[reason]).inc();
     }
 
     /// The text that Prometheus reads. `plane`: counters with their help, from the packet plane.

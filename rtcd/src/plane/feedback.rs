@@ -4,7 +4,7 @@ use super::counters::count;
 use super::handoff::Handoff;
 use super::peer::REPORT_INTERVAL;
 use super::worker::Worker;
-use rtcd_media::rtcp::{self, Message, SenderInfo, TRANSPORT_CC_INTERVAL};
+use rtcd_media::rtcp::{self, Message, SenderInfo};
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sfu::Layer;
 use std::time::Instant;

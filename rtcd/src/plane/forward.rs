@@ -132,6 +132,8 @@ impl Outlet<'_> {
         meta: &Meta,
         payload: &[u8],
     ) {
+        #[cfg(test)]
+        tests::hit_bug(receiver.rewriter.ssrc());
         let Some(peer) = self.peers.get_mut(receiver.peer) else { return };
         let Some((path, protector)) = peer.transport.outgoing() else { return };
         if self.batch.is_full() {
@@ -174,3 +176,6 @@ impl Outlet<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -182,10 +182,14 @@ impl Worker {
             shared.inbox(self.id).heartbeat.fetch_add(1, Ordering::Relaxed);
             let sleep = self.sleep();
             let count = self.epoll.wait(&mut ready, sleep).unwrap_or(0);
-            let turn = AssertUnwindSafe(|| self.turn(&ready[..count], &mut received, &mut frame));
-            if catch_unwind(turn).is_err() {
-                self.after_panic();
-            }
+            self.guarded(|worker| worker.turn(&ready[..count], &mut received, &mut frame));
+        }
+    }
+
+    /// Does something that a bug of ours may cut short.
+    pub(super) fn guarded(&mut self, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            self.after_panic();
         }
     }
 

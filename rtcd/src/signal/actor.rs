@@ -1,7 +1,10 @@
 //! The signalling actor: one task that owns all groups, calls and sessions. What wakes it: an [`Input`] of the API, an
 //! [`Event`] of the plane, a deadline. Nothing here waits for anybody.
 use super::call::Calls;
+use super::ended::Ended;
+use super::intake::Intake;
 use super::message::{ClientMessage, Join, MessageError, ServerMessage};
+use super::reading::Outcome;
 use super::router::Router;
 use super::session::{FIRST_OFFER_TIMEOUT, Link, Session};
 use super::{Input, Settings, Status};
@@ -20,8 +23,13 @@ use tokio::sync::{mpsc, watch};
 
 /// Refused messages of one session that are logged.
 const REFUSALS_LOGGED: u32 = 20;
+/// Descriptions that are read at the same time.
+const MAX_READERS: usize = 4;
 /// Commands that wait for a worker to claim a transport.
 const MAX_WAITING: usize = 256;
+
+/// How long a deadline of a session waits for a description of it that has not been read yet.
+const DESCRIPTION_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The longest sleep: the watchdog wants to see that the actor lives.
 const MAX_SLEEP: Duration = Duration::from_millis(500);
@@ -30,6 +38,7 @@ const MAX_SLEEP: Duration = Duration::from_millis(500);
 pub(super) enum EndReason {
     Left,
     NoOffer,
+    NoCheck,
     Transport(CloseReason),
     Protocol(&'static str),
     Stopping,
@@ -40,6 +49,7 @@ impl EndReason {
         match self {
             Self::Left => "left",
             Self::NoOffer => "no_offer",
+            Self::NoCheck => "no_check",
             Self::Transport(reason) => reason.as_str(),
             Self::Protocol(what) => what,
             Self::Stopping => "stopping",
@@ -54,7 +64,11 @@ pub(super) struct Actor {
     pub(super) router: Router,
     pub(super) sessions: HashMap<TransportId, Session>,
     names: HashMap<(ClientId, SessionId), TransportId>,
+    ended: Ended,
     pub(super) calls: Calls,
+    pub(super) intake: Intake,
+    pub(super) outcomes: mpsc::UnboundedSender<Outcome>,
+    outcomes_in: Option<mpsc::UnboundedReceiver<Outcome>>,
     deadlines: BinaryHeap<Reverse<(Instant, TransportId)>>,
     next_transport: u64,
     next_track: u64,
@@ -71,6 +85,9 @@ impl Actor {
         status: watch::Sender<Status>,
         heartbeat: Arc<AtomicU64>,
     ) -> Self {
+        let (outcomes, outcomes_in) = mpsc::unbounded_channel();
+        // Half of the cores at most: the rest is for media.
+        let readers = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() / 2).clamp(1, MAX_READERS);
         Self {
             settings,
             plane,
@@ -78,7 +95,11 @@ impl Actor {
             router: Router::default(),
             sessions: HashMap::new(),
             names: HashMap::new(),
+            ended: Ended::default(),
             calls: Calls::default(),
+            intake: Intake::new(readers),
+            outcomes,
+            outcomes_in: Some(outcomes_in),
             deadlines: BinaryHeap::new(),
             next_transport: 0,
             next_track: 0,
@@ -89,6 +110,7 @@ impl Actor {
     }
 
     pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<Input>, mut events: mpsc::Receiver<Event>) {
+        let Some(mut outcomes) = self.outcomes_in.take() else { return };
         loop {
             self.heartbeat.fetch_add(1, Ordering::Relaxed);
             let sleep = self.next_wake(Instant::now());
@@ -106,6 +128,8 @@ impl Actor {
                     Some(event) => self.guarded(|actor| actor.handle_event(Instant::now(), event)),
                     None => break,
                 },
+                // The actor holds a sender: there is no end.
+                Some(outcome) = outcomes.recv() => self.guarded(|actor| actor.handle_outcome(Instant::now(), outcome)),
                 () = tokio::time::sleep(sleep) => {}
             }
             self.guarded(|actor| actor.handle_timeouts(Instant::now()));
@@ -120,13 +144,20 @@ impl Actor {
     }
 
     fn next_wake(&self, now: Instant) -> Duration {
-        let next = self.deadlines.peek().map(|Reverse((at, _))| at.saturating_duration_since(now));
-        next.unwrap_or(MAX_SLEEP).min(MAX_SLEEP)
+        let next = self.deadlines.peek().map(|Reverse((at, _))| *at);
+        let next = next.into_iter().chain(self.intake.next_timeout(now)).min();
+        next.map_or(MAX_SLEEP, |at| at.saturating_duration_since(now)).min(MAX_SLEEP)
     }
 
-    /// Looks at a session's deadlines again. Entries that are out of date are harmless: they only look.
+    /// Looks at a session's deadlines again. There is one entry that counts for each session: a later deadline needs none,
+    /// the earlier one fires, finds nothing and schedules again.
     pub(super) fn schedule(&mut self, id: TransportId) {
-        if let Some(at) = self.sessions.get(&id).and_then(Session::next_timeout) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(at) = session.next_timeout() else { return };
+        // What is still to be read may be what a deadline waits for: it is looked at again in a while.
+        let at = if self.intake.describes(id) { at.max(Instant::now() + DESCRIPTION_PATIENCE) } else { at };
+        if session.scheduled.is_none_or(|known| at < known) {
+            session.scheduled = Some(at);
             self.deadlines.push(Reverse((at, id)));
         }
     }
@@ -137,19 +168,34 @@ impl Actor {
                 break;
             }
             self.deadlines.pop();
-            let Some(session) = self.sessions.get_mut(&id) else { continue };
-            if session.offered_at.is_none() && now >= session.joined_at + FIRST_OFFER_TIMEOUT {
-                self.end(id, EndReason::NoOffer);
+            let Some(session) = self.sessions.get_mut(&id).filter(|session| session.scheduled == Some(at)) else {
                 continue;
-            }
-            if session.av1_deadline.is_some_and(|deadline| now >= deadline) {
-                session.av1_deadline = None;
-                self.publish(now, id);
-            }
+            };
+            session.scheduled = None;
+            self.handle_session_timeout(now, id);
+            self.schedule(id);
+        }
+        self.take_turns(now);
+    }
+
+    fn handle_session_timeout(&mut self, now: Instant, id: TransportId) {
+        // A description that is still to be read may be what is waited for: twice the time, but not for ever.
+        let describes = self.intake.describes(id);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let first_offer_timeout = FIRST_OFFER_TIMEOUT * if describes { 2 } else { 1 };
+        if session.offered_at.is_none() && now >= session.joined_at + first_offer_timeout {
+            return self.end(id, EndReason::NoOffer);
+        }
+        if session.first_check_due().is_some_and(|due| now >= due) {
+            return self.end(id, EndReason::NoCheck);
+        }
+        if session.av1_deadline.is_some_and(|deadline| now >= deadline) {
+            session.av1_deadline = None;
+            self.publish(now, id);
+        }
+        // Whoever keeps us from its answer by endless descriptions keeps nobody but itself from our offers.
+        if !describes {
             self.handle_lock_timeouts(now, id);
-            if self.sessions.get(&id).and_then(Session::next_timeout).is_some_and(|next| next > at) {
-                self.schedule(id);
-            }
         }
     }
 
@@ -162,10 +208,11 @@ impl Actor {
             Input::Disconnected { client, conn } => {
                 tracing::debug!(conn_id = conn.as_str(), "websocket forgotten");
                 self.router.disconnect(&conn);
+                self.intake.forget_connection(&conn);
                 // Behind the last message of the connection: nothing is counted for a client that has gone.
                 self.metrics.ws_disconnected(&client);
             }
-            Input::Message { conn, message } => self.handle_message(now, conn, message),
+            Input::Message { conn, message, .. } => self.handle_message(now, conn, message),
             Input::Sessions { client, call, reply } => {
                 let infos = self.calls.sessions(&client, &call).map(|ids| {
                     ids.iter().filter_map(|id| self.sessions.get(id)).map(Session::info).collect::<Vec<_>>()
@@ -189,7 +236,11 @@ impl Actor {
             Ok(ClientMessage::Join(join)) => self.join(now, client, conn, join),
             Ok(ClientMessage::Leave { session }) => match self.find(&client, &session) {
                 Some(id) => self.end(id, EndReason::Left),
-                None => self.unknown_session(&client, &conn, &session),
+                // It has ended by itself just before, or is said to have left twice: nothing wrong with that.
+                None => {
+                    let (group_id, session_id) = (client.as_str(), session.as_str());
+                    tracing::debug!(group_id, session_id, "leave of a session that is not there");
+                }
             },
             Ok(ClientMessage::Reconnect { session }) => match self.find(&client, &session) {
                 Some(id) => {
@@ -198,10 +249,15 @@ impl Actor {
                         session.conn = conn;
                     }
                 }
-                None => self.unknown_session(&client, &conn, &session),
+                // It ended while nobody could be told, or with the process before: the participant waits to hear of it.
+                None => {
+                    let (group_id, conn_id, session_id) = (client.as_str(), conn.as_str(), session.as_str());
+                    tracing::info!(group_id, conn_id, session_id, "reconnect of a session that is not there: closed");
+                    let _ = self.router.deliver(&client, &mut conn.clone(), ServerMessage::Close { session });
+                }
             },
             Ok(ClientMessage::Rtc(message)) => match self.find(&client, &message.session) {
-                Some(id) => self.handle_rtc(now, id, message),
+                Some(id) => self.take_rtc(now, id, &conn, message),
                 None => self.unknown_session(&client, &conn, &message.session),
             },
             Err(error) => {
@@ -218,7 +274,9 @@ impl Actor {
 
     fn unknown_session(&self, client: &ClientId, conn: &ConnId, session: &SessionId) {
         // A session that has just ended by itself is often still spoken to.
-        self.metrics.error(client, ErrorKind::Signaling);
+        if !self.ended.contains(client, session) {
+            self.metrics.error(client, ErrorKind::Signaling);
+        }
         let (group_id, conn_id, session_id) = (client.as_str(), conn.as_str(), session.as_str());
         tracing::debug!(group_id, conn_id, session_id, "message for an unknown session dropped");
     }
@@ -233,6 +291,7 @@ impl Actor {
         if self.draining && self.calls.sessions(&group, &join.call).is_none() {
             self.metrics.error(&group, ErrorKind::Join);
             tracing::warn!(group_id, call_id, session_id, "join refused: the daemon is draining, no new calls");
+            self.ended.insert(group.clone(), join.session.clone());
             let message = ServerMessage::Close { session: join.session };
             let _ = self.router.deliver(&group, &mut conn.clone(), message);
             return;
@@ -327,21 +386,32 @@ impl Actor {
         let span = session.span.clone();
         let _in = span.enter();
         tracing::info!(reason = reason.as_str(), lived_s = session.joined_at.elapsed().as_secs(), "session closed");
-        if let EndReason::Transport(CloseReason::Dtls(error)) = &reason {
-            tracing::warn!(%error, "the peer broke DTLS");
+        match &reason {
+            EndReason::Transport(CloseReason::Dtls(error)) => tracing::warn!(%error, "the peer broke DTLS"),
+            EndReason::Transport(CloseReason::ConnectTimeout) => tracing::warn!(
+                "the participant was heard, but no DTLS handshake came to its end: is one direction blocked?"
+            ),
+            EndReason::NoCheck => tracing::warn!(
+                "no connectivity check of the participant has come: is the media port blocked, UDP and TCP, or are the \
+                 advertised addresses not ours?"
+            ),
+            _ => {}
         }
         self.metrics.conn_state(match reason {
-            EndReason::Transport(CloseReason::ConsentExpired | CloseReason::ConnectTimeout) => ConnState::Failed,
+            EndReason::NoCheck
+            | EndReason::Transport(CloseReason::ConsentExpired | CloseReason::ConnectTimeout) => ConnState::Failed,
             _ => ConnState::Closed,
         });
         let opened = !matches!(session.link, Link::AwaitingOffer);
-        self.deliver(id, ServerMessage::Close { session: self.sessions[&id].join.session.clone() });
         self.withdraw(id);
+        self.deliver(id, ServerMessage::Close { session: self.sessions[&id].join.session.clone() });
         if opened {
             self.send_to_all(|| Command::Close { transport: id });
         }
         let Some(session) = self.sessions.remove(&id) else { return };
         self.names.remove(&(session.group.clone(), session.join.session.clone()));
+        self.ended.insert(session.group.clone(), session.join.session.clone());
+        self.intake.forget(id);
         self.calls.leave(&session.group, &session.join.call, id);
         self.metrics.session_ended(&session.group);
         self.report();

@@ -14,7 +14,7 @@ pub enum PeerMessage {
     Ping,
     /// Answer to ours.
     Pong,
-    /// The JSON of a description.
+    /// The JSON of a description, compressed: [`inflate`] it beside the actor.
     Sdp(Vec<u8>),
     /// Share of packets lost, 0..=1.
     LossRate(f64),
@@ -58,7 +58,7 @@ impl PeerMessage {
         Ok(match reader.int("the message type")? {
             1 => Self::Ping,
             2 => Self::Pong,
-            3 => Self::Sdp(inflate(reader.bytes("the description")?)?),
+            3 => Self::Sdp(reader.bytes("the description")?.into()),
             4 => Self::LossRate(measurement(&mut reader, "loss rate", 1.0)?),
             5 => Self::RoundTripTime(measurement(&mut reader, "round trip time", 3600.0)?),
             6 => Self::Jitter(measurement(&mut reader, "jitter", 3600.0)?),
@@ -78,7 +78,8 @@ fn measurement(reader: &mut Reader<'_>, field: &'static str, most: f64) -> Resul
     }
 }
 
-fn inflate(compressed: &[u8]) -> Result<Vec<u8>, DataChannelError> {
+/// The JSON of a description, at most [`MAX_SDP`] of it.
+pub fn inflate(compressed: &[u8]) -> Result<Vec<u8>, DataChannelError> {
     let mut out = Vec::new();
     let mut limited = flate2::read::ZlibDecoder::new(compressed).take(MAX_SDP as u64 + 1);
     limited.read_to_end(&mut out).map_err(|_| DataChannelError::NotZlib)?;
@@ -152,6 +153,11 @@ pub fn media_map<'a>(tracks: impl ExactSizeIterator<Item = (&'a str, TrackKind, 
 mod tests {
     use super::*;
 
+    fn described(message: &[u8]) -> Result<Vec<u8>, DataChannelError> {
+        let Ok(PeerMessage::Sdp(compressed)) = PeerMessage::decode(message) else { panic!("a description") };
+        inflate(&compressed)
+    }
+
     #[test]
     fn every_type_of_the_contract_is_read_in_any_integer_width() {
         assert_eq!(PeerMessage::decode(&[1]), Ok(PeerMessage::Ping));
@@ -161,15 +167,15 @@ mod tests {
         loss.extend(0.25f64.to_be_bytes());
         assert_eq!(PeerMessage::decode(&loss), Ok(PeerMessage::LossRate(0.25)));
         assert_eq!(PeerMessage::decode(&[5, 1]), Ok(PeerMessage::RoundTripTime(1.0)));
-        assert_eq!(PeerMessage::decode(&sdp(b"{}")), Ok(PeerMessage::Sdp(b"{}".to_vec())));
+        assert_eq!(described(&sdp(b"{}")), Ok(b"{}".to_vec()));
     }
 
     #[test]
     fn a_zip_bomb_is_refused_at_the_limit() {
         let bomb = sdp(&vec![b' '; MAX_SDP + 1]);
         assert!(bomb.len() < 8192);
-        assert_eq!(PeerMessage::decode(&bomb), Err(DataChannelError::TooLarge));
-        assert_eq!(PeerMessage::decode(&[3, 0xc4, 3, 1, 2, 3]), Err(DataChannelError::NotZlib));
+        assert_eq!(described(&bomb), Err(DataChannelError::TooLarge));
+        assert_eq!(described(&[3, 0xc4, 3, 1, 2, 3]), Err(DataChannelError::NotZlib));
     }
 
     #[test]

@@ -2,20 +2,17 @@
 use super::actor::{Actor, EndReason};
 use super::data_channel::{self, DataChannelError, PeerMessage};
 use super::message::{RtcMessage, RtcType};
-use super::offers::Way;
 use crate::metrics::{ConnState, ErrorKind};
 use crate::plane::command::{Command, Event, TransportId};
 use rtcd_media::transport::TransportEvent;
 use std::time::{Duration, Instant};
 
 impl Actor {
-    pub(super) fn handle_rtc(&mut self, now: Instant, id: TransportId, message: RtcMessage) {
-        let Some(session) = self.sessions.get(&id) else { return };
-        let span = session.span.clone();
-        let _in = span.enter();
+    pub(super) fn handle_rtc(&mut self, now: Instant, id: TransportId, message: &RtcMessage) {
         match message.kind {
             RtcType::Ice => self.handle_candidate(id, &message.data),
-            RtcType::Sdp => self.handle_description(now, id, &message.data, Way::WebSocket),
+            // Read beside the actor, see `turns`.
+            RtcType::Sdp => {}
             RtcType::Mute => self.set_muted(id, true),
             RtcType::Unmute => self.set_muted(id, false),
             RtcType::ScreenOn => self.screen_on(now, id, &message.data),
@@ -66,12 +63,12 @@ impl Actor {
                 self.metrics.dc_open_time(&session.group, since_offer);
                 self.subscribe(now, id);
             }
-            TransportEvent::Message { text, data } => self.handle_channel_message(now, id, text, &data),
+            TransportEvent::Message { text, data } => self.heard_on_channel(now, id, text, &data),
             TransportEvent::Closed(reason) => self.end(id, EndReason::Transport(reason)),
         }
     }
 
-    fn handle_channel_message(&mut self, now: Instant, id: TransportId, text: bool, data: &[u8]) {
+    fn heard_on_channel(&mut self, now: Instant, id: TransportId, text: bool, data: &[u8]) {
         let message = match (text, data) {
             (true, b"ping") => {
                 self.send(id, Command::Send { transport: id, text: true, data: b"pong".to_vec() });
@@ -80,23 +77,28 @@ impl Actor {
             (true, _) => Err(DataChannelError::Text),
             (false, data) => PeerMessage::decode(data),
         };
-        let Some(session) = self.sessions.get(&id) else { return };
-        let group = session.group.clone();
         match message {
-            Ok(PeerMessage::Ping) => self.send_channel(id, data_channel::pong()),
-            Ok(PeerMessage::Pong) => {}
-            Ok(PeerMessage::Sdp(json)) => {
-                self.handle_description(now, id, &json, Way::DataChannel);
-            }
-            Ok(PeerMessage::LossRate(share)) => self.metrics.client_loss_rate(&group, share),
-            Ok(PeerMessage::RoundTripTime(seconds)) => self.metrics.client_rtt(&group, seconds),
-            Ok(PeerMessage::Jitter(seconds)) => self.metrics.client_jitter(&group, seconds),
-            Ok(PeerMessage::Lock) => self.lock_requested(now, id),
-            Ok(PeerMessage::Unlock) => self.unlocked(now, id),
+            Ok(message) => self.take_channel(now, id, message),
             Err(error) => {
-                self.metrics.error(&group, ErrorKind::DataChannel);
+                let Some(session) = self.sessions.get(&id) else { return };
+                self.metrics.error(&session.group, ErrorKind::DataChannel);
                 tracing::debug!(%error, "data channel message dropped");
             }
+        }
+    }
+
+    pub(super) fn handle_channel_message(&mut self, now: Instant, id: TransportId, message: PeerMessage) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let group = &session.group;
+        match message {
+            PeerMessage::Ping => self.send_channel(id, data_channel::pong()),
+            // Read beside the actor, see `turns`.
+            PeerMessage::Pong | PeerMessage::Sdp(_) => {}
+            PeerMessage::LossRate(share) => self.metrics.client_loss_rate(group, share),
+            PeerMessage::RoundTripTime(seconds) => self.metrics.client_rtt(group, seconds),
+            PeerMessage::Jitter(seconds) => self.metrics.client_jitter(group, seconds),
+            PeerMessage::Lock => self.lock_requested(now, id),
+            PeerMessage::Unlock => self.unlocked(now, id),
         }
     }
 }

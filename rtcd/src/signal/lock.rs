@@ -19,6 +19,22 @@ pub struct SignalingLock {
     holder: Holder,
     /// We want it, since when; counted as late or not.
     wanted: Option<(Instant, bool)>,
+    /// It was taken from the participant, who does not know yet and may still give it back.
+    taken_back: bool,
+}
+
+/// What an Unlock means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unlock {
+    /// It is free again.
+    Free {
+        /// For how long it was held.
+        held: Duration,
+    },
+    /// It had been taken from the participant: nothing wrong.
+    TakenBack,
+    /// The participant did not hold it.
+    NotHeld,
 }
 
 /// What a passing deadline means.
@@ -40,7 +56,7 @@ pub enum LockTimeout {
 
 impl Default for SignalingLock {
     fn default() -> Self {
-        Self { holder: Holder::Nobody, wanted: None }
+        Self { holder: Holder::Nobody, wanted: None, taken_back: false }
     }
 }
 
@@ -50,14 +66,26 @@ impl SignalingLock {
         let free = self.holder == Holder::Nobody;
         if free {
             self.holder = Holder::Peer { since: now };
+            self.taken_back = false;
         }
         free
     }
 
-    /// The participant gives it back. `None` when it did not hold it.
-    pub fn unlock(&mut self, now: Instant) -> Option<Duration> {
+    /// The participant gives it back.
+    pub fn unlock(&mut self, now: Instant) -> Unlock {
+        let Holder::Peer { since } = self.holder else {
+            let known = std::mem::take(&mut self.taken_back);
+            return if known { Unlock::TakenBack } else { Unlock::NotHeld };
+        };
+        self.holder = Holder::Nobody;
+        Unlock::Free { held: now - since }
+    }
+
+    /// What the participant wanted it for has been refused: it is free again. `None` when the participant did not hold it.
+    pub fn take_back(&mut self, now: Instant) -> Option<Duration> {
         let Holder::Peer { since } = self.holder else { return None };
         self.holder = Holder::Nobody;
+        self.taken_back = true;
         Some(now - since)
     }
 
@@ -106,6 +134,7 @@ impl SignalingLock {
         if now < since + HOLD_TIMEOUT {
             return None;
         }
+        self.taken_back |= matches!(self.holder, Holder::Peer { .. });
         self.holder = Holder::Nobody;
         Some(timeout)
     }
@@ -124,12 +153,24 @@ mod tests {
         assert!(!lock.request(now), "it is held already");
         assert_eq!(lock.grab(now), None);
         let later = now + Duration::from_secs(1);
-        assert_eq!(lock.unlock(later), Some(Duration::from_secs(1)));
+        assert_eq!(lock.unlock(later), Unlock::Free { held: Duration::from_secs(1) });
         assert_eq!(lock.grab(later), Some(Duration::from_secs(1)));
         assert!(!lock.request(later));
-        assert_eq!(lock.unlock(later), None, "nobody unlocks what is ours");
+        assert_eq!(lock.unlock(later), Unlock::NotHeld, "nobody unlocks what is ours");
         assert_eq!(lock.release(later), Some(Duration::ZERO));
         assert!(lock.request(later));
+    }
+
+    #[test]
+    fn a_lock_that_was_taken_back_is_free_and_its_late_unlock_no_fault() {
+        let now = Instant::now();
+        let mut lock = SignalingLock::default();
+        assert_eq!(lock.take_back(now), None);
+        assert!(lock.request(now));
+        assert_eq!(lock.take_back(now), Some(Duration::ZERO));
+        assert_eq!(lock.unlock(now), Unlock::TakenBack);
+        assert_eq!(lock.unlock(now), Unlock::NotHeld);
+        assert!(lock.request(now));
     }
 
     #[test]

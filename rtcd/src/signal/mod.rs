@@ -5,14 +5,18 @@ mod actor;
 mod call;
 pub mod data_channel;
 mod dispatch;
+mod ended;
 mod forwarding;
+mod intake;
 mod lock;
 pub mod message;
 pub mod negotiation;
 mod offers;
+mod reading;
 mod router;
 mod session;
 mod tracks;
+mod turns;
 
 use crate::ids::{CallId, ClientId, ConnId, SessionId, UserId};
 use crate::metrics::Metrics;
@@ -23,7 +27,7 @@ use rtcd_media::dtls::Fingerprint;
 use rtcd_media::sdp::write::Candidate;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// Messages that may wait for one WebSocket connection; a slower reader loses its connection.
 pub const OUTGOING_QUEUE: usize = 1024;
@@ -46,6 +50,8 @@ pub enum Input {
         conn: ConnId,
         /// The decoded message, or why it was refused.
         message: Result<ClientMessage, MessageError>,
+        /// Its part of what may be under way to the actor; given back when the actor has taken the message.
+        room: Option<OwnedSemaphorePermit>,
     },
     /// A WebSocket has gone.
     Disconnected {
@@ -76,6 +82,8 @@ pub enum Input {
 
 /// Inputs that may wait for the actor; whoever has more to say waits.
 const INPUTS: usize = 4096;
+/// Bytes of messages that may wait for the actor, besides those of a few bytes: 16 of the longest.
+const INPUT_BYTES: usize = 16 * 1024 * 1024;
 
 /// What the signalling actor needs to know of the media side.
 #[derive(Debug, Clone)]
@@ -145,12 +153,14 @@ pub struct Stopped;
 #[derive(Clone)]
 pub struct SignalHandle {
     input: mpsc::Sender<Input>,
+    /// First come, first served: each connection has one message that waits.
+    room: Arc<Semaphore>,
 }
 
 impl SignalHandle {
     /// A handle that feeds `input`.
     pub fn new(input: mpsc::Sender<Input>) -> Self {
-        Self { input }
+        Self { input, room: Arc::new(Semaphore::new(INPUT_BYTES)) }
     }
     /// Announces a WebSocket connection of an authenticated client; `hello` is its first outgoing message.
     pub async fn connect(&self, client: ClientId, conn: ConnId) -> Result<mpsc::Receiver<ServerMessage>, Stopped> {
@@ -160,7 +170,12 @@ impl SignalHandle {
     }
     /// Hands over one frame of a connection, decoded or refused.
     pub async fn message(&self, conn: ConnId, message: Result<ClientMessage, MessageError>) -> Result<(), Stopped> {
-        self.send(Input::Message { conn, message }).await
+        let bytes = if let Ok(ClientMessage::Rtc(message)) = &message { message.data.len() } else { 0 };
+        let room = match u32::try_from(bytes.min(INPUT_BYTES)) {
+            Ok(0) | Err(_) => None,
+            Ok(bytes) => Some(self.room.clone().acquire_many_owned(bytes).await.map_err(|_| Stopped)?),
+        };
+        self.send(Input::Message { conn, message, room }).await
     }
     /// The connection has gone.
     pub async fn disconnect(&self, client: ClientId, conn: ConnId) -> Result<(), Stopped> {

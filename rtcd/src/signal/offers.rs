@@ -1,9 +1,10 @@
 //! Descriptions, candidates and the signalling lock: the actor's side of [`Negotiation`](super::negotiation::Negotiation).
 use super::actor::{Actor, EndReason};
-use super::data_channel::{self, MAX_SDP};
-use super::lock::LockTimeout;
+use super::data_channel;
+use super::lock::{LockTimeout, Unlock};
 use super::message::{RtcType, ServerMessage};
 use super::negotiation::{NegotiationError, TransportChange};
+use super::reading::DescriptionJson;
 use super::session::{Link, Session};
 use crate::metrics::ErrorKind;
 use crate::plane::command::{Command, Open, TransportId};
@@ -23,13 +24,6 @@ pub(super) enum Way {
 /// Reads a JSON object. Serde alone would take an array of the fields' values for one, too.
 pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
     json.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(json).ok()).flatten()
-}
-
-#[derive(Serialize, Deserialize)]
-struct DescriptionJson<'a> {
-    #[serde(rename = "type")]
-    kind: std::borrow::Cow<'a, str>,
-    sdp: std::borrow::Cow<'a, str>,
 }
 
 /// `RTCIceCandidateInit`.
@@ -64,30 +58,12 @@ impl Actor {
         }
     }
 
-    pub(super) fn handle_description(&mut self, now: Instant, id: TransportId, json: &[u8], way: Way) {
-        if json.len() > MAX_SDP {
-            return self.refuse(id, ErrorKind::Signaling, "a description that is too large");
-        }
-        let Some(message) = object::<DescriptionJson<'_>>(json) else {
-            return self.refuse(id, ErrorKind::Signaling, "a description that is not the JSON of one");
-        };
-        let description = match Description::parse(&message.sdp) {
-            Ok(description) => description,
-            Err(error) => return self.refuse(id, ErrorKind::Signaling, &error.to_string()),
-        };
-        match message.kind.as_ref() {
-            "offer" => self.handle_offer(now, id, description, way),
-            "answer" => self.handle_answer(now, id, description),
-            _ => self.refuse(id, ErrorKind::Signaling, "a description that is neither offer nor answer"),
-        }
-    }
-
-    fn handle_offer(&mut self, now: Instant, id: TransportId, offer: Description, way: Way) {
+    pub(super) fn handle_offer(&mut self, now: Instant, id: TransportId, offer: Description, way: Way) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let first = session.offered_at.is_none();
         let change = match session.negotiation.apply_offer(offer) {
             Ok(change) => change,
-            Err(error) => return self.description_refused(id, &error),
+            Err(error) => return self.description_refused(now, id, &error),
         };
         session.offered_at.get_or_insert(now);
         tracing::debug!(first, over = ?way, "offer received");
@@ -102,7 +78,7 @@ impl Actor {
         self.activate(id);
     }
 
-    fn handle_answer(&mut self, now: Instant, id: TransportId, answer: Description) {
+    pub(super) fn handle_answer(&mut self, now: Instant, id: TransportId, answer: Description) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         match session.negotiation.apply_answer(answer) {
             Ok(change) => {
@@ -114,12 +90,13 @@ impl Actor {
                 self.activate(id);
                 self.offer_if_needed(now, id);
             }
-            Err(error) => self.description_refused(id, &error),
+            Err(error) => self.description_refused(now, id, &error),
         }
     }
 
-    fn description_refused(&mut self, id: TransportId, error: &NegotiationError) {
+    fn description_refused(&mut self, now: Instant, id: TransportId, error: &NegotiationError) {
         self.refuse(id, ErrorKind::Signaling, &error.to_string());
+        self.give_lock_back(now, id);
         if *error == NegotiationError::FingerprintChanged {
             self.end(id, EndReason::Protocol("fingerprint_changed"));
         }
@@ -137,6 +114,7 @@ impl Actor {
                 let open = Arc::new(Open { transport: id, local, remote_ufrag, fingerprint, role });
                 let claim = Arc::new(Claim::default());
                 session.link = Link::AwaitingClaim { waiting: Vec::new() };
+                self.schedule(id);
                 self.send_to_all(|| Command::Open { open: open.clone(), claim: claim.clone() });
             }
             TransportChange::Restart => {
@@ -228,8 +206,9 @@ impl Actor {
     pub(super) fn unlocked(&mut self, now: Instant, id: TransportId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         match session.lock.unlock(now) {
-            Some(held) => self.metrics.lock_locked_time(&session.group, held.as_secs_f64()),
-            None => return self.refuse(id, ErrorKind::Signaling, "an unlock of a lock that it does not hold"),
+            Unlock::Free { held } => self.metrics.lock_locked_time(&session.group, held.as_secs_f64()),
+            Unlock::TakenBack => {}
+            Unlock::NotHeld => return self.refuse(id, ErrorKind::Signaling, "an unlock of a lock that it does not hold"),
         }
         self.offer_if_needed(now, id);
     }

@@ -9,6 +9,25 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// Counters that an honest call leaves at 0.
+const NOTHING_OF: [&str; 15] = [
+    "plane_send_refused_total",
+    "plane_too_long_total",
+    "plane_stun_refused_total",
+    "plane_stun_limited_total",
+    "plane_srtp_refused_total",
+    "plane_srtp_replayed_total",
+    "plane_rtp_unknown_total",
+    "plane_rtp_superseded_total",
+    "plane_rtcp_dropped_total",
+    "plane_handover_dropped_total",
+    "plane_tcp_dropped_total",
+    "plane_tcp_refused_total",
+    "plane_events_dropped_total",
+    "plane_panics_total",
+    "signal_refused_total",
+];
+
 /// A running demo with its daemon; both end with this value.
 pub struct Demo {
     child: Child,
@@ -65,6 +84,31 @@ impl Demo {
     /// Where the page is served.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The text of `/metrics` of its daemon.
+    pub fn metrics(&self) -> String {
+        let log = self.log();
+        let address = log.split_once("api=Some(").and_then(|(_, rest)| rest.split_once(')')).map(|(address, _)| address);
+        let address = address.and_then(|address| address.parse().ok()).expect("the daemon says where its API is");
+        crate::http::request(address, "GET", "/metrics", None, None).expect("the daemon answers").text()
+    }
+
+    /// An honest call, however rude its clients are, is no fault: no error is counted, and nothing was refused or dropped.
+    /// Call it while everybody who came is still there: who has just left may still be heard.
+    pub fn assert_nothing_refused(&self) {
+        let metrics = self.metrics();
+        let counted = |line: &&str| {
+            let name = line.split([' ', '{']).next().unwrap_or_default();
+            let faults = name == "rtcd_rtc_errors_total" || NOTHING_OF.iter().any(|fault| name == format!("rtcd_{fault}"));
+            faults && !line.ends_with(" 0")
+        };
+        let faults: Vec<_> = metrics.lines().filter(counted).collect();
+        assert!(faults.is_empty(), "{faults:#?}\n{}", self.log());
+        for fault in NOTHING_OF {
+            let known = metrics.lines().any(|line| line.starts_with(&format!("rtcd_{fault}")));
+            assert!(known || fault.starts_with("signal"), "no metric of the name rtcd_{fault}");
+        }
     }
 
     /// What the demo and its daemon have logged.

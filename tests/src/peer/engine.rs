@@ -380,6 +380,7 @@ impl Engine {
                     }
                 }
             }
+            Do::Disconnect => self.rtc.close()?,
             Do::PullPlug => self.plug_pulled = true,
             Do::Vanish => {}
         }

@@ -133,6 +133,8 @@ pub(crate) enum Do {
     AskKeyframes,
     /// All datagrams are swallowed.
     PullPlug,
+    /// Says goodbye by DTLS and to nobody else.
+    Disconnect,
     /// Ends without a word.
     Vanish,
 }
@@ -288,6 +290,10 @@ impl Peer {
     /// From now on nothing arrives and nothing leaves.
     pub fn pull_plug(&self) {
         self.tell(Do::PullPlug);
+    }
+    /// Its transport says goodbye; Mattermost is told nothing.
+    pub fn vanish_politely(&self) {
+        self.tell(Do::Disconnect);
     }
     /// A signalling message.
     pub fn rtc(&self, kind: i64, data: Option<serde_json::Value>) {

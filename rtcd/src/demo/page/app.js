@@ -221,6 +221,9 @@ async function measure() {
         : back?.fractionLost ?? 0,
       jitter: one.jitter ?? back?.jitter ?? 0,
       energy: one.totalAudioEnergy ?? 0,
+      // Whether the sender's clock is known, and when by it what is played now was taken.
+      clock: all.some((other) => other.type === 'remote-outbound-rtp' && other.localId === one.id),
+      playout: one.estimatedPlayoutTimestamp ?? null,
     };
   });
   numbers = {
@@ -318,4 +321,4 @@ function state() {
   };
 }
 
-window.demo = {state, mute, share, unpublish, publish, leave: () => call.leave(), signal: (type, data) => call.signal(type, data)};
+window.demo = {state, mute, share, unpublish, publish, leave: () => call.leave(), described: () => call.described, signal: (type, data) => call.signal(type, data)};

@@ -1,8 +1,11 @@
-// One participant of one call, doing what Mattermost's clients do.
+// One participant of one call, doing what Mattermost's clients do, also where that is rude: received pictures are called
+// `sendrecv` and offered, what is still to be said after an Unlock is offered without the lock, a camera is switched off by
+// taking its track out of the sender and on again by putting another one in.
 import {decode, encode} from './msgpack.js';
 
 const PING = 1, PONG = 2, SDP = 3, LOSS_RATE = 4, ROUND_TRIP_TIME = 5, JITTER = 6, LOCK = 7, UNLOCK = 8, MEDIA_MAP = 9;
-const LOCK_RETRY_MS = 200, LOCK_PATIENCE_MS = 5000, ANSWER_PATIENCE_MS = 10000, PING_MS = 5000;
+const LOCK_RETRY_MS = 200, LOCK_PATIENCE_MS = 5000, ANSWER_PATIENCE_MS = 10000, PING_MS = 1000;
+const CANDIDATE_PATIENCE_MS = 300;
 const SCREEN_ENCODINGS = [
   {rid: 'l', maxBitrate: 500_000, maxFramerate: 5, scaleResolutionDownBy: 1},
   {rid: 'h', maxBitrate: 2_500_000, maxFramerate: 20, scaleResolutionDownBy: 1},
@@ -35,6 +38,8 @@ export class Call extends EventTarget {
     this.early = [];
     this.lockReplies = [];
     this.answered = null;
+    /** Descriptions that we have sent. */
+    this.described = 0;
     this.log = [];
   }
 
@@ -67,6 +72,7 @@ export class Call extends EventTarget {
     pc.onicecandidate = ({candidate}) => {
       if (!candidate?.candidate || (this.tcpOnly && isUdp(candidate.candidate))) return;
       this.signal('ice', candidate.toJSON());
+      this.emit('candidate');
     };
     pc.onnegotiationneeded = () => this.negotiate();
     pc.onconnectionstatechange = () => {
@@ -81,11 +87,21 @@ export class Call extends EventTarget {
   /** Sends tracks as one kind of stream: `voice`, `video` or `screen`. */
   async publish(kind, tracks) {
     const stream = new MediaStream(tracks);
+    const paused = this.local.get(kind);
+    if (paused?.paused) {
+      await Promise.all(paused.transceivers.map(({sender}, at) => sender.replaceTrack(tracks[at])));
+      Object.assign(paused, {stream, paused: false});
+      return this.announce('video_on', {videoStreamID: stream.id});
+    }
     if (kind === 'screen') await this.announce('screen_on', {screenStreamID: stream.id});
-    if (kind === 'video') await this.announce('video_on', {videoStreamID: stream.id});
     const transceivers = tracks.map((track) => {
+      if (kind !== 'screen') {
+        // May well take over a section that something is received in.
+        const sender = this.pc.addTrack(track, stream);
+        return this.pc.getTransceivers().find((one) => one.sender === sender);
+      }
       const options = {direction: 'sendonly', streams: [stream]};
-      const layered = this.simulcast && kind === 'screen' && track.kind === 'video';
+      const layered = this.simulcast && track.kind === 'video';
       if (layered) options.sendEncodings = SCREEN_ENCODINGS;
       const transceiver = this.pc.addTransceiver(track, options);
       if (layered) preferVp8(transceiver);
@@ -93,15 +109,24 @@ export class Call extends EventTarget {
     });
     this.local.set(kind, {stream, transceivers});
     if (kind === 'voice') this.signal('unmute');
+    if (kind === 'video') {
+      // Only then: the daemon hears of the stream first, and what it is afterwards.
+      await this.until(() => transceivers.every((one) => /send/.test(one.currentDirection)));
+      await this.announce('video_on', {videoStreamID: stream.id});
+    }
   }
 
-  /** Stops sending them. */
+  /** Stops sending them. A camera is paused: nothing is negotiated. */
   unpublish(kind) {
     const sent = this.local.get(kind);
-    if (!sent) return;
+    if (!sent || sent.paused) return;
+    if (kind === 'video') {
+      sent.paused = true;
+      for (const {sender} of sent.transceivers) sender.replaceTrack(null);
+      return this.signal('video_off');
+    }
     this.local.delete(kind);
     if (kind === 'screen') this.signal('screen_off');
-    if (kind === 'video') this.signal('video_off');
     for (const transceiver of sent.transceivers) this.pc.removeTrack(transceiver.sender);
   }
 
@@ -145,15 +170,18 @@ export class Call extends EventTarget {
 
   // ---- negotiation: we are the polite peer
 
-  /** Our offer, under the lock once there is a data channel. Calls while one is under way make one more. */
+  /** Our offer, under the lock once there is a data channel. What is wanted meanwhile is offered behind it, without. */
   async negotiate() {
     this.wanted = true;
     if (this.negotiating) return;
     this.negotiating = true;
     try {
+      let locked = !this.pc.remoteDescription;
       while (this.wanted && !this.ended) {
         this.wanted = false;
-        await this.offer();
+        if (!locked) await this.lock();
+        await this.offer(!locked);
+        locked = true;
       }
     } catch (error) {
       if (!this.ended) this.note('negotiation failed', error);
@@ -162,22 +190,24 @@ export class Call extends EventTarget {
     }
   }
 
-  async offer() {
+  async offer(unlock) {
     const first = !this.pc.remoteDescription;
-    if (!first) await this.lock();
     try {
       const answered = new Promise((resolve, reject) => {
         this.answered = resolve;
         setTimeout(() => reject(new Error('no answer came')), ANSWER_PATIENCE_MS);
       });
       answered.catch(() => {});
+      const candidate = new Promise((resolve) => this.addEventListener('candidate', resolve, {once: true}));
       // Not while an offer of theirs is being answered.
       await this.inOrder(() => this.pc.setLocalDescription());
+      // Candidates are known at once and travel ahead.
+      if (first) await Promise.race([candidate, sleep(CANDIDATE_PATIENCE_MS)]);
       await this.sendDescription(!first && this.dcSignaling);
       await answered;
     } finally {
       this.answered = null;
-      if (!first) this.tell(UNLOCK);
+      if (unlock) this.tell(UNLOCK);
     }
   }
 
@@ -195,17 +225,21 @@ export class Call extends EventTarget {
   async sendDescription(overChannel) {
     const {type, sdp} = this.pc.localDescription;
     const description = {type, sdp: this.tcpOnly ? withoutUdp(sdp) : sdp};
+    this.described += 1;
     if (overChannel) this.tell(SDP, await deflate(JSON.stringify(description)));
     else this.signal('sdp', description);
   }
 
   async onDescription(description, overChannel) {
     if (this.tcpOnly) description = {...description, sdp: withoutUdp(description.sdp)};
+    const rolledBack = description.type === 'offer' && this.pc.signalingState === 'have-local-offer';
     await this.pc.setRemoteDescription(description);
     for (const candidate of this.early.splice(0)) await this.pc.addIceCandidate(candidate);
     if (description.type === 'offer') {
       await this.pc.setLocalDescription();
       await this.sendDescription(overChannel);
+      // We are the polite peer: ours is taken back, and the browser asks for it again.
+      if (rolledBack) this.answered?.();
     } else {
       this.answered?.();
     }
@@ -264,6 +298,8 @@ export class Call extends EventTarget {
 
   onTrack({track, transceiver, streams}) {
     const {mid} = transceiver;
+    // The browser then wants to tell the daemon.
+    if (track.kind === 'video') transceiver.direction = 'sendrecv';
     this.forget(mid);
     // The map says whose it is; failing that, the stream's id is the sender's session, the track's begins with its type.
     const said = this.mediaMap[mid];
@@ -303,6 +339,12 @@ export class Call extends EventTarget {
     if (!entry || (track && entry.track !== track)) return;
     this.remote.delete(mid);
     this.emit('untrack', entry);
+  }
+
+  async until(condition) {
+    for (const deadline = Date.now() + ANSWER_PATIENCE_MS; !condition() && !this.ended; await sleep(10)) {
+      if (Date.now() > deadline) throw new Error('it was not agreed to');
+    }
   }
 
   note(what, detail) {

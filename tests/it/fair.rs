@@ -1,0 +1,120 @@
+//! A few participants cannot silence everybody: what they say costs them, and a newcomer is let in beside the worst of it.
+use anyhow::Result;
+use flate2::read::ZlibEncoder;
+use rmpv::Value;
+use rtcd_tests::mattermost::Mattermost;
+use rtcd_tests::peer::{Peer, PeerConfig};
+use rtcd_tests::plugin::{Plugin, rtc};
+use rtcd_tests::world::World;
+use serde_json::json;
+use std::io::Read as _;
+use std::time::{Duration, Instant};
+
+/// Joins of newcomers that are measured.
+const NEWCOMERS: usize = 10;
+/// A newcomer waited 10 s before messages were read in turn; alone it takes some 50 ms.
+const JOINED_BESIDE: Duration = Duration::from_secs(2);
+/// What the daemon may hold meanwhile: it was 1.2 GB.
+const MEMORY: f64 = 200.0 * 1024.0 * 1024.0;
+
+fn offer_of(len: usize, first: &str) -> String {
+    let media = "a=rtpmap:96 VP8/90000\r\na=rtcp-fb:96 nack pli\r\na=fmtp:97 apt=96\r\na=x-google-flag:conference\r\n";
+    let sdp = format!("{first}{}", media.repeat((len.saturating_sub(first.len())) / (media.len() + 8)));
+    json!({"type": "offer", "sdp": sdp}).to_string()
+}
+
+fn sdp_message(json: &str) -> Vec<u8> {
+    let mut compressed = Vec::new();
+    ZlibEncoder::new(json.as_bytes(), flate2::Compression::default()).read_to_end(&mut compressed).expect("in memory");
+    let mut out = vec![3];
+    rmpv::encode::write_value(&mut out, &Value::Binary(compressed)).expect("in memory");
+    out
+}
+
+/// Joins newcomers one after the other; the slowest of the better nine.
+async fn newcomers(world: &World, node: &Mattermost) -> Result<Duration> {
+    let mut took = Vec::new();
+    for number in 0..NEWCOMERS {
+        let begun = Instant::now();
+        let peer =
+            Peer::join(node, PeerConfig::new("another-call", &format!("newcomer-{number}")), world.media()).await?;
+        took.push(begun.elapsed());
+        peer.leave().await?;
+    }
+    took.sort();
+    println!("joined after {took:?}");
+    let memory = world.daemon.metric("rtcd_process_resident_memory_bytes ");
+    assert!(memory < MEMORY, "{} MB", memory / 1e6);
+    Ok(took[NEWCOMERS - 2])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_eight_data_channels_that_flood_offers_a_newcomer_is_let_in() -> Result<()> {
+    let world = World::start().await?;
+    let mut flooders = Vec::new();
+    for number in 0..8 {
+        let mut config = PeerConfig::new("call", &format!("flooder-{number}"));
+        config.manual_lock = true;
+        flooders.push(world.join_with(config).await?);
+    }
+    let message = sdp_message(&offer_of(240_000, &flooders[0].state().last_exchange.0.clone()));
+    let flood = tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(16));
+        loop {
+            ticks.tick().await;
+            flooders.iter().for_each(|flooder| flooder.channel(&message));
+        }
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let slowest = newcomers(&world, &world.node).await?;
+    assert!(slowest < JOINED_BESIDE, "{slowest:?}");
+    assert!(world.daemon.metric("rtcd_signal_refused_total{reason=\"session\"}") > 0.0, "some is refused, and counted");
+    flood.abort();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_four_websockets_that_flood_long_offers_a_newcomer_is_let_in() -> Result<()> {
+    let world = World::start().await?;
+    let mut floods = Vec::new();
+    for number in 0..4 {
+        let node = Mattermost::connect(&Plugin::new(world.daemon.api_addr(), &format!("flooder-{number}"))).await?;
+        let joins: Vec<_> =
+            (0..8).map(|session| rtcd_tests::plugin::Join::new("call", &format!("session-{session}"))).collect();
+        joins.iter().for_each(|join| node.join(join));
+        let sdp = offer_of(1_000_000, "v=0\r\n");
+        let offer: serde_json::Value = serde_json::from_str(&sdp)?;
+        floods.push(tokio::spawn(async move {
+            loop {
+                for join in &joins {
+                    node.rtc(join, rtc::SDP, Some(offer.clone()));
+                    if node.flush().await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }));
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let slowest = newcomers(&world, &world.node).await?;
+    assert!(slowest < JOINED_BESIDE, "{slowest:?}");
+    floods.iter().for_each(|flood| flood.abort());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_lock_requests_leaves_nothing_behind() -> Result<()> {
+    let world = World::start().await?;
+    let mut config = PeerConfig::new("call", "ann");
+    config.manual_lock = true;
+    let ann = world.join_with(config).await?;
+    let before = world.daemon.metric("rtcd_process_resident_memory_bytes ");
+    for _ in 0..20 {
+        let asked = ann.state().locks.len();
+        (0..200).for_each(|_| ann.channel(&[7]));
+        ann.wait("answers", |state| state.locks.len() > asked).await?;
+    }
+    let grown = world.daemon.metric("rtcd_process_resident_memory_bytes ") - before;
+    assert!(grown < 4.0 * 1024.0 * 1024.0, "{grown} bytes more");
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! What honest clients do and test peers forget: paused cameras, lost replies, ends in mid-word, descriptions of any size.
+use anyhow::Result;
+use flate2::read::ZlibEncoder;
+use rmpv::Value;
+use rtcd_tests::daemon::wait_for;
+use rtcd_tests::peer::{Peer, PeerConfig, State};
+use rtcd_tests::plugin::{Received, rtc};
+use rtcd_tests::world::{DELTA_FRAME, KEY_FRAME, VOICE, World};
+use serde_json::json;
+use std::io::Read as _;
+use std::time::{Duration, Instant};
+
+/// Loud and silent in turn: the deviation of a voice.
+const SPEECH: &[i8] = &[-10, -10, -10, -90, -90, -90];
+
+fn frames(peer: &Peer, kind: &str, sender: &str) -> u64 {
+    peer.track(kind, sender).map_or(0, |track| track.frames)
+}
+
+async fn flows_on(peer: &Peer, kind: &str, sender: &str, more: u64) -> Result<()> {
+    let before = frames(peer, kind, sender);
+    let on = |state: &State| {
+        let mut tracks = state.tracks.values();
+        tracks.any(|track| track.live && track.kind == kind && track.sender == sender && track.frames >= before + more)
+    };
+    peer.wait(&format!("more {kind} of {sender}"), on).await
+}
+
+/// Nothing of an honest call is a fault.
+fn no_errors(world: &World) {
+    let metrics = world.daemon.metrics();
+    let errors: Vec<_> = metrics.lines().filter(|line| line.starts_with("rtcd_rtc_errors_total{")).collect();
+    assert!(errors.iter().all(|line| line.ends_with(" 0")), "{errors:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_that_was_paused_is_seen_again_without_a_word_of_sdp() -> Result<()> {
+    let world = World::start().await?;
+    let (ann, bob) = (world.join("ann").await?, world.join("bob").await?);
+    ann.add_video(&[]);
+    let flow = ann.stream("video", KEY_FRAME);
+    bob.wait_track("video", "ann").await?;
+    let answered = bob.state().offers_answered;
+    drop(flow);
+    for round in 0..3 {
+        ann.rtc(rtc::VIDEO_OFF, None);
+        // The same sender with another stream: its section keeps the old name.
+        ann.rtc(rtc::VIDEO_ON, Some(json!({ "videoStreamID": format!("stream-{round}") })));
+        let flow = ann.stream("video", DELTA_FRAME);
+        flows_on(&bob, "video", "ann", 20).await?;
+        drop(flow);
+    }
+    assert_eq!(bob.state().offers_answered, answered, "nothing had to be negotiated");
+    let carol = world.join("carol").await?;
+    let _flow = ann.stream("video", KEY_FRAME);
+    carol.wait_track("video", "ann").await?;
+    no_errors(&world);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_may_be_announced_after_the_offer_that_carries_it() -> Result<()> {
+    let world = World::start().await?;
+    let (ann, bob) = (world.join("ann").await?, world.join("bob").await?);
+    ann.add("video", rtcd_tests::peer::MediaKind::Video, "camera", &[]);
+    let _flow = ann.stream("video", KEY_FRAME);
+    wait_for("packets of the camera", || world.daemon.metric("rtcd_plane_rtp_gated_total") > 5.0);
+    assert_eq!(bob.track("video", "ann"), None, "nobody has said what it is");
+    ann.rtc(rtc::VIDEO_ON, Some(json!({ "videoStreamID": "camera" })));
+    bob.wait_track("video", "ann").await?;
+    assert_eq!(world.daemon.metric("rtcd_plane_rtp_unknown_total"), 0.0);
+    no_errors(&world);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_no_check_comes_of_ends_and_says_what_was_missing() -> Result<()> {
+    let world = World::start().await?;
+    let failed = world.daemon.metric("rtcd_rtc_conn_states_total{type=\"failed\"}");
+    let ann = Peer::start(&world.node, PeerConfig::new("call", "ann"), world.media()).await?;
+    ann.pull_plug();
+    let begun = Instant::now();
+    ann.wait("our candidates", |state| state.candidates > 0).await?;
+    wait_for("its end", || begun.elapsed() > Duration::from_secs(18) || ann.state().closed > 0);
+    assert_eq!(ann.state().closed, 0, "it has half a minute");
+    wait_for("its end", || ann.state().closed > 0);
+    assert!(begun.elapsed() > Duration::from_secs(28), "{:?}", begun.elapsed());
+    assert_eq!(world.daemon.metric("rtcd_rtc_conn_states_total{type=\"failed\"}"), failed + 1.0);
+    assert_eq!(world.plugin.sessions("call").await?, None);
+    assert!(world.daemon.log().contains("no connectivity check of the participant has come"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reconnect_of_a_session_that_is_not_there_is_answered_with_its_end() -> Result<()> {
+    let world = World::start().await?;
+    let mut heard = world.node.listen("ghost");
+    world.node.reconnect("ghost");
+    let message = tokio::time::timeout(Duration::from_secs(10), heard.recv()).await?;
+    assert!(matches!(message, Some(Received::Close { session_id }) if session_id == "ghost"));
+    no_errors(&world);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_after_its_transport_has_closed_has_done_nothing_wrong_and_hears_of_it_once() -> Result<()> {
+    let world = World::start().await?;
+    let ann = world.join("ann").await?;
+    ann.vanish_politely();
+    ann.wait("close", |state| state.closed == 1).await?;
+    world.node.leave("ann");
+    world.node.rtc(&ann.config.join, rtc::MUTE, None);
+    let bob = world.join("bob").await?;
+    bob.leave().await?;
+    assert_eq!((ann.state().closed, bob.state().closed), (1, 1));
+    no_errors(&world);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voice_that_ends_in_mid_word_is_said_to_have_ended() -> Result<()> {
+    let world = World::start().await?;
+    let ann = world.join("ann").await?;
+    ann.add_voice();
+    let speaking = ann.stream_levels("voice", VOICE, SPEECH);
+    ann.wait("VoiceOn", |state| state.vad == [true]).await?;
+    // DTX, a sender without a track, a network that is gone: packets stop.
+    let begun = Instant::now();
+    drop(speaking);
+    ann.wait("VoiceOff", |state| state.vad == [true, false]).await?;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let _speaking = ann.stream_levels("voice", VOICE, SPEECH);
+    ann.wait("VoiceOn", |state| state.vad == [true, false, true]).await?;
+    ann.stop("voice");
+    ann.wait("VoiceOff", |state| state.vad == [true, false, true, false]).await?;
+    no_errors(&world);
+    Ok(())
+}
+
+fn sdp_message(json: &str) -> Vec<u8> {
+    let mut compressed = Vec::new();
+    ZlibEncoder::new(json.as_bytes(), flate2::Compression::default()).read_to_end(&mut compressed).expect("in memory");
+    let mut out = vec![3];
+    rmpv::encode::write_value(&mut out, &Value::Binary(compressed)).expect("in memory");
+    out
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_offer_is_refused_its_lock_is_free_at_once() -> Result<()> {
+    let world = World::start().await?;
+    let mut config = PeerConfig::new("call", "ann");
+    config.manual_lock = true;
+    let ann = world.join_with(config).await?;
+    let offer = |sdp: &str| json!({"type": "offer", "sdp": sdp}).to_string();
+    let first = ann.state().last_exchange.0.clone();
+    let renamed = first.replace("a=mid:", "a=mid:x");
+    let refused = [
+        ("one beyond a MiB", sdp_message(&offer(&format!("{first}a=x:{}\r\n", "x".repeat(1024 * 1024))))),
+        ("no SDP", sdp_message(&offer("rubbish"))),
+        ("no JSON", sdp_message("rubbish")),
+        ("one whose sections have other names", sdp_message(&offer(&renamed))),
+    ];
+    for (count, (what, message)) in refused.iter().enumerate() {
+        ann.channel(&[7]);
+        ann.wait(&format!("the lock for {what}"), |state| state.locks.len() == 2 * count + 1).await?;
+        ann.channel(message);
+        ann.channel(&[7]);
+        ann.wait(&format!("the lock after {what}"), |state| state.locks.len() == 2 * count + 2).await?;
+        assert_eq!(ann.state().locks[2 * count..], [true, true], "{what}");
+        ann.channel(&[8]);
+    }
+    assert_eq!(world.errors("signaling") + world.errors("data_channel"), refused.len() as f64);
+    assert!(world.daemon.log().contains("inflates to more than"), "it is logged");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_of_almost_a_mebibyte_is_answered() -> Result<()> {
+    let world = World::start().await?;
+    let mut config = PeerConfig::new("call", "ann");
+    config.manual_lock = true;
+    let ann = world.join_with(config).await?;
+    let first = ann.state().last_exchange.0.clone();
+    let long = format!("{first}{}", "a=x-of-a-large-call:0123456789\r\n".repeat(30_000));
+    let message = json!({"type": "offer", "sdp": long}).to_string();
+    assert!(message.len() > 900_000 && message.len() < 1024 * 1024, "{}", message.len());
+    ann.channel(&sdp_message(&message));
+    ann.wait("the answer", |state| state.error.as_deref().is_some_and(|error| error.contains("an answer"))).await?;
+    no_errors(&world);
+    Ok(())
+}
