@@ -10,6 +10,7 @@ mod guarded_io;
 pub(crate) mod handshake;
 mod info;
 mod load;
+mod path;
 mod server;
 mod ws;
 
@@ -140,7 +141,7 @@ impl Api {
             .route("/calls/{call}/sessions/{session}", only(get(calls::session)))
             .route("/ws", only(get(ws::upgrade)))
             .fallback(error::not_found)
-            .layer(axum::middleware::from_fn(error::no_head))
+            .layer(axum::middleware::from_fn(path::clean))
             .with_state(self.clone())
     }
 

@@ -17,8 +17,12 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-/// Longest head of a request. Browsers and proxies stay under 8 KiB.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Longest head of a request. Browsers and proxies stay under 8 KiB; the reference takes 1 MiB, and who puts tickets of a
+/// large directory into headers sends 60 kB.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// Most headers of a request; Go counts none.
+const MAX_HEADERS: usize = 2048;
 
 /// Pause when no more sockets can be had, so that the loop does not burn the CPU that could free some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -104,6 +108,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(api.inner.config.deadlines.request)
         .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
