@@ -79,12 +79,14 @@ async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> a
         tracing::error!("no candidates: no participant can reach this daemon, see rtc.ice_address_udp and _tcp");
     }
     let metrics = Metrics::new();
-    let settings = Settings { candidates: candidates.into(), fingerprint };
+    let max_sessions_per_client = config.rtc.max_sessions_per_client;
+    let settings = Settings { candidates: candidates.into(), fingerprint, max_sessions_per_client };
     let signal = crate::signal::start(settings, plane.handle(), events, metrics.clone());
     let counters = {
         let plane = plane.handle();
         Box::new(move || plane.counters())
     };
+    tokio::spawn(store.clone().watch());
     let api = Api::new(api_config(config), store, signal.handle.clone(), metrics, counters);
     let (stop_api, api_stopped) = oneshot::channel::<()>();
     let address = listener.local_addr().ok();

@@ -2,6 +2,7 @@
 //! [`Event`] of the plane, a deadline. Nothing here waits for anybody.
 use super::call::Calls;
 use super::message::{ClientMessage, Join, MessageError, ServerMessage};
+use super::quota::Quota;
 use super::router::Router;
 use super::session::{FIRST_OFFER_TIMEOUT, Link, Session};
 use super::{Input, Settings, Status};
@@ -32,6 +33,7 @@ pub(super) enum EndReason {
     NoOffer,
     Transport(CloseReason),
     Protocol(&'static str),
+    Unregistered,
     Stopping,
 }
 
@@ -42,6 +44,7 @@ impl EndReason {
             Self::NoOffer => "no_offer",
             Self::Transport(reason) => reason.as_str(),
             Self::Protocol(what) => what,
+            Self::Unregistered => "unregistered",
             Self::Stopping => "stopping",
         }
     }
@@ -55,6 +58,7 @@ pub(super) struct Actor {
     pub(super) sessions: HashMap<TransportId, Session>,
     names: HashMap<(ClientId, SessionId), TransportId>,
     pub(super) calls: Calls,
+    quota: Quota,
     deadlines: BinaryHeap<Reverse<(Instant, TransportId)>>,
     next_transport: u64,
     next_track: u64,
@@ -79,6 +83,7 @@ impl Actor {
             sessions: HashMap::new(),
             names: HashMap::new(),
             calls: Calls::default(),
+            quota: Quota::default(),
             deadlines: BinaryHeap::new(),
             next_transport: 0,
             next_track: 0,
@@ -173,6 +178,7 @@ impl Actor {
                 // Whoever asked may have gone.
                 let _ = reply.send(infos);
             }
+            Input::ClientGone(client) => self.client_gone(&client),
             Input::Advertise(candidates) => self.settings.candidates = candidates,
             Input::SetDraining(draining) => {
                 self.draining = draining;
@@ -227,12 +233,19 @@ impl Actor {
         let (group_id, call_id, session_id) = (group.as_str(), join.call.as_str(), join.session.as_str());
         if self.find(&group, &join.session).is_some() {
             self.metrics.error(&group, ErrorKind::Join);
-            tracing::error!(group_id, call_id, session_id, "join refused: the session id is live already");
+            tracing::warn!(group_id, call_id, session_id, "join refused: the session id is live already");
             return;
         }
         if self.draining && self.calls.sessions(&group, &join.call).is_none() {
             self.metrics.error(&group, ErrorKind::Join);
             tracing::warn!(group_id, call_id, session_id, "join refused: the daemon is draining, no new calls");
+            let message = ServerMessage::Close { session: join.session };
+            let _ = self.router.deliver(&group, &mut conn.clone(), message);
+            return;
+        }
+        if !self.quota.take(&group, self.settings.max_sessions_per_client) {
+            self.metrics.error(&group, ErrorKind::Join);
+            tracing::warn!(group_id, call_id, session_id, "join refused: rtc.max_sessions_per_client is reached");
             let message = ServerMessage::Close { session: join.session };
             let _ = self.router.deliver(&group, &mut conn.clone(), message);
             return;
@@ -343,6 +356,7 @@ impl Actor {
         let Some(session) = self.sessions.remove(&id) else { return };
         self.names.remove(&(session.group.clone(), session.join.session.clone()));
         self.calls.leave(&session.group, &session.join.call, id);
+        self.quota.give_back(&session.group);
         self.metrics.session_ended(&session.group);
         self.report();
     }

@@ -140,7 +140,7 @@ async fn a_body_that_is_no_object_of_strings_is_refused_without_an_echo_of_it() 
 #[tokio::test]
 async fn an_oversized_body_or_head_is_refused() {
     let world = World::new(OPEN).await;
-    let big = "x".repeat(100_000);
+    let big = "x".repeat(300_000);
     let body = json!({"clientID": big, "authKey": KEY}).to_string();
     assert_eq!(world.send("POST", "/register", "", &body).await.0, 400);
     assert!(matches!(world.send("GET", &format!("/{big}"), "", "").await.0, 414 | 431));
@@ -276,6 +276,38 @@ async fn a_peer_that_sends_its_request_drop_by_drop_loses_its_connection() {
 }
 
 #[tokio::test]
+async fn silent_strangers_make_room_and_a_known_client_keeps_its_connection() {
+    let world =
+        World::new(Options { deadlines: Deadlines { request: Duration::from_secs(60), ..OPEN.deadlines }, ..OPEN })
+            .await;
+    world.register("a").await;
+    let mut known = TcpStream::connect(world.addr).await.unwrap();
+    let login = json!({"clientID": "a", "authKey": KEY}).to_string();
+    let login = format!("POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{login}", login.len());
+    let mut start = [0; 12];
+    known.write_all(login.as_bytes()).await.unwrap();
+    known.read_exact(&mut start).await.unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200");
+    let mut silent = Vec::new();
+    for _ in 0..world.api.inner.guard.max() + 50 {
+        let mut stream = TcpStream::connect(world.addr).await.unwrap();
+        // Whoever is dropped at once is dropped.
+        let _ = stream.write_all(b"GET /version HTTP/1.1\r\nX-Slow: ").await;
+        silent.push(stream);
+    }
+    for _ in 0..10 {
+        assert_eq!(timeout(Duration::from_secs(5), world.get("/version", "")).await.expect("in time").0, 200);
+    }
+    let mut rest = [0; 1000];
+    let _ = known.try_read(&mut rest);
+    known.write_all(login.as_bytes()).await.unwrap();
+    timeout(Duration::from_secs(5), known.read_exact(&mut start)).await.expect("in time").expect("still open");
+    let text = world.get("/metrics", "").await.1;
+    let dropped = text.lines().find_map(|line| line.strip_prefix("rtcd_api_strangers_dropped_total ")).unwrap();
+    assert!(dropped.parse::<u32>().unwrap() >= 50, "{dropped}");
+}
+
+#[tokio::test]
 async fn stopping_ends_idle_connections_and_returns() {
     let mut world = World::new(OPEN).await;
     let mut idle = TcpStream::connect(world.addr).await.unwrap();
@@ -292,9 +324,8 @@ async fn a_connection_taken_just_before_the_end_is_answered() {
     let mut world = World::new(OPEN).await;
     let mut early = TcpStream::connect(world.addr).await.unwrap();
     let mut silent = TcpStream::connect(world.addr).await.unwrap();
-    // The next one to come has its permit already.
     let taken = async {
-        while world.api.inner.connections.available_permits() > MAX_CONNECTIONS as usize - 3 {
+        while world.api.inner.guard.len() < 2 {
             tokio::task::yield_now().await;
         }
     };
