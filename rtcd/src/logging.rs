@@ -1,51 +1,87 @@
-//! Where log lines go: the journal when systemd runs us, else standard error, and a file.
+//! Where log lines go: the journal when systemd runs us, else standard output, and a file. Whoever logs waits for neither.
+mod console;
+mod file;
+mod json;
 mod limit;
+mod once;
+mod queue;
+mod rotate;
+mod time;
 
+pub use file::MAX_BYTES;
 pub use limit::suppressed;
+pub use once::{Once, OnceEach};
+pub use queue::dropped;
 
-use crate::config::{ConsoleLog, FileLog, LogLevel, Logger};
+use crate::config::{ConsoleLog, LogLevel, Logger};
+use console::Console;
+use file::LogFile;
 use limit::Limited;
-use nix::sys::stat::fstat;
+use nix::sys::stat::{FileStat, fstat};
+use queue::Queue;
 use std::fmt;
-use std::fs::OpenOptions;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::OnceLock;
+use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Why there is no log.
-#[derive(Debug, thiserror::Error)]
-pub enum LoggingError {
-    /// The log file.
-    #[error("logger.file_location: {0} cannot be written")]
-    File(PathBuf, #[source] io::Error),
-    /// Somebody else logs already.
-    #[error("logging was started twice")]
-    Twice,
-}
+/// What is queued when the process ends may take as long as this to be written: a reader that is stuck is not waited for.
+const LAST_LINES: Duration = Duration::from_millis(500);
 
-/// Starts logging for the whole process; a panic is logged too.
-pub fn start(logger: &Logger) -> Result<(), LoggingError> {
+static CONSOLE: OnceLock<Queue> = OnceLock::new();
+static FILE: OnceLock<Queue> = OnceLock::new();
+
+/// Somebody else logs already.
+#[derive(Debug, thiserror::Error)]
+#[error("logging was started twice")]
+pub struct Twice;
+
+/// Starts logging for the whole process; a panic is logged too. Lines wait until [`write()`].
+pub fn start(logger: &Logger) -> Result<(), Twice> {
     let mut layers = Vec::new();
     layers.extend(logger.console.map(console));
     if let Some(log) = &logger.file {
-        layers.push(file(log)?);
+        layers.push(lines(FILE.get_or_init(|| Queue::new("the log file")), log.json, false, log.level, 1));
     }
-    tracing_subscriber::registry().with(layers).try_init().map_err(|_| LoggingError::Twice)?;
+    tracing_subscriber::registry().with(layers).try_init().map_err(|_| Twice)?;
     log_panics();
     Ok(())
 }
 
+/// Starts the threads that write. What cannot be written, or opened, is no reason to end.
+pub fn write(logger: &Logger) {
+    let console = CONSOLE.get().map_or(Ok(()), |queue| Console::new().and_then(|console| queue.start(console)));
+    let file = logger.file.as_ref().zip(FILE.get());
+    let alone = logger.console.is_none();
+    let file = file.map_or(Ok(()), |(log, queue)| {
+        queue.reopen();
+        queue.start(LogFile::new(&log.location, alone))
+    });
+    for error in [console, file].into_iter().filter_map(Result::err) {
+        eprintln!("rtcd: nothing can be logged: {error}");
+    }
+}
+
+/// The log file is opened again: it may have been renamed.
+pub fn reopen() {
+    FILE.get().inspect(|queue| queue.reopen());
+}
+
+/// Waits for the last lines, but not for ever.
+pub fn flush() {
+    [&CONSOLE, &FILE].into_iter().filter_map(OnceLock::get).for_each(|queue| queue.flush(LAST_LINES));
+}
+
 fn console(log: ConsoleLog) -> BoxedLayer {
-    if stderr_is_the_journal()
+    if console_is_the_journal()
         && let Ok(journal) = tracing_journald::layer()
     {
         return journal
@@ -54,22 +90,17 @@ fn console(log: ConsoleLog) -> BoxedLayer {
             .with_filter(Limited::new(filter(log.level), 0))
             .boxed();
     }
-    let text = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(log.color && !log.json);
-    match log.json {
-        true => text.json().flatten_event(true).with_filter(Limited::new(filter(log.level), 0)).boxed(),
-        false => text.with_filter(Limited::new(filter(log.level), 0)).boxed(),
-    }
+    lines(CONSOLE.get_or_init(|| Queue::new("the console")), log.json, log.color, log.level, 0)
 }
 
-fn file(log: &FileLog) -> Result<BoxedLayer, LoggingError> {
-    // Appending, so that logrotate's copytruncate works; not for everybody's eyes.
-    let file = OpenOptions::new().create(true).append(true).mode(0o640).open(&log.location);
-    let file = file.map_err(|error| LoggingError::File(log.location.clone(), error))?;
-    let text = tracing_subscriber::fmt::layer().with_writer(Mutex::new(file)).with_ansi(false);
-    Ok(match log.json {
-        true => text.json().flatten_event(true).with_filter(Limited::new(filter(log.level), 1)).boxed(),
-        false => text.with_filter(Limited::new(filter(log.level), 1)).boxed(),
-    })
+fn lines(queue: &Queue, json: bool, color: bool, level: LogLevel, place: usize) -> BoxedLayer {
+    let queue = queue.clone();
+    let text = tracing_subscriber::fmt::layer().with_writer(move || queue.clone()).with_ansi(color && !json);
+    let filter = Limited::new(filter(level), place);
+    match json {
+        true => text.fmt_fields(JsonFields::new()).event_format(json::Json).with_filter(filter).boxed(),
+        false => text.with_filter(filter).boxed(),
+    }
 }
 
 /// Our own lines at the chosen level; libraries talk less.
@@ -84,12 +115,14 @@ fn filter(level: LogLevel) -> Targets {
     Targets::new().with_target("rtcd", level).with_default(level.min(LevelFilter::WARN))
 }
 
-/// systemd tells device and inode of the journal's stream; standard error may have been redirected since
-/// (systemd.exec(5), `$JOURNAL_STREAM`).
-fn stderr_is_the_journal() -> bool {
+/// systemd tells device and inode of the journal's stream, that of standard error where there are two; either may have been
+/// redirected since (systemd.exec(5), `$JOURNAL_STREAM`).
+fn console_is_the_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
-    let Ok(stat) = fstat(io::stderr()) else { return false };
-    stream == format!("{}:{}", stat.st_dev, stat.st_ino)
+    let (Ok(error), Ok(output)) = (fstat(io::stderr()), fstat(io::stdout())) else { return false };
+    let is_stream = |stat: &FileStat| stream == format!("{}:{}", stat.st_dev, stat.st_ino);
+    let socket = output.st_mode & nix::libc::S_IFMT == nix::libc::S_IFSOCK;
+    is_stream(&output) || (is_stream(&error) && socket)
 }
 
 fn log_panics() {

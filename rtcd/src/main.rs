@@ -73,9 +73,11 @@ fn run() -> ExitCode {
     }
     let files = privileges::raise_file_limit();
     privileges::restrict(&loaded.config);
+    // Its threads must not have the rights that were given up.
+    logging::write(&loaded.config.logger);
     tracing::debug!(?files, config = ?loaded.config, "configured");
 
-    match service::run(loaded, Box::new(load), args.drain_timeout) {
+    let code = match service::run(loaded, Box::new(load), args.drain_timeout) {
         Ok(()) => {
             tracing::info!("ended");
             ExitCode::Success
@@ -85,5 +87,7 @@ fn run() -> ExitCode {
             tracing::error!("failed: {error:#}");
             ExitCode::of(&error)
         }
-    }
+    };
+    logging::flush();
+    code
 }

@@ -4,7 +4,8 @@ use crate::api::{self, Api, ApiConfig, Deadlines};
 
 use crate::config::{Config, ListenAddress, Loaded};
 use crate::metrics::Metrics;
-use crate::net::{addresses, candidates, listen};
+use crate::net::discovery::Discovery;
+use crate::net::{addresses, listen};
 use crate::plane::socket::{BufferSizes, SOCKET_BUFFER};
 use crate::plane::{Plane, PlaneConfig};
 use crate::reload::{Load, Reload};
@@ -22,6 +23,9 @@ use tokio::sync::oneshot;
 /// How long the plane may take to say goodbye to the participants after their sessions were closed.
 const GOODBYE: Duration = Duration::from_millis(500);
 
+/// How long work that blocks may still take when everything has ended: what a client was told is on the disk already.
+const LAST_WORK: Duration = Duration::from_millis(100);
+
 /// Serves until told to end, then drains: for `drain_timeout` at most, without a limit when there is none. `load` reads the
 /// configuration again.
 pub fn run(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> anyhow::Result<()> {
@@ -31,7 +35,10 @@ pub fn run(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> anyho
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(serve(loaded, load, drain_timeout))
+    let ended = runtime.block_on(serve(loaded, load, drain_timeout));
+    // A lookup that the name servers do not answer would hold up the end for as long as they are silent.
+    runtime.shutdown_timeout(LAST_WORK);
+    ended
 }
 
 async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> anyhow::Result<()> {
@@ -45,7 +52,14 @@ async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> a
             warn_of_other_port(&listener, &config.api.listen);
             listener
         }
-        None => listen::bind(&config.api.listen)?,
+        None => {
+            // A host name is resolved, which may take as long as the name servers are silent.
+            let address = config.api.listen.clone();
+            tokio::select! {
+                bound = tokio::task::spawn_blocking(move || listen::bind(&address)) => bound.context("binding the API")??,
+                () = shutdown.draining() => return Ok(()),
+            }
+        }
     };
     listener.set_nonblocking(true).context("preparing the API listener")?;
     let listener = tokio::net::TcpListener::from_std(listener).context("preparing the API listener")?;
@@ -59,17 +73,20 @@ async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> a
     plane.buffers.into_iter().for_each(warn_of_small_buffers);
     warn_of_short_queues();
 
-    let candidates = candidates::candidates(config, &plane.udp, &plane.tcp).await;
+    let discovery = Discovery::new(&config.rtc, &plane.udp, &plane.tcp);
+    let candidates = discovery.candidates();
     if candidates.is_empty() {
         tracing::error!("no candidates: no participant can reach this daemon, see rtc.ice_address_udp and _tcp");
     }
     let metrics = Metrics::new();
-    let settings = Settings { candidates: candidates.into(), fingerprint };
+    let max_sessions_per_client = config.rtc.max_sessions_per_client;
+    let settings = Settings { candidates: candidates.into(), fingerprint, max_sessions_per_client };
     let signal = crate::signal::start(settings, plane.handle(), events, metrics.clone());
     let counters = {
         let plane = plane.handle();
         Box::new(move || plane.counters())
     };
+    tokio::spawn(store.clone().watch());
     let api = Api::new(api_config(config), store, signal.handle.clone(), metrics, counters);
     let (stop_api, api_stopped) = oneshot::channel::<()>();
     let address = listener.local_addr().ok();
@@ -84,8 +101,8 @@ async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> a
     tokio::spawn(admission::follow(signal.status.clone()));
     let admission = Admission { api, signal: signal.handle.clone() };
     tokio::spawn(door.obey(admission.clone(), shutdown.clone()));
-    let reload = Reload { started: loaded.clone(), load, udp: plane.udp.clone(), tcp: plane.tcp.clone() };
-    tokio::spawn(reload.at_each(hangup, signal.handle.clone()));
+    let discovery = discovery.start(signal.handle.clone());
+    tokio::spawn(Reload::new(loaded.clone(), load, discovery).at_each(hangup));
     let receive_buffer = plane.buffers.map(|got| got.receive);
     tracing::info!(api = ?address, udp = ?plane.udp, tcp = ?plane.tcp, workers, receive_buffer, "ready");
     systemd::ready();

@@ -1,4 +1,5 @@
 //! What systemd is told and what it hands over. Without systemd all of this does nothing.
+use crate::logging::Once;
 use sd_notify::NotifyState;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -29,8 +30,12 @@ pub fn stopping() {
 }
 
 fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "systemd could not be notified");
+    static FAILING: Once = Once::new();
+    match sd_notify::notify(states) {
+        Ok(()) if FAILING.works() => tracing::info!("systemd can be notified again"),
+        Ok(()) => {}
+        Err(error) if FAILING.failed() => tracing::warn!(%error, "systemd could not be notified"),
+        Err(_) => {}
     }
 }
 
@@ -55,11 +60,18 @@ pub async fn feed_watchdog(heartbeats: Vec<Arc<AtomicU64>>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // The first tick is immediate: nothing can have moved yet.
     ticks.tick().await;
+    let standing = Once::new();
     loop {
         ticks.tick().await;
         match pulse.stuck() {
-            None => notify(&[NotifyState::Watchdog]),
-            Some(worker) => tracing::error!(worker, "a heartbeat stands still, the watchdog is not fed"),
+            None => {
+                standing.works();
+                notify(&[NotifyState::Watchdog]);
+            }
+            Some(worker) if standing.failed() => {
+                tracing::error!(worker, "a heartbeat stands still, the watchdog is not fed");
+            }
+            Some(_) => {}
         }
     }
 }

@@ -118,11 +118,13 @@ keys! {
     /// The TCP port for media of participants whose network blocks UDP, 80 to 49151.
     ICE_PORT_TCP = "rtc.ice_port_tcp", "RTCD_RTC_ICEPORTTCP", D::Integer(8443);
     /// What participants are told in place of our local addresses, when those are not what they can reach:
-    /// an IP, a host name (resolved at the start), or `external/internal,external/internal` pairs of IPs.
+    /// an IP, a host name (resolved again and again), or `external/internal,external/internal` pairs of IPs, of which only
+    /// the external addresses are told.
     /// Empty: the public address that a STUN server of `ice_servers` reports for each local one, else the local one.
     ICE_HOST_OVERRIDE = "rtc.ice_host_override", "RTCD_RTC_ICEHOSTOVERRIDE", D::Text("");
-    /// What participants are told in place of our ports: a port (80 to 49151), or `localIP/port,localIP/port`, of
-    /// which the entry of an own address counts, so that many machines can share one configuration.
+    /// What participants are told in place of our ports, beside an external address: a port (80 to 49151), or
+    /// `localIP/port,localIP/port`, of which the entry of an own address counts, so that many machines can share one
+    /// configuration.
     ICE_HOST_PORT_OVERRIDE = "rtc.ice_host_port_override", "RTCD_RTC_ICEHOSTPORTOVERRIDE", D::TextOrInteger("");
     /// STUN and TURN servers: an array of URLs (`stun:`, `stuns:`, `turn:`, `turns:`), or of
     /// `{urls = ["turn:..."], username = "...", credential = "..."}`. One entry is all STUN or all TURN.
@@ -134,6 +136,9 @@ keys! {
     UDP_SOCKETS_COUNT = "rtc.udp_sockets_count", "RTCD_RTC_UDPSOCKETSCOUNT", D::ByCpus;
     /// Packets kept for each stream so that lost ones can be sent again: 0 (none) or a power of two from 32 to 8192.
     NACK_BUFFER_SIZE = "rtc.nack_buffer_size", "RTCD_RTC_NACKBUFFERSIZE", D::Integer(256);
+    /// Sessions (participants in calls) that one client may have at a time, 1 to 1000000; further ones are refused. The
+    /// client is a whole Mattermost installation: raise it for one with more people in calls at once.
+    MAX_SESSIONS_PER_CLIENT = "rtc.max_sessions_per_client", "RTCD_RTC_MAXSESSIONSPERCLIENT", D::Integer(10_000);
     /// Accepted for the sake of old configurations; has no effect.
     NACK_DISABLE_COPY = "rtc.nack_disable_copy", "RTCD_RTC_NACKDISABLECOPY", D::Bool(true);
     /// The secret shared with TURN servers (their `static-auth-secret`), from which time-limited credentials are made.
@@ -143,7 +148,7 @@ keys! {
     /// The directory of the database of registered clients; made when it is missing. Choose one that survives a
     /// restart of the machine, else every client must register again.
     DATA_SOURCE = "store.data_source", "RTCD_STORE_DATASOURCE", D::Text("/tmp/rtcd_db");
-    /// Whether to log on the console (standard error), or to the journal when systemd runs the daemon.
+    /// Whether to log on the console (standard output), or to the journal when systemd runs the daemon.
     ENABLE_CONSOLE = "logger.enable_console", "RTCD_LOGGER_ENABLECONSOLE", D::Bool(true);
     /// Whether the console gets JSON lines in place of text.
     CONSOLE_JSON = "logger.console_json", "RTCD_LOGGER_CONSOLEJSON", D::Bool(false);

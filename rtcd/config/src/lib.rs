@@ -36,6 +36,8 @@ pub struct Loaded {
     pub config: Config,
     /// What is odd, to be logged as soon as there is a log.
     pub warnings: Vec<Warning>,
+    /// There was a file; without one there are defaults and the environment.
+    pub file_found: bool,
     merged: Merged,
 }
 
@@ -64,6 +66,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> 
         Ok(text) => from_text(path, &text, environment),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut loaded = from_text(path, "", environment)?;
+            loaded.file_found = false;
             let what = "there is no such file: defaults and the environment are used".to_owned();
             loaded.warnings.insert(0, Warning { origin, key: String::new(), what });
             Ok(loaded)
@@ -102,7 +105,11 @@ pub fn validate(merged: Merged, read: ReadFile<'_>) -> Result<Loaded, Problems> 
     let mut validator = Validator::new(&merged, read);
     let config = validator.config();
     let Validator { problems, warnings, .. } = validator;
-    if problems.is_empty() { Ok(Loaded { config, warnings, merged }) } else { Err(Problems(problems)) }
+    if problems.is_empty() {
+        Ok(Loaded { config, warnings, file_found: true, merged })
+    } else {
+        Err(Problems(problems))
+    }
 }
 
 fn read_from_disk(path: &Path) -> io::Result<Vec<u8>> {

@@ -115,7 +115,7 @@ fn parse_url(text: &str) -> Result<IceUrl, &'static str> {
     let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
     let tcp = match query {
         None => tls,
-        Some(_) if !turn => return Err("a STUN URL has no query"),
+        // RFC 7064 knows no query for STUN; the reference takes it, and browsers' configurations are copied here.
         Some("transport=udp") => false,
         Some("transport=tcp") => true,
         Some(_) => return Err("the query is neither transport=udp nor transport=tcp"),
@@ -163,6 +163,8 @@ mod tests {
         check("stuns:s.example.com", Ok((false, true, "s.example.com", 5349, true)));
         check("turn:192.0.2.1:443?transport=tcp", Ok((true, false, "192.0.2.1", 443, true)));
         check("turns:[2001:db8::1]:99?transport=udp", Ok((true, true, "2001:db8::1", 99, false)));
+        check("stun:s.example.com:3478?transport=udp", Ok((false, false, "s.example.com", 3478, false)));
+        check("stun:s.example.com?transport=tcp", Ok((false, false, "s.example.com", 3478, true)));
         check("stun:[2001:db8::1]", Ok((false, false, "2001:db8::1", 3478, false)));
         check("http://a", Err("is neither STUN nor TURN"));
         check("stun", Err("has no scheme"));

@@ -1,8 +1,11 @@
 //! The configuration as the rest of the daemon sees it: every value is valid, nobody checks again.
+use super::error::Problems;
+use super::source::Origin;
+use super::tls::{self, Certificate};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +67,23 @@ pub struct Tls {
     pub cert_key: PathBuf,
     /// Ready for a TLS acceptor: TLS 1.2 and 1.3.
     pub server: Arc<rustls::ServerConfig>,
+    pub(crate) certificate: Arc<Certificate>,
+}
+
+impl Tls {
+    /// Reads the same files again.
+    pub fn read_again(&self) -> Result<Self, Problems> {
+        let read = |path: &Path| std::fs::read(path);
+        match tls::load(&self.cert_file, &self.cert_key, &read) {
+            Ok((server, certificate)) => Ok(Self { server, certificate, ..self.clone() }),
+            Err(errors) => Err(Problems(errors.iter().map(|error| error.problem(&Origin::Default)).collect())),
+        }
+    }
+
+    /// Handshakes by `self.server` show the certificate of `other` from now on; whether that is another one.
+    pub fn take_certificate(&self, other: &Self) -> bool {
+        self.certificate.take(&other.certificate)
+    }
 }
 
 impl fmt::Debug for Tls {
@@ -97,6 +117,8 @@ pub struct Rtc {
     pub udp_sockets_count: Option<NonZeroUsize>,
     /// Packets kept for each stream to answer NACKs: 0 or a power of two.
     pub nack_buffer_size: usize,
+    /// Sessions that one client may have at a time.
+    pub max_sessions_per_client: usize,
 }
 
 impl Rtc {
@@ -192,7 +214,7 @@ pub struct Store {
 /// Where the log goes; at least one place.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Logger {
-    /// Standard error, or the journal.
+    /// Standard output, or the journal.
     pub console: Option<ConsoleLog>,
     /// A file.
     pub file: Option<FileLog>,

@@ -94,11 +94,11 @@ impl<'a> Validator<'a> {
             return None;
         }
         match tls::load(&cert_file, &cert_key, self.read) {
-            Ok(server) => Some(super::Tls { cert_file, cert_key, server }),
+            Ok((server, certificate)) => Some(super::Tls { cert_file, cert_key, server, certificate }),
             Err(errors) => {
                 for error in errors {
                     let key = if error.in_key() { &keys::TLS_CERT_KEY } else { &keys::TLS_CERT_FILE };
-                    self.fail(key, error.to_string(), error.allowed());
+                    self.problems.push(error.problem(&self.merged.origin(key)));
                 }
                 None
             }
@@ -118,6 +118,7 @@ impl<'a> Validator<'a> {
             enable_ipv6: self.merged.bool(&keys::ENABLE_IPV6),
             udp_sockets_count: self.sockets_count(),
             nack_buffer_size: self.nack_buffer_size(),
+            max_sessions_per_client: self.max_sessions_per_client(),
         }
     }
 
@@ -237,6 +238,16 @@ impl<'a> Validator<'a> {
                 0
             }
         }
+    }
+
+    fn max_sessions_per_client(&mut self) -> usize {
+        let key = &keys::MAX_SESSIONS_PER_CLIENT;
+        let number = self.merged.integer(key);
+        let count = usize::try_from(number).ok().filter(|count| (1..=1_000_000).contains(count));
+        count.unwrap_or_else(|| {
+            self.fail(key, format!("{number} is out of range"), "1 to 1000000");
+            1
+        })
     }
 
     fn store(&mut self) -> Store {

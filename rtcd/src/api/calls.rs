@@ -1,16 +1,22 @@
 //! `/calls/{callID}/sessions`: how the plugin finds out whether a call still runs. A 404 means that it has ended.
 use super::Api;
 use super::error::{json, refuse_auth_text, stopping};
+use super::guard::Peer;
 use crate::ids::CallId;
 use crate::signal::SessionInfo;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 /// `GET /calls/{callID}/sessions`.
-pub async fn sessions(State(api): State<Api>, headers: HeaderMap, Path(call): Path<String>) -> Response {
-    match find(&api, &headers, call).await {
+pub async fn sessions(
+    State(api): State<Api>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    Path(call): Path<String>,
+) -> Response {
+    match find(&api, &peer, &headers, call).await {
         Ok(sessions) => json(StatusCode::OK, &sessions.iter().map(describe).collect()),
         Err(response) => response,
     }
@@ -19,10 +25,11 @@ pub async fn sessions(State(api): State<Api>, headers: HeaderMap, Path(call): Pa
 /// `GET /calls/{callID}/sessions/{sessionID}`.
 pub async fn session(
     State(api): State<Api>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     Path((call, session)): Path<(String, String)>,
 ) -> Response {
-    let sessions = match find(&api, &headers, call).await {
+    let sessions = match find(&api, &peer, &headers, call).await {
         Ok(sessions) => sessions,
         Err(response) => return response,
     };
@@ -32,8 +39,8 @@ pub async fn session(
     }
 }
 
-async fn find(api: &Api, headers: &HeaderMap, call: String) -> Result<Vec<SessionInfo>, Response> {
-    let client = api.identify_client(headers).await.map_err(|error| refuse_auth_text(&error))?;
+async fn find(api: &Api, peer: &Peer, headers: &HeaderMap, call: String) -> Result<Vec<SessionInfo>, Response> {
+    let client = api.identify_client(headers, peer).await.map_err(|error| refuse_auth_text(&error))?;
     let sessions = api.inner.signal.sessions(client, CallId::from(call)).await.map_err(stopping)?;
     sessions.ok_or_else(|| missing("call not found\n"))
 }

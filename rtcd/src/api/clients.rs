@@ -1,10 +1,11 @@
 //! `/register`, `/unregister`, `/login`.
 use super::Api;
 use super::error::{refuse, refuse_auth, reply};
-use crate::auth::{AuthError, Identity, Secret};
+use super::guard::Peer;
+use crate::auth::{AuthError, Claim, Identity, Secret};
 use crate::ids::ClientId;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use http_body_util::{BodyExt as _, Limited};
@@ -15,18 +16,26 @@ use tracing::info;
 const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// `POST /register`.
-pub async fn register(State(api): State<Api>, headers: HeaderMap, body: Body) -> Response {
-    if !api.inner.config.allow_self_registration
-        && let Err(error) = api.identify(&headers).await
-    {
-        return refuse_auth(&error, "");
-    }
+pub async fn register(
+    State(api): State<Api>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    // Who has shown who it is does not wait with strangers.
+    let claim = match api.inner.config.allow_self_registration {
+        true => Claim::Unknown,
+        false => match api.identify(&headers, &peer).await {
+            Ok(_) => Claim::Registered,
+            Err(error) => return refuse_auth(&error, ""),
+        },
+    };
     let fields = match Fields::read(&api, body).await {
         Ok(fields) => fields,
         Err(response) => return response,
     };
     let client = fields.client();
-    match api.inner.auth.register(&client, &fields.key()).await {
+    match api.inner.auth.register(&client, &fields.key(), peer.source(), claim).await {
         Ok(()) => {
             info!(group_id = %client, "client registered");
             reply(StatusCode::CREATED, &[("clientID", client.as_str())])
@@ -36,11 +45,16 @@ pub async fn register(State(api): State<Api>, headers: HeaderMap, body: Body) ->
 }
 
 /// `POST /unregister`.
-pub async fn unregister(State(api): State<Api>, headers: HeaderMap, body: Body) -> Response {
+pub async fn unregister(
+    State(api): State<Api>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     if !api.inner.config.allow_self_registration && !api.inner.auth.admin_enabled() {
         return refuse(StatusCode::FORBIDDEN, "unregister not enabled");
     }
-    let who = match api.identify(&headers).await {
+    let who = match api.identify(&headers, &peer).await {
         Ok(who) => who,
         Err(error) => return refuse_auth(&error, ""),
     };
@@ -58,6 +72,8 @@ pub async fn unregister(State(api): State<Api>, headers: HeaderMap, body: Body) 
     match api.inner.auth.unregister(&client).await {
         Ok(()) => {
             info!(group_id = %client, "client unregistered");
+            // When signalling has ended, nothing of the client is left anyway.
+            let _ = api.inner.signal.client_gone(client).await;
             reply(StatusCode::OK, &[])
         }
         Err(error) => refuse_auth(&error, "unregister failed: "),
@@ -65,13 +81,16 @@ pub async fn unregister(State(api): State<Api>, headers: HeaderMap, body: Body) 
 }
 
 /// `POST /login`.
-pub async fn login(State(api): State<Api>, body: Body) -> Response {
+pub async fn login(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body) -> Response {
     let fields = match Fields::read(&api, body).await {
         Ok(fields) => fields,
         Err(response) => return response,
     };
-    match api.inner.auth.login(&fields.client(), &fields.key()).await {
-        Ok(token) => reply(StatusCode::OK, &[("bearerToken", token.expose())]),
+    match api.inner.auth.login(&fields.client(), &fields.key(), peer.source()).await {
+        Ok(token) => {
+            peer.known();
+            reply(StatusCode::OK, &[("bearerToken", token.expose())])
+        }
         Err(AuthError::Denied) => refuse(StatusCode::BAD_REQUEST, "login failed: authentication failed"),
         Err(error) => refuse_auth(&error, "login failed: "),
     }

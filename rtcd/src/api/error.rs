@@ -2,9 +2,7 @@
 use crate::auth::AuthError;
 use crate::signal::Stopped;
 use crate::store::StoreError;
-use axum::extract::Request;
-use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 use tracing::error;
@@ -15,11 +13,6 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 /// What Go's `http.NotFound` answers.
 pub async fn not_found() -> Response {
     (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
-}
-
-/// `HEAD` is a wrong method like any other here, though axum takes it for `GET`.
-pub async fn no_head(request: Request, next: Next) -> Response {
-    if request.method() == Method::HEAD { not_found().await } else { next.run(request).await }
 }
 
 /// The answer to register, unregister and login: a JSON object of strings with the status in `code`.

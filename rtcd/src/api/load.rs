@@ -1,9 +1,10 @@
 //! `cpu_load` of `/system`: 1 / (idle CPU seconds per wall second, all CPUs added up). A Mattermost server sends new
 //! calls to the host with the lowest value.
+use crate::logging::Once;
 use procfs::CurrentSI as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tracing::warn;
+use tracing::{info, warn};
 
 /// How often the CPUs are looked at.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -44,6 +45,7 @@ impl CpuLoad {
     pub async fn sample(&self) {
         let ticks_per_second = procfs::ticks_per_second();
         let mut last: Option<(u64, Instant)> = None;
+        let unreadable = Once::new();
         loop {
             match procfs::KernelStats::current() {
                 Ok(stats) => {
@@ -53,8 +55,16 @@ impl CpuLoad {
                         self.bits.store(load(idle, now - at).to_bits(), Ordering::Relaxed);
                     }
                     last = Some((idle, now));
+                    if unreadable.works() {
+                        info!("the CPU load can be read again");
+                    }
                 }
-                Err(error) => warn!(%error, "the CPU load cannot be read"),
+                Err(error) => {
+                    last = None;
+                    if unreadable.failed() {
+                        warn!(%error, "the CPU load cannot be read, GET /system tells the last one: is /proc mounted?");
+                    }
+                }
             }
             tokio::time::sleep(SAMPLE_INTERVAL).await;
         }

@@ -6,10 +6,12 @@ mod calls;
 mod clients;
 pub(crate) mod conn_id;
 mod error;
+mod guard;
 mod guarded_io;
 pub(crate) mod handshake;
 mod info;
 mod load;
+mod path;
 mod server;
 mod ws;
 
@@ -23,13 +25,19 @@ use crate::store::Store;
 use axum::Router;
 use axum::http::{HeaderMap, header};
 use axum::routing::{MethodRouter, get, post};
+use guard::{Guard, Peer};
 use load::CpuLoad;
+use nix::sys::resource::{Resource, getrlimit};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
-/// Connections that may be open besides the WebSockets. Mattermost nodes and Prometheus need a handful.
-const MAX_CONNECTIONS: u32 = 2048;
+/// Connections that may be open besides the WebSockets. Mattermost nodes and Prometheus need a handful; a head of 64 KiB
+/// from each is 128 MiB.
+const MAX_CONNECTIONS: usize = 2048;
+
+/// The share of all files that these connections may be: WebSockets and participants over TCP need files, too.
+const SHARE_OF_FILES: usize = 4;
 
 /// WebSockets that may be open: one for each Mattermost node.
 const MAX_WEBSOCKETS: u32 = 2048;
@@ -98,7 +106,7 @@ struct Inner {
     metrics: Metrics,
     plane: PlaneCounters,
     load: CpuLoad,
-    connections: Arc<Semaphore>,
+    guard: Arc<Guard>,
     websockets: Arc<Semaphore>,
     closing: watch::Sender<bool>,
 }
@@ -115,7 +123,7 @@ impl Api {
                 metrics,
                 plane,
                 load: CpuLoad::new(),
-                connections: Arc::new(Semaphore::new(MAX_CONNECTIONS as usize)),
+                guard: Guard::new(max_connections()),
                 websockets: Arc::new(Semaphore::new(MAX_WEBSOCKETS as usize)),
                 closing: watch::Sender::new(false),
             }),
@@ -140,19 +148,28 @@ impl Api {
             .route("/calls/{call}/sessions/{session}", only(get(calls::session)))
             .route("/ws", only(get(ws::upgrade)))
             .fallback(error::not_found)
-            .layer(axum::middleware::from_fn(error::no_head))
+            .layer(axum::middleware::from_fn(path::clean))
             .with_state(self.clone())
     }
 
     /// Whose request it is.
-    async fn identify(&self, headers: &HeaderMap) -> Result<Identity, AuthError> {
-        self.inner.auth.identify(&credentials(headers)?).await
+    async fn identify(&self, headers: &HeaderMap, peer: &Peer) -> Result<Identity, AuthError> {
+        let identity = self.inner.auth.identify(&credentials(headers)?, peer.source()).await?;
+        peer.known();
+        Ok(identity)
     }
 
     /// Which registered client's request it is; the admin is none.
-    async fn identify_client(&self, headers: &HeaderMap) -> Result<ClientId, AuthError> {
-        self.inner.auth.identify_client(&credentials(headers)?).await
+    async fn identify_client(&self, headers: &HeaderMap, peer: &Peer) -> Result<ClientId, AuthError> {
+        let client = self.inner.auth.identify_client(&credentials(headers)?, peer.source()).await?;
+        peer.known();
+        Ok(client)
     }
+}
+
+fn max_connections() -> usize {
+    let (files, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    MAX_CONNECTIONS.min(usize::try_from(files).unwrap_or(usize::MAX) / SHARE_OF_FILES).max(1)
 }
 
 fn credentials(headers: &HeaderMap) -> Result<Credentials, AuthError> {

@@ -1,13 +1,16 @@
 //! Connections: taken, bounded, served, drained.
+use super::guard::{Peer, Place};
 use super::guarded_io::GuardedIo;
-use super::{Api, MAX_CONNECTIONS, MAX_WEBSOCKETS};
-use crate::logging::Pii;
+use super::{Api, MAX_WEBSOCKETS};
+use crate::auth::Source;
+use crate::logging::{Once, Pii};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,13 +18,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-/// Longest head of a request. Browsers and proxies stay under 8 KiB.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Longest head of a request. Browsers and proxies stay under 8 KiB; the reference takes 1 MiB, and who puts tickets of a
+/// large directory into headers sends 60 kB.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// Most headers of a request; Go counts none.
+const MAX_HEADERS: usize = 2048;
 
 /// Pause when no more sockets can be had, so that the loop does not burn the CPU that could free some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a stranger may take to be gone.
+const MAKE_ROOM_PAUSE: Duration = Duration::from_millis(5);
 
 /// How long a connection that was taken just before the end may take to ask something.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
@@ -40,7 +50,7 @@ pub async fn serve(listener: TcpListener, api: Api, shutdown: impl Future<Output
     drop(listener);
     api.inner.closing.send_replace(true);
     let all_gone = async {
-        let _ = api.inner.connections.acquire_many(MAX_CONNECTIONS).await;
+        api.inner.guard.empty().await;
         let _ = api.inner.websockets.acquire_many(MAX_WEBSOCKETS).await;
     };
     if timeout(api.inner.config.deadlines.drain, all_gone).await.is_err() {
@@ -49,28 +59,70 @@ pub async fn serve(listener: TcpListener, api: Api, shutdown: impl Future<Output
 }
 
 async fn accept(listener: &TcpListener, api: &Api, router: &Router, tls: Option<&TlsAcceptor>) {
-    // The semaphore is never closed.
-    while let Ok(permit) = api.inner.connections.clone().acquire_owned().await {
+    let (crowded, refused) = (Once::new(), Once::new());
+    loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!(%error, "a connection could not be taken");
-                sleep(ACCEPT_PAUSE).await;
+                api.inner.metrics.api_accept_failed();
+                if refused.failed() {
+                    warn!(%error, "connections to the API cannot be taken, strangers are dropped for newcomers");
+                }
+                // A file is free as soon as the stranger's task has run; until then the others go on.
+                if api.inner.guard.make_room() {
+                    api.inner.metrics.api_stranger_dropped();
+                    sleep(MAKE_ROOM_PAUSE).await;
+                } else {
+                    sleep(ACCEPT_PAUSE).await;
+                }
                 continue;
             }
         };
+        if refused.works() {
+            info!("connections to the API are taken again");
+        }
+        // All have shown who they are: the newcomer has to come back.
+        let Some((guest, place, made_room)) = api.inner.guard.enter(Source::from(peer.ip())) else {
+            api.inner.metrics.api_stranger_dropped();
+            continue;
+        };
+        if made_room {
+            api.inner.metrics.api_stranger_dropped();
+            if crowded.failed() {
+                warn!("too many connections to the API: the oldest that have asked nothing are dropped for newcomers");
+            }
+        } else {
+            crowded.works();
+        }
         let (api, router, tls) = (api.clone(), router.clone(), tls.cloned());
-        tokio::spawn(async move {
-            if let Err(error) = connection(stream, api, router, tls).await {
+        tokio::spawn(attend(stream, peer, guest, place, api, router, tls));
+    }
+}
+
+/// Serves a connection until its end, or until it has to make room.
+async fn attend(
+    stream: TcpStream,
+    peer: SocketAddr,
+    guest: Peer,
+    place: Place,
+    api: Api,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+) {
+    tokio::select! {
+        ended = connection(stream, guest.clone(), api, router, tls) => {
+            if let Err(error) = ended {
                 debug!(peer = %Pii(peer), %error, "connection ended");
             }
-            drop(permit);
-        });
+        }
+        () = guest.dropped() => {}
     }
+    drop(place);
 }
 
 async fn connection(
     stream: TcpStream,
+    guest: Peer,
     api: Api,
     router: Router,
     tls: Option<TlsAcceptor>,
@@ -79,14 +131,14 @@ async fn connection(
     let deadlines = api.inner.config.deadlines;
     let stream = GuardedIo::new(stream, deadlines.write);
     let Some(tls) = tls else {
-        return Ok(requests(stream, api, router).await?);
+        return Ok(requests(stream, guest, api, router).await?);
     };
     let handshake = timeout(deadlines.request, tls.accept(stream)).await;
     let stream = handshake.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    Ok(requests(stream, api, router).await?)
+    Ok(requests(stream, guest, api, router).await?)
 }
 
-async fn requests<S>(stream: S, api: Api, router: Router) -> Result<(), hyper::Error>
+async fn requests<S>(stream: S, guest: Peer, api: Api, router: Router) -> Result<(), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -95,8 +147,10 @@ where
     let service = {
         let asked = asked.clone();
         let router = TowerToHyperService::new(router);
-        service_fn(move |request| {
+        service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             asked.notify_one();
+            guest.asked();
+            request.extensions_mut().insert(guest.clone());
             router.call(request)
         })
     };
@@ -104,6 +158,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(api.inner.config.deadlines.request)
         .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);

@@ -1,11 +1,12 @@
 //! `/ws`: one WebSocket for each Mattermost node, between its connection and the signalling actor.
 use super::error::{refuse_auth_text, stopping};
+use super::guard::Peer;
 use super::{Api, Deadlines, conn_id, handshake};
 use crate::ids::{ClientId, ConnId};
 use crate::metrics::{Direction, Metrics};
 use crate::signal::message::{ClientMessage, MessageError, ServerMessage};
 use crate::signal::{SignalHandle, Stopped};
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{SplitSink, SplitStream};
@@ -32,8 +33,8 @@ const READ_BUFFER_BYTES: usize = 16 * 1024;
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// `GET /ws`.
-pub async fn upgrade(State(api): State<Api>, mut request: Request) -> Response {
-    let client = match api.identify_client(request.headers()).await {
+pub async fn upgrade(State(api): State<Api>, Extension(peer): Extension<Peer>, mut request: Request) -> Response {
+    let client = match api.identify_client(request.headers(), &peer).await {
         Ok(client) => client,
         Err(error) => return refuse_auth_text(&error),
     };
@@ -97,6 +98,10 @@ async fn run(api: Api, client: ClientId, conn: ConnId, upgraded: OnUpgrade, perm
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config)).await;
     let signal = &api.inner.signal;
     let Ok(outgoing) = signal.connect(client.clone(), conn.clone()).await else { return };
+    // It may have been unregistered on the way here: those who were connected by then have heard of it.
+    if !api.inner.auth.is_registered(&client).await {
+        let _ = signal.client_gone(client.clone()).await;
+    }
     let metrics = &api.inner.metrics;
     metrics.ws_connected(&client);
     info!("websocket opened");

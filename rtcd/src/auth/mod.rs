@@ -1,10 +1,11 @@
 //! Who may do what: clients by key or bearer token, the admin by one secret (contract, section 1).
 mod bearer;
 mod limiter;
+mod verified;
 
 pub use crate::config::Secret;
 pub use bearer::{BearerToken, Sessions};
-pub use limiter::{Busy, Limiter};
+pub use limiter::{Busy, Claim, Limiter, Source};
 
 use crate::ids::ClientId;
 use crate::store::{Store, StoreError};
@@ -13,6 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
+use tokio::sync::OwnedSemaphorePermit;
+use verified::Verified;
 
 /// Shortest key that may be registered, in bytes.
 pub const MIN_KEY_LEN: usize = 32;
@@ -102,7 +105,8 @@ pub struct Auth {
 struct Inner {
     store: Store,
     sessions: Sessions,
-    limiter: Limiter,
+    limiter: Arc<Limiter>,
+    verified: Verified,
     admin: Option<Secret>,
     /// Checked in place of the hash of an unknown client, so that the time does not tell which ids exist.
     stand_in: String,
@@ -115,7 +119,8 @@ impl Auth {
         let stand_in = bcrypt::hash(BearerToken::random().expose(), BCRYPT_COST).unwrap_or_default();
         let admin = admin.filter(|secret| !secret.expose().is_empty());
         let sessions = Sessions::new(session_expiration);
-        Self { inner: Arc::new(Inner { store, sessions, limiter: Limiter::for_this_machine(), admin, stand_in }) }
+        let (limiter, verified) = (Limiter::for_this_machine(), Verified::new());
+        Self { inner: Arc::new(Inner { store, sessions, limiter, verified, admin, stand_in }) }
     }
 
     /// Whether there is an admin at all.
@@ -123,32 +128,44 @@ impl Auth {
         self.inner.admin.is_some()
     }
 
-    /// Whose credentials these are.
-    pub async fn identify(&self, credentials: &Credentials) -> Result<Identity, AuthError> {
+    /// Whose credentials these are. `source` has its share of the checks.
+    pub async fn identify(&self, credentials: &Credentials, source: Source) -> Result<Identity, AuthError> {
         if let Credentials::Basic { key, .. } = credentials
             && self.is_admin(key)
         {
             return Ok(Identity::Admin);
         }
-        self.identify_client(credentials).await.map(Identity::Client)
+        self.identify_client(credentials, source).await.map(Identity::Client)
     }
 
     /// The registered client that these credentials belong to; the admin is none.
-    pub async fn identify_client(&self, credentials: &Credentials) -> Result<ClientId, AuthError> {
+    pub async fn identify_client(&self, credentials: &Credentials, source: Source) -> Result<ClientId, AuthError> {
         match credentials {
             Credentials::Bearer(token) => self.inner.sessions.client(token, Instant::now()).ok_or(AuthError::Denied),
             Credentials::Basic { client, key } => {
-                self.check_key(client, key).await?;
+                self.check_key(client, key, source).await?;
                 Ok(client.clone())
             }
         }
     }
 
-    /// Registers a client.
-    pub async fn register(&self, client: &ClientId, key: &Secret) -> Result<(), AuthError> {
+    /// Whether a client is registered at this moment.
+    pub async fn is_registered(&self, client: &ClientId) -> bool {
+        !matches!(self.inner.store.get(client).await, Err(StoreError::NotFound))
+    }
+
+    /// Registers a client. It takes a turn before anything is looked up: `claim` says whose.
+    pub async fn register(
+        &self,
+        client: &ClientId,
+        key: &Secret,
+        source: Source,
+        claim: Claim,
+    ) -> Result<(), AuthError> {
         if key.expose().len() < MIN_KEY_LEN {
             return Err(AuthError::KeyTooShort);
         }
+        let turn = self.inner.limiter.wait(source, claim).await?;
         match self.inner.store.get(client).await {
             Ok(_) => return Err(StoreError::AlreadyThere.into()),
             Err(StoreError::NotFound) => {}
@@ -160,23 +177,25 @@ impl Auth {
         if client.as_str().len() > MAX_CLIENT_ID_LEN {
             return Err(AuthError::IdTooLong);
         }
-        let turn = self.inner.limiter.wait().await?;
-        let key = key.clone();
-        let hash = tokio::task::spawn_blocking(move || (bcrypt::hash(key.expose(), BCRYPT_COST), turn).0);
+        let plain = key.clone();
+        let hash = tokio::task::spawn_blocking(move || (bcrypt::hash(plain.expose(), BCRYPT_COST), turn).0);
         let hash = hash.await.map_err(|_| AuthError::Hash)?.map_err(|_| AuthError::Hash)?;
-        Ok(self.inner.store.add(client, hash).await?)
+        self.inner.store.add(client, hash.clone()).await?;
+        self.inner.verified.remember(client, &hash, key, Instant::now());
+        Ok(())
     }
 
     /// Removes a client and its bearer token.
     pub async fn unregister(&self, client: &ClientId) -> Result<(), AuthError> {
         self.inner.store.remove(client).await?;
         self.inner.sessions.forget(client);
+        self.inner.verified.forget(client);
         Ok(())
     }
 
     /// A new bearer token in place of the client's last one.
-    pub async fn login(&self, client: &ClientId, key: &Secret) -> Result<BearerToken, AuthError> {
-        self.check_key(client, key).await?;
+    pub async fn login(&self, client: &ClientId, key: &Secret, source: Source) -> Result<BearerToken, AuthError> {
+        self.check_key(client, key, source).await?;
         Ok(self.inner.sessions.open(client, Instant::now()))
     }
 
@@ -185,18 +204,35 @@ impl Auth {
         admin.is_some_and(|admin| admin.expose().as_bytes().ct_eq(key.expose().as_bytes()).into())
     }
 
-    async fn check_key(&self, client: &ClientId, key: &Secret) -> Result<(), AuthError> {
-        let turn = self.inner.limiter.wait().await?;
-        let (hash, known) = match self.inner.store.get(client).await {
-            Ok(hash) => (hash, true),
-            Err(StoreError::NotFound | StoreError::EmptyId) => (self.inner.stand_in.clone(), false),
+    async fn check_key(&self, client: &ClientId, key: &Secret, source: Source) -> Result<(), AuthError> {
+        let found = match self.inner.store.get(client).await {
+            Ok(hash) => Some(hash),
+            Err(StoreError::NotFound | StoreError::EmptyId) => None,
             Err(error) => return Err(error.into()),
         };
-        let key = key.clone();
-        let right = tokio::task::spawn_blocking(move || (bcrypt::verify(key.expose(), &hash), turn).0);
-        let right = right.await.map_err(|_| AuthError::Hash)?.unwrap_or(false);
-        if right && known { Ok(()) } else { Err(AuthError::Denied) }
+        let claim = if found.is_some() { Claim::Registered } else { Claim::Unknown };
+        if let Some(hash) = &found
+            && self.inner.verified.knows(client, hash, key, Instant::now())
+        {
+            return Ok(());
+        }
+        let turn = self.inner.limiter.wait(source, claim).await?;
+        let hash = found.clone().unwrap_or_else(|| self.inner.stand_in.clone());
+        let right = compare(key.clone(), hash, turn).await?;
+        match found {
+            Some(hash) if right => {
+                self.inner.verified.remember(client, &hash, key, Instant::now());
+                Ok(())
+            }
+            _ => Err(AuthError::Denied),
+        }
     }
+}
+
+/// Whether the hash is of the key, in a thread of its own and for the length of a turn.
+async fn compare(key: Secret, hash: String, turn: OwnedSemaphorePermit) -> Result<bool, AuthError> {
+    let right = tokio::task::spawn_blocking(move || (bcrypt::verify(key.expose(), &hash), turn).0);
+    Ok(right.await.map_err(|_| AuthError::Hash)?.unwrap_or(false))
 }
 
 #[cfg(test)]

@@ -35,11 +35,30 @@ fn basic(client: &str, key: &str) -> Credentials {
 async fn a_registered_client_is_known_by_its_key_and_by_nothing_else() {
     let dir = TempDir::new();
     let auth = auth(&dir, None);
-    auth.register(&"a".into(), &KEY.into()).await.unwrap();
-    assert_eq!(auth.identify(&basic("a", KEY)).await.unwrap(), Identity::Client("a".into()));
-    assert!(matches!(auth.identify(&basic("a", "wrong")).await, Err(AuthError::Denied)));
-    assert!(matches!(auth.identify(&basic("b", KEY)).await, Err(AuthError::Denied)));
-    assert!(matches!(auth.identify(&basic("", "")).await, Err(AuthError::Denied)));
+    auth.register(&"a".into(), &KEY.into(), Source::default(), Claim::Unknown).await.unwrap();
+    assert_eq!(auth.identify(&basic("a", KEY), Source::default()).await.unwrap(), Identity::Client("a".into()));
+    assert!(matches!(auth.identify(&basic("a", "wrong"), Source::default()).await, Err(AuthError::Denied)));
+    assert!(matches!(auth.identify(&basic("b", KEY), Source::default()).await, Err(AuthError::Denied)));
+    assert!(matches!(auth.identify(&basic("", ""), Source::default()).await, Err(AuthError::Denied)));
+}
+
+#[tokio::test]
+async fn a_client_that_is_known_needs_no_turn_whatever_others_do() {
+    let dir = TempDir::new();
+    let auth = auth(&dir, None);
+    auth.register(&"a".into(), &KEY.into(), Source::default(), Claim::Unknown).await.unwrap();
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..1000 {
+        let auth = auth.clone();
+        flood.spawn(async move { auth.login(&"a".into(), &"wrong".into(), Source::default()).await.is_ok() });
+    }
+    tokio::task::yield_now().await;
+    let asked = Instant::now();
+    for _ in 0..100 {
+        auth.login(&"a".into(), &KEY.into(), Source::default()).await.unwrap();
+    }
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    flood.abort_all();
 }
 
 #[tokio::test]
@@ -47,20 +66,26 @@ async fn keys_have_bounds_and_the_longest_one_counts_to_its_last_byte() {
     let dir = TempDir::new();
     let auth = auth(&dir, None);
     let longest = "k".repeat(MAX_KEY_LEN);
-    assert!(matches!(auth.register(&"a".into(), &KEY[1..].into()).await, Err(AuthError::KeyTooShort)));
-    assert!(matches!(auth.register(&"a".into(), &format!("{longest}k").into()).await, Err(AuthError::KeyTooLong)));
-    auth.register(&"a".into(), &longest.as_str().into()).await.unwrap();
-    assert!(auth.identify(&basic("a", &longest)).await.is_ok());
-    assert!(auth.identify(&basic("a", &longest[1..])).await.is_err());
+    assert!(matches!(
+        auth.register(&"a".into(), &KEY[1..].into(), Source::default(), Claim::Unknown).await,
+        Err(AuthError::KeyTooShort)
+    ));
+    assert!(matches!(
+        auth.register(&"a".into(), &format!("{longest}k").into(), Source::default(), Claim::Unknown).await,
+        Err(AuthError::KeyTooLong)
+    ));
+    auth.register(&"a".into(), &longest.as_str().into(), Source::default(), Claim::Unknown).await.unwrap();
+    assert!(auth.identify(&basic("a", &longest), Source::default()).await.is_ok());
+    assert!(auth.identify(&basic("a", &longest[1..]), Source::default()).await.is_err());
 }
 
 #[tokio::test]
 async fn the_admin_is_anybody_with_the_secret_while_there_is_one() {
     let dir = TempDir::new();
     let auth = auth(&dir, Some("secret"));
-    assert_eq!(auth.identify(&basic("whoever", "secret")).await.unwrap(), Identity::Admin);
-    assert!(auth.identify_client(&basic("whoever", "secret")).await.is_err());
-    assert!(auth.identify(&basic("whoever", "secre")).await.is_err());
+    assert_eq!(auth.identify(&basic("whoever", "secret"), Source::default()).await.unwrap(), Identity::Admin);
+    assert!(auth.identify_client(&basic("whoever", "secret"), Source::default()).await.is_err());
+    assert!(auth.identify(&basic("whoever", "secre"), Source::default()).await.is_err());
 }
 
 #[tokio::test]
@@ -68,7 +93,7 @@ async fn an_empty_secret_makes_nobody_the_admin() {
     let dir = TempDir::new();
     let auth = auth(&dir, Some(""));
     assert!(!auth.admin_enabled());
-    assert!(auth.identify(&basic("whoever", "")).await.is_err());
+    assert!(auth.identify(&basic("whoever", ""), Source::default()).await.is_err());
 }
 
 #[tokio::test]
@@ -76,14 +101,14 @@ async fn a_new_login_replaces_the_token_and_unregistering_drops_it() {
     let dir = TempDir::new();
     let auth = auth(&dir, None);
     let client = ClientId::from("a");
-    auth.register(&client, &KEY.into()).await.unwrap();
-    let first = auth.login(&client, &KEY.into()).await.unwrap();
-    let second = auth.login(&client, &KEY.into()).await.unwrap();
+    auth.register(&client, &KEY.into(), Source::default(), Claim::Unknown).await.unwrap();
+    let first = auth.login(&client, &KEY.into(), Source::default()).await.unwrap();
+    let second = auth.login(&client, &KEY.into(), Source::default()).await.unwrap();
     assert_eq!(second.expose().len(), 32);
-    assert!(auth.identify(&Credentials::Bearer(first)).await.is_err());
-    assert!(auth.identify(&Credentials::Bearer(second.clone())).await.is_ok());
+    assert!(auth.identify(&Credentials::Bearer(first), Source::default()).await.is_err());
+    assert!(auth.identify(&Credentials::Bearer(second.clone()), Source::default()).await.is_ok());
     auth.unregister(&client).await.unwrap();
-    assert!(auth.identify(&Credentials::Bearer(second)).await.is_err());
+    assert!(auth.identify(&Credentials::Bearer(second), Source::default()).await.is_err());
 }
 
 #[test]

@@ -25,7 +25,11 @@ pub async fn check(connector: &Connector, report: &mut Report<impl Write>) -> bo
     };
     match not_after(&certificate).map(|end| end.duration_since(SystemTime::now()).unwrap_or_default().as_secs() / DAY) {
         Some(days) if days < SOON => {
-            report.warn(what, format!("the certificate is valid for {days} more days"), "renew it, then restart rtcd");
+            report.warn(
+                what,
+                format!("the certificate is valid for {days} more days"),
+                "renew it, then reload rtcd (SIGHUP)",
+            );
         }
         Some(days) => report.ok(what, format!("the certificate is valid for {days} more days")),
         None => report.warn(what, "valid, but its end cannot be read", "look at it with openssl x509"),
@@ -38,7 +42,7 @@ fn advice(error: &io::Error) -> &'static str {
     match tls {
         Some(rustls::Error::InvalidCertificate(certificate)) => match certificate {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "renew the certificate in api.http.tls.cert_file, then restart rtcd"
+                "renew the certificate in api.http.tls.cert_file, then reload rtcd (SIGHUP)"
             }
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 "compare the clocks of both machines"
@@ -50,7 +54,7 @@ fn advice(error: &io::Error) -> &'static str {
                 "use a name that the certificate holds, or get one for this name"
             }
             CertificateError::ApplicationVerificationFailure => {
-                "rtcd has another certificate than api.http.tls.cert_file holds now: restart it"
+                "rtcd has another certificate than api.http.tls.cert_file holds now: reload it (SIGHUP) or restart it"
             }
             _ => "get a certificate that TLS clients accept",
         },

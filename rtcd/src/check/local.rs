@@ -2,7 +2,8 @@
 use super::connect::Connector;
 use super::target::{MediaTarget, Target};
 use crate::config::{Config, ListenAddress};
-use crate::net::{addresses, candidates};
+use crate::net::addresses;
+use crate::net::discovery::Discovery;
 use rtcd_media::demux::Protocol;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -32,12 +33,18 @@ pub fn media(config: &Config) -> (MediaTarget, MediaTarget) {
     (target(&rtc.ice_address_udp, rtc.ice_port_udp), target(&rtc.ice_address_tcp, rtc.ice_port_tcp))
 }
 
-/// What participants are told, as it would be now: `udp 203.0.113.7:8443`. The daemon knows it since its start.
-pub async fn candidates(config: &Config) -> std::io::Result<Vec<String>> {
+/// What participants are told, as it would be now: `udp 203.0.113.7:8443`; and whether that is all of it. The daemon keeps
+/// looking. Loopback, of use to participants on this machine alone, is left out where there is more.
+pub async fn candidates(config: &Config) -> std::io::Result<(Vec<String>, bool)> {
     let bind = addresses::to_bind(&config.rtc)?;
-    let candidates = candidates::candidates(config, &bind.udp, &bind.tcp).await;
+    let (mut candidates, known) = Discovery::new(&config.rtc, &bind.udp, &bind.tcp).once().await;
+    if candidates.iter().any(|candidate| !candidate.address.ip().is_loopback()) {
+        candidates.retain(|candidate| !candidate.address.ip().is_loopback());
+    }
     let protocol = |protocol| if protocol == Protocol::Udp { "udp" } else { "tcp" };
-    Ok(candidates.iter().map(|candidate| format!("{} {}", protocol(candidate.protocol), candidate.address)).collect())
+    let shown =
+        candidates.iter().map(|candidate| format!("{} {}", protocol(candidate.protocol), candidate.address)).collect();
+    Ok((shown, known))
 }
 
 /// Who listens at every address listens at the loopback address.

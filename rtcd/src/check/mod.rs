@@ -81,6 +81,8 @@ pub fn run(args: &Args, load: impl FnOnce() -> Result<Config, ExitCode>) -> Exit
     };
     let mut report = Report::new(std::io::stdout());
     runtime.block_on(all(args, subject, &mut report));
+    // A lookup that nobody answers is not waited for.
+    runtime.shutdown_background();
     if report.failed() { ExitCode::Failure } else { ExitCode::Success }
 }
 
@@ -102,8 +104,12 @@ async fn all(args: &Args, subject: Subject, report: &mut Report<impl std::io::Wr
     let Some(config) = &subject.config else { return };
     let advice = "see rtc.ice_address_udp, rtc.ice_host_override and the network of this machine";
     match local::candidates(config).await {
-        Ok(told) if told.is_empty() => report.warn("candidates", "participants are told no address", advice),
-        Ok(told) => report.ok("candidates", format!("participants are told {}", told.join(", "))),
+        Ok((told, _)) if told.is_empty() => report.warn("candidates", "participants are told no address", advice),
+        Ok((told, false)) => {
+            let found = format!("participants are told {}: the name or STUN servers do not answer", told.join(", "));
+            report.warn("candidates", found, "see rtc.ice_host_override, rtc.ice_servers and the DNS of this machine");
+        }
+        Ok((told, true)) => report.ok("candidates", format!("participants are told {}", told.join(", "))),
         Err(error) => report.warn("candidates", error, advice),
     }
 }

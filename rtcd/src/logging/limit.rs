@@ -1,7 +1,10 @@
-//! How much one session may make us log: what a participant says must not fill a disk.
+//! How much one session, one client and all together may make us log: what others say must not fill a disk.
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id};
 use tracing::subscriber::Interest;
@@ -14,58 +17,116 @@ use tracing_subscriber::registry::LookupSpan;
 const BURST: f64 = 200.0;
 /// Lines of one kind a second after that: 250 bytes each are 21 MB a day.
 const PER_SECOND: f64 = 1.0;
-/// Outside of sessions, where many may speak at once.
+/// What belongs to no client.
 const ELSEWHERE: f64 = 10.0;
+/// A client, which may make new sessions all day: 4000 lines at once, then twenty a second.
+const CLIENT: f64 = 20.0;
+/// All together: 10,000 lines of one kind at once, then fifty a second.
+const ALL: f64 = 50.0;
+/// Clients whose budgets are remembered; the rest shares one.
+const MAX_CLIENTS: usize = 1024;
 
 static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 
-/// Lines that were not written because their session had said too much.
+/// Lines that were not written because their session or client, or all together, had said too much.
 pub fn suppressed() -> u64 {
     SUPPRESSED.load(Ordering::Relaxed)
 }
 
-/// A filter by target and level that also limits each session, a target of the log apart from the others.
+/// A filter by target and level that also limits each session and client, a target of the log apart from the others.
 pub(super) struct Limited {
     targets: Targets,
     /// Which target of the log: the same span carries a budget for each.
     place: usize,
-    elsewhere: Budget,
+    all: Budget,
+    elsewhere: Arc<Budget>,
+    clients: Mutex<HashMap<Box<str>, Arc<Budget>>>,
 }
 
 impl Limited {
     pub(super) fn new(targets: Targets, place: usize) -> Self {
-        Self { targets, place: place % PLACES, elsewhere: Budget::new() }
+        let (all, elsewhere, clients) = (Budget::new(ALL), Arc::new(Budget::new(ELSEWHERE)), Mutex::default());
+        Self { targets, place: place % PLACES, all, elsewhere, clients }
+    }
+
+    fn client(&self, id: &str) -> Arc<Budget> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(budget) = clients.get(id) {
+            return budget.clone();
+        }
+        if clients.len() >= MAX_CLIENTS {
+            let now = Instant::now();
+            clients.retain(|_, budget| !budget.is_full(now));
+        }
+        if clients.len() >= MAX_CLIENTS {
+            return self.elsewhere.clone();
+        }
+        clients.entry(id.into()).or_insert_with(|| Arc::new(Budget::new(CLIENT))).clone()
     }
 }
 
 const PLACES: usize = 2;
 type Budgets = [Budget; PLACES];
 
-/// Tokens for warnings, for information and for the rest: no kind takes the place of another.
-struct Budget(Mutex<([f64; 3], Instant)>);
+/// Whose lines these are, kept with a span.
+struct Client(Box<str>);
+
+/// Tokens for errors, for warnings, for information and for the rest: no kind takes the place of another.
+struct Budget {
+    times: f64,
+    state: Mutex<([f64; 4], Instant)>,
+}
 
 impl Budget {
-    fn new() -> Self {
-        Self(Mutex::new(([BURST; 3], Instant::now())))
+    fn new(times: f64) -> Self {
+        Self { times, state: Mutex::new(([BURST * times; 4], Instant::now())) }
     }
 
-    fn take(&self, level: Level, now: Instant, times: f64) -> bool {
+    fn take(&self, level: Level, now: Instant) -> bool {
         let kind = match level {
-            Level::ERROR => return true,
-            Level::WARN => 0,
-            Level::INFO => 1,
-            _ => 2,
+            Level::ERROR => 0,
+            Level::WARN => 1,
+            Level::INFO => 2,
+            _ => 3,
         };
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (tokens, at) = &mut *state;
-        let earned = now.saturating_duration_since(*at).as_secs_f64() * PER_SECOND * times;
-        tokens.iter_mut().for_each(|tokens| *tokens = (*tokens + earned).min(BURST * times));
-        *at = now;
+        self.earn(tokens, at, now);
         let granted = tokens[kind] >= 1.0;
         if granted {
             tokens[kind] -= 1.0;
         }
         granted
+    }
+
+    fn earn(&self, tokens: &mut [f64; 4], at: &mut Instant, now: Instant) {
+        let earned = now.saturating_duration_since(*at).as_secs_f64() * PER_SECOND * self.times;
+        tokens.iter_mut().for_each(|tokens| *tokens = (*tokens + earned).min(BURST * self.times));
+        *at = now;
+    }
+
+    fn is_full(&self, now: Instant) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tokens, at) = &mut *state;
+        self.earn(tokens, at, now);
+        tokens.iter().all(|tokens| *tokens >= BURST * self.times)
+    }
+}
+
+/// The value of `group_id`.
+#[derive(Default)]
+struct GroupId(Option<Box<str>>);
+
+impl Visit for GroupId {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "group_id" {
+            self.0 = Some(value.into());
+        }
+    }
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "group_id" {
+            self.0 = Some(format!("{value:?}").into());
+        }
     }
 }
 
@@ -85,24 +146,39 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for Limited {
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        if attributes.metadata().name() != "session" {
-            return;
-        }
         let Some(span) = context.span(id) else { return };
         let mut extensions = span.extensions_mut();
-        if extensions.get_mut::<Budgets>().is_none() {
-            extensions.insert::<Budgets>([Budget::new(), Budget::new()]);
+        let mut group = GroupId::default();
+        attributes.record(&mut group);
+        if let Some(group) = group.0
+            && extensions.get_mut::<Client>().is_none()
+        {
+            extensions.insert(Client(group));
+        }
+        if attributes.metadata().name() == "session" && extensions.get_mut::<Budgets>().is_none() {
+            extensions.insert::<Budgets>([Budget::new(1.0), Budget::new(1.0)]);
         }
     }
 
     fn event_enabled(&self, event: &Event<'_>, context: &Context<'_, S>) -> bool {
         let (level, now) = (*event.metadata().level(), Instant::now());
-        let session = context.event_scope(event).and_then(|mut scope| scope.find(|span| span.name() == "session"));
-        let budget = session.as_ref().map(|span| span.extensions());
-        let granted = match budget.as_ref().and_then(|extensions| extensions.get::<Budgets>()) {
-            Some(budgets) => budgets[self.place].take(level, now, 1.0),
-            None => self.elsewhere.take(level, now, ELSEWHERE),
-        };
+        let mut of_session = true;
+        let mut client = GroupId::default();
+        for span in context.event_scope(event).into_iter().flatten() {
+            let extensions = span.extensions();
+            // What is ours to mend is told, whoever is concerned.
+            if let Some(budgets) = extensions.get::<Budgets>().filter(|_| level != Level::ERROR) {
+                of_session &= budgets[self.place].take(level, now);
+            }
+            client.0 = client.0.or_else(|| extensions.get::<Client>().map(|Client(id)| id.clone()));
+        }
+        if client.0.is_none() {
+            event.record(&mut client);
+        }
+        let granted = of_session
+            && (level == Level::ERROR
+                || client.0.map_or_else(|| self.elsewhere.clone(), |id| self.client(&id)).take(level, now))
+            && self.all.take(level, now);
         if !granted {
             SUPPRESSED.fetch_add(1, Ordering::Relaxed);
         }
@@ -114,15 +190,46 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for Limited {
 mod tests {
     use super::*;
     use std::time::Duration;
+    use tracing_subscriber::Layer as _;
+    use tracing_subscriber::layer::SubscriberExt as _;
 
     #[test]
     fn each_kind_of_line_has_a_budget_that_comes_back() {
-        let budget = Budget::new();
+        let budget = Budget::new(1.0);
         let now = Instant::now();
-        let take = |level, at, wanted| (0..wanted).filter(|_| budget.take(level, at, 1.0)).count();
+        let take = |level, at, wanted| (0..wanted).filter(|_| budget.take(level, at)).count();
         assert_eq!(take(Level::WARN, now, 1000), 200);
         assert_eq!(take(Level::INFO, now, 10), 10, "another kind has its own");
         assert_eq!(take(Level::WARN, now + Duration::from_secs(3), 1000), 3);
-        assert_eq!(take(Level::ERROR, now, 1000), 1000, "what is ours to mend is always told");
+        assert_eq!(take(Level::ERROR, now, 1000), 200);
+    }
+
+    #[test]
+    fn new_sessions_do_not_give_a_client_more_and_other_clients_not_less() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let writer = lines.clone();
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().expect("not poisoned").write(bytes)
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || Lines(writer.clone()));
+        let layer = layer.with_filter(Limited::new(Targets::new().with_default(LevelFilter::INFO), 0));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            for _ in 0..10_000 {
+                tracing::info_span!("session", group_id = "loud").in_scope(|| tracing::info!("joined"));
+                tracing::info!(group_id = "loud", "refused");
+            }
+            tracing::info_span!("session", group_id = "quiet").in_scope(|| tracing::info!("heard"));
+            tracing::info!("heard, too");
+        });
+        let text = String::from_utf8(lines.lock().expect("not poisoned").clone()).expect("UTF-8");
+        let loud = text.lines().filter(|line| line.contains("loud")).count();
+        assert!((4000..8000).contains(&loud), "{loud}");
+        assert_eq!(text.matches("heard").count(), 2);
     }
 }

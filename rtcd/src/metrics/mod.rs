@@ -7,7 +7,7 @@ mod render;
 mod tests;
 
 use crate::ids::ClientId;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -136,6 +136,8 @@ struct Inner {
     ws_messages: IntCounterVec,
     signal_queue_time: Histogram,
     signal_refused: IntCounterVec,
+    api_strangers_dropped: IntCounter,
+    api_accept_failures: IntCounter,
 }
 
 /// A cheap handle on all metrics.
@@ -157,6 +159,9 @@ impl Metrics {
         };
         let counter = |name: &str, help: &str, labels: &[&str]| {
             register(&registry, IntCounterVec::new(Opts::new(format!("rtcd_{name}"), help), labels))
+        };
+        let count = |name: &str, help: &str| {
+            register(&registry, IntCounter::with_opts(Opts::new(format!("rtcd_{name}"), help)))
         };
         let histogram = |name: &str, help: &str, buckets: &[f64], labels: &[&str]| {
             let options = HistogramOpts::new(format!("rtcd_{name}"), help).buckets(buckets.to_vec());
@@ -219,6 +224,11 @@ impl Metrics {
                 "Messages of participants refused because too much of their session, or of all, was waiting",
                 &["reason"],
             ),
+            api_strangers_dropped: count(
+                "api_strangers_dropped_total",
+                "Connections to the API that were dropped for newcomers before they had shown who they are",
+            ),
+            api_accept_failures: count("api_accept_failures_total", "Connections to the API that could not be taken"),
             registry,
         }))
     }
@@ -239,6 +249,16 @@ impl Metrics {
     pub fn ws_message(&self, client: &ClientId, name: &str, direction: Direction) {
         let known = MessageName::ALL.iter().find(|known| known.as_str() == name).unwrap_or(&MessageName::Invalid);
         self.0.ws_messages.with_label_values(&[client.as_str(), known.as_str(), direction.as_str()]).inc();
+    }
+
+    /// A connection to the API had to make room, or found none.
+    pub fn api_stranger_dropped(&self) {
+        self.0.api_strangers_dropped.inc();
+    }
+
+    /// A connection to the API could not be taken.
+    pub fn api_accept_failed(&self) {
+        self.0.api_accept_failures.inc();
     }
 
     /// A session has joined.

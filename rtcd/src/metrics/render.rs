@@ -14,8 +14,10 @@ pub(super) fn text(registry: &Registry, plane: &[(&'static str, &'static str, u6
     for (name, help, value) in plane {
         write_sample(&mut out, &format!("plane_{name}_total"), help, "counter", *value as f64);
     }
-    let help = "Log lines that were not written because their session had said too much.";
+    let help = "Log lines that were not written because their session or client, or all together, had said too much.";
     write_sample(&mut out, "log_suppressed_total", help, "counter", crate::logging::suppressed() as f64);
+    let help = "Log lines that were lost because the console or the log file did not take them.";
+    write_sample(&mut out, "log_dropped_total", help, "counter", crate::logging::dropped() as f64);
     out
 }
 

@@ -1,7 +1,16 @@
 //! The listener of the API.
 use crate::config::ListenAddress;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, bind as bind_socket,
+    listen as listen_on, setsockopt, socket, sockopt,
+};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6, TcpListener, ToSocketAddrs};
+use std::os::fd::AsRawFd;
+
+/// Connections that the kernel holds until we take them: a burst of Mattermost nodes that come back, or of strangers.
+const BACKLOG: i32 = 1024;
 
 /// The API's address is taken, or not ours, or we may not bind it: the operator's to fix.
 #[derive(Debug, thiserror::Error)]
@@ -11,38 +20,80 @@ pub struct CannotBind {
     source: io::Error,
 }
 
-/// Binds an address, ready for tokio. `:port` takes IPv6 and IPv4 where there are both.
+/// Binds an address, ready for tokio. `:port` and `[::]:port` take IPv6 and IPv4 where there are both, as they do in Go,
+/// whatever `net.ipv6.bindv6only` says. Of a name's addresses the first IPv4 one is bound, as Go does it. Blocks while a
+/// name is resolved.
 pub fn bind(address: &ListenAddress) -> Result<TcpListener, CannotBind> {
     try_bind(address).map_err(|source| CannotBind { address: address.clone(), source })
 }
 
 fn try_bind(address: &ListenAddress) -> io::Result<TcpListener> {
-    let listener = match address {
-        // An IPv6 socket takes IPv4 too, unless the machine says otherwise or knows no IPv6.
-        ListenAddress::Any(port) => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)) {
-            Err(error) if error.kind() != io::ErrorKind::AddrInUse => TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)),
-            bound => bound,
-        },
-        ListenAddress::Address(address) => TcpListener::bind(address),
-        ListenAddress::Name(host, port) => TcpListener::bind((host.as_str(), *port)),
-    }?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    let address = match address {
+        ListenAddress::Any(port) => return every_address(*port),
+        ListenAddress::Address(SocketAddr::V6(address)) if address.ip().is_unspecified() => {
+            return every_address(address.port());
+        }
+        ListenAddress::Address(address) => *address,
+        ListenAddress::Name(host, port) => {
+            let found: Vec<_> = (host.as_str(), *port).to_socket_addrs()?.collect();
+            let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+            *first.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?
+        }
+    };
+    Ok(match address {
+        SocketAddr::V4(address) => listen(AddressFamily::Inet, &SockaddrIn::from(address))?,
+        SocketAddr::V6(address) => listen(AddressFamily::Inet6, &SockaddrIn6::from(address))?,
+    })
+}
+
+/// An IPv6 socket takes IPv4 too; a machine that knows no IPv6 has only that.
+fn every_address(port: u16) -> io::Result<TcpListener> {
+    let every = SocketAddrV6::new(std::net::Ipv6Addr::UNSPECIFIED, port, 0, 0);
+    match listen(AddressFamily::Inet6, &SockaddrIn6::from(every)) {
+        Err(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL | Errno::EINVAL | Errno::EPERM) => {
+            let every = std::net::SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+            Ok(listen(AddressFamily::Inet, &SockaddrIn::from(every))?)
+        }
+        bound => Ok(bound?),
+    }
+}
+
+fn listen(family: AddressFamily, address: &dyn SockaddrLike) -> Result<TcpListener, Errno> {
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+    // Connections of the last process may linger.
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    if family == AddressFamily::Inet6 {
+        setsockopt(&socket, sockopt::Ipv6V6Only, &false)?;
+    }
+    bind_socket(socket.as_raw_fd(), address)?;
+    listen_on(&socket, Backlog::new(BACKLOG).unwrap_or(Backlog::MAXCONN))?;
+    Ok(socket.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpStream;
+    use std::net::{Ipv6Addr, TcpStream};
 
     #[test]
-    fn a_bare_port_is_reached_over_ipv4() {
-        let listener = bind(&ListenAddress::Any(0)).expect("any port is free");
-        let port = listener.local_addr().expect("bound").port();
-        assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
-        assert_eq!(
-            bind(&ListenAddress::Any(port)).map_err(|error| error.source.kind()).err(),
-            Some(io::ErrorKind::AddrInUse)
-        );
+    fn every_address_means_both_families() {
+        for address in [ListenAddress::Any(0), ListenAddress::Address("[::]:0".parse().expect("an address"))] {
+            let listener = bind(&address).expect("any port is free");
+            let port = listener.local_addr().expect("bound").port();
+            assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok(), "{address}");
+            if listener.local_addr().expect("bound").is_ipv6() {
+                assert!(TcpStream::connect((Ipv6Addr::LOCALHOST, port)).is_ok(), "{address}");
+            }
+            assert_eq!(
+                bind(&ListenAddress::Any(port)).map_err(|error| error.source.kind()).err(),
+                Some(io::ErrorKind::AddrInUse)
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_means_its_ipv4_address_if_it_has_one() {
+        let listener = bind(&ListenAddress::Name("localhost".into(), 0)).expect("any port is free");
+        assert_eq!(listener.local_addr().expect("bound").ip(), Ipv4Addr::LOCALHOST);
     }
 }

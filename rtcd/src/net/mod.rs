@@ -1,5 +1,10 @@
-//! Addresses: where we listen ([`listen`], [`addresses`]) and what participants are told ([`candidates`]).
+//! Addresses: where we listen ([`listen`], [`addresses`]) and what participants are told: [`discovery`] keeps it true by
+//! [`outside`] looks, [`candidates`] has the rules, [`complaints`] what comes to nothing.
 pub mod addresses;
 pub mod candidates;
+pub mod complaints;
+pub mod discovery;
 pub mod listen;
+mod lookup;
+mod outside;
 pub mod stun_client;

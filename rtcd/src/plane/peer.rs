@@ -335,6 +335,5 @@ impl Peer {
     }
 }
 
-
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use super::call::Calls;
 use super::ended::Ended;
 use super::intake::Intake;
 use super::message::{ClientMessage, Join, MessageError, ServerMessage};
+use super::quota::Quota;
 use super::reading::Outcome;
 use super::router::Router;
 use super::session::{FIRST_OFFER_TIMEOUT, Link, Session};
@@ -41,6 +42,7 @@ pub(super) enum EndReason {
     NoCheck,
     Transport(CloseReason),
     Protocol(&'static str),
+    Unregistered,
     Stopping,
 }
 
@@ -52,6 +54,7 @@ impl EndReason {
             Self::NoCheck => "no_check",
             Self::Transport(reason) => reason.as_str(),
             Self::Protocol(what) => what,
+            Self::Unregistered => "unregistered",
             Self::Stopping => "stopping",
         }
     }
@@ -69,6 +72,7 @@ pub(super) struct Actor {
     pub(super) intake: Intake,
     pub(super) outcomes: mpsc::UnboundedSender<Outcome>,
     outcomes_in: Option<mpsc::UnboundedReceiver<Outcome>>,
+    quota: Quota,
     deadlines: BinaryHeap<Reverse<(Instant, TransportId)>>,
     next_transport: u64,
     next_track: u64,
@@ -100,6 +104,7 @@ impl Actor {
             intake: Intake::new(readers),
             outcomes,
             outcomes_in: Some(outcomes_in),
+            quota: Quota::default(),
             deadlines: BinaryHeap::new(),
             next_transport: 0,
             next_track: 0,
@@ -220,6 +225,7 @@ impl Actor {
                 // Whoever asked may have gone.
                 let _ = reply.send(infos);
             }
+            Input::ClientGone(client) => self.client_gone(&client),
             Input::Advertise(candidates) => self.settings.candidates = candidates,
             Input::SetDraining(draining) => {
                 self.draining = draining;
@@ -285,13 +291,21 @@ impl Actor {
         let (group_id, call_id, session_id) = (group.as_str(), join.call.as_str(), join.session.as_str());
         if self.find(&group, &join.session).is_some() {
             self.metrics.error(&group, ErrorKind::Join);
-            tracing::error!(group_id, call_id, session_id, "join refused: the session id is live already");
+            tracing::warn!(group_id, call_id, session_id, "join refused: the session id is live already");
             return;
         }
         if self.draining && self.calls.sessions(&group, &join.call).is_none() {
             self.metrics.error(&group, ErrorKind::Join);
             tracing::warn!(group_id, call_id, session_id, "join refused: the daemon is draining, no new calls");
             self.ended.insert(group.clone(), join.session.clone());
+            let message = ServerMessage::Close { session: join.session };
+            let _ = self.router.deliver(&group, &mut conn.clone(), message);
+            return;
+        }
+        if !self.quota.take(&group, self.settings.max_sessions_per_client) {
+            self.metrics.error(&group, ErrorKind::Join);
+            self.ended.insert(group.clone(), join.session.clone());
+            tracing::warn!(group_id, call_id, session_id, "join refused: rtc.max_sessions_per_client is reached");
             let message = ServerMessage::Close { session: join.session };
             let _ = self.router.deliver(&group, &mut conn.clone(), message);
             return;
@@ -398,8 +412,9 @@ impl Actor {
             _ => {}
         }
         self.metrics.conn_state(match reason {
-            EndReason::NoCheck
-            | EndReason::Transport(CloseReason::ConsentExpired | CloseReason::ConnectTimeout) => ConnState::Failed,
+            EndReason::NoCheck | EndReason::Transport(CloseReason::ConsentExpired | CloseReason::ConnectTimeout) => {
+                ConnState::Failed
+            }
             _ => ConnState::Closed,
         });
         let opened = !matches!(session.link, Link::AwaitingOffer);
@@ -413,6 +428,7 @@ impl Actor {
         self.ended.insert(session.group.clone(), session.join.session.clone());
         self.intake.forget(id);
         self.calls.leave(&session.group, &session.join.call, id);
+        self.quota.give_back(&session.group);
         self.metrics.session_ended(&session.group);
         self.report();
     }

@@ -12,6 +12,7 @@ mod lock;
 pub mod message;
 pub mod negotiation;
 mod offers;
+mod quota;
 mod reading;
 mod router;
 mod session;
@@ -71,6 +72,8 @@ pub enum Input {
     },
     /// Participants are told these candidates from now on.
     Advertise(Arc<[Candidate]>),
+    /// A client has been unregistered: its sessions end and its WebSockets are closed.
+    ClientGone(ClientId),
     /// Whether new calls are refused from now on.
     SetDraining(bool),
     /// All sessions end.
@@ -92,6 +95,8 @@ pub struct Settings {
     pub candidates: Arc<[Candidate]>,
     /// Our certificate's.
     pub fingerprint: Fingerprint,
+    /// Sessions that one client may have at a time.
+    pub max_sessions_per_client: usize,
 }
 
 /// What is live.
@@ -190,6 +195,10 @@ impl SignalHandle {
     /// Whoever joins, or restarts ICE, is told these candidates from now on.
     pub async fn advertise(&self, candidates: Vec<Candidate>) -> Result<(), Stopped> {
         self.send(Input::Advertise(candidates.into())).await
+    }
+    /// A client has been unregistered: nothing of it is left when what is queued before has been seen to.
+    pub async fn client_gone(&self, client: ClientId) -> Result<(), Stopped> {
+        self.send(Input::ClientGone(client)).await
     }
     /// Whether new calls are refused from now on.
     pub async fn set_draining(&self, draining: bool) -> Result<(), Stopped> {

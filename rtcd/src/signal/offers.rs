@@ -208,7 +208,9 @@ impl Actor {
         match session.lock.unlock(now) {
             Unlock::Free { held } => self.metrics.lock_locked_time(&session.group, held.as_secs_f64()),
             Unlock::TakenBack => {}
-            Unlock::NotHeld => return self.refuse(id, ErrorKind::Signaling, "an unlock of a lock that it does not hold"),
+            Unlock::NotHeld => {
+                return self.refuse(id, ErrorKind::Signaling, "an unlock of a lock that it does not hold");
+            }
         }
         self.offer_if_needed(now, id);
     }

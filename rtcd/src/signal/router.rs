@@ -38,6 +38,11 @@ impl Router {
         self.connections.remove(conn);
     }
 
+    /// All connections of a client end, once what is queued for them has gone out.
+    pub fn drop_client(&mut self, client: &ClientId) {
+        self.connections.retain(|_, connection| connection.client != *client);
+    }
+
     /// The client of a live connection.
     pub fn client(&self, conn: &ConnId) -> Option<&ClientId> {
         self.connections.get(conn).map(|connection| &connection.client)

@@ -164,8 +164,12 @@ impl Actor {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.muted = muted;
         tracing::debug!(muted, "microphone");
-        let voices: Vec<_> =
-            session.incoming.iter().filter(|track| track.kind == Some(TrackKind::Voice)).map(|track| track.id).collect();
+        let voices: Vec<_> = session
+            .incoming
+            .iter()
+            .filter(|track| track.kind == Some(TrackKind::Voice))
+            .map(|track| track.id)
+            .collect();
         for track in voices {
             self.send(id, Command::SetGate { transport: id, track, open: !muted });
         }

@@ -1,15 +1,25 @@
 //! The registered clients on disk: client id to key hash. Nothing else of the daemon outlives its process.
+//!
+//! What [`database`] opens may fail while we run: the disk is full, somebody deletes the directory. Then what was known is
+//! kept in memory, registrations are refused, and the database is opened again as soon as that is possible.
+mod aside;
+mod database;
+
 use crate::ids::ClientId;
+use crate::logging::Once;
+use database::{Database, Entries};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 use thiserror::Error;
 
-/// Memory for cached pages: a registration takes some 100 bytes, so this holds thousands of them.
-const CACHE_BYTES: u64 = 4 * 1024 * 1024;
+/// How often the directory is looked at: whoever deleted it should hear of that at once.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Why the store could not do it.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The operator must act: the directory is locked by another process, unreadable or damaged. It is left as it is.
+    /// The operator must act: the directory is locked by another process, unreadable or not ours. It is left as it is.
     #[error("store.data_source {path}: {reason}")]
     Open {
         /// The configured directory.
@@ -40,10 +50,29 @@ impl From<sled::Error> for StoreError {
     }
 }
 
+fn io_error(kind: std::io::ErrorKind, text: &str) -> StoreError {
+    StoreError::Io(sled::Error::Io(std::io::Error::new(kind, text)))
+}
+
 /// A handle on the store; clones share it. Each call blocks on the disk in a thread of its own.
 #[derive(Clone)]
-pub struct Store {
-    db: sled::Db,
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    state: RwLock<State>,
+    /// One change at a time.
+    changing: Mutex<()>,
+    failing: Once,
+}
+
+enum State {
+    Open(Database),
+    /// What was known when the database failed, and whom it may hold all the same: those who were told that they were refused.
+    Broken {
+        entries: Entries,
+        refused: Vec<String>,
+    },
 }
 
 impl std::fmt::Debug for Store {
@@ -53,36 +82,34 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the store in this directory, or makes one there when there is none. Blocks.
+    /// Opens the store in this directory, or makes one there when there is none. One that is damaged is set aside. Blocks.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |reason: String| StoreError::Open { path: path.into(), reason };
-        let existed = std::fs::metadata(path.join("db")).is_ok_and(|db| db.len() > 0);
-        // sled asserts on some damage; that must be an error with the path in it, too.
-        match std::panic::catch_unwind(|| open(path, existed)) {
-            Ok(Ok(Some(db))) => Ok(Self { db }),
-            Ok(Err(error)) => Err(failed(error.to_string())),
-            Ok(Ok(None)) | Err(_) => Err(failed("the database is damaged".into())),
-        }
+        let database = aside::open_or_set_aside(path).map_err(failed)?;
+        let state = RwLock::new(State::Open(database));
+        Ok(Self(Arc::new(Inner { path: path.into(), state, changing: Mutex::default(), failing: Once::new() })))
     }
 
     /// The key hash of a client.
     pub async fn get(&self, client: &ClientId) -> Result<String, StoreError> {
         let client = present(client)?;
-        self.blocking(move |db| {
-            let hash = db.get(client.as_str())?.ok_or(StoreError::NotFound)?;
-            String::from_utf8(hash.to_vec()).map_err(|_| StoreError::NotFound)
+        self.blocking(move |store| match &*store.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(database) => database.get(client.as_str())?.ok_or(StoreError::NotFound),
+            State::Broken { entries, .. } => entries.get(client.as_str()).cloned().ok_or(StoreError::NotFound),
         })
         .await
     }
 
-    /// Adds a client. When this returns, the entry has reached the disk.
+    /// Adds a client. When this returns, the entry has reached the disk, in the directory that was configured.
     pub async fn add(&self, client: &ClientId, hash: String) -> Result<(), StoreError> {
         let client = present(client)?;
-        self.blocking(move |db| {
-            db.compare_and_swap(client.as_str(), None::<&[u8]>, Some(hash.as_bytes()))?
-                .map_err(|_| StoreError::AlreadyThere)?;
-            db.flush()?;
-            Ok(())
+        self.blocking(move |store| {
+            store.change(Some(client.as_str()), |database| {
+                if database.get(client.as_str())?.is_some() {
+                    return Err(StoreError::AlreadyThere);
+                }
+                database.insert(client.as_str(), &hash)
+            })
         })
         .await
     }
@@ -90,34 +117,109 @@ impl Store {
     /// Removes a client, durably as well.
     pub async fn remove(&self, client: &ClientId) -> Result<(), StoreError> {
         let client = present(client)?;
-        self.blocking(move |db| {
-            db.remove(client.as_str())?.ok_or(StoreError::NotFound)?;
-            db.flush()?;
-            Ok(())
-        })
-        .await
+        self.blocking(move |store| store.change(None, |database| database.remove(client.as_str()))).await
+    }
+
+    /// Says at once what is wrong with the directory, and goes back to it when it is right again. For ever.
+    pub async fn watch(self) {
+        loop {
+            tokio::time::sleep(WATCH_INTERVAL).await;
+            let looked = self.blocking(|store| {
+                let _one = store.changing();
+                // What is wrong has been said.
+                let _ = store.ready();
+                Ok(())
+            });
+            if looked.await.is_err() {
+                return;
+            }
+        }
     }
 
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&sled::Db) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let db = self.db.clone();
-        tokio::task::spawn_blocking(move || work(&db)).await.map_err(|_| StoreError::Stopping)?
+        let store = self.0.clone();
+        tokio::task::spawn_blocking(move || work(&store)).await.map_err(|_| StoreError::Stopping)?
     }
 }
 
-/// `None`: there was a database, but what every database of ours begins with could not be read back from it. sled
-/// recovers by dropping what it cannot read, and an empty store must not pass for a good one.
-fn open(path: &Path, existed: bool) -> Result<Option<sled::Db>, sled::Error> {
-    let db = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).open()?;
-    let about = db.open_tree("about")?;
-    if existed {
-        return Ok(about.get("format")?.map(|_| db));
+impl Inner {
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    about.insert("format", "1")?;
-    db.flush()?;
-    Ok(Some(db))
+
+    /// Does a change in a database that is known to be good. If the disk fails, `added` has not been added.
+    fn change(
+        &self,
+        added: Option<&str>,
+        work: impl FnOnce(&Database) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let _one = self.changing();
+        self.ready()?;
+        let done: Result<(), (sled::Error, Entries)> = match &*self.state.read().unwrap_or_else(PoisonError::into_inner)
+        {
+            State::Open(database) => match work(database) {
+                Err(StoreError::Io(error)) => Err((error, database.entries())),
+                done => return done,
+            },
+            State::Broken { .. } => return Err(closed()),
+        };
+        let Err((error, mut entries)) = done else { return Ok(()) };
+        let refused: Vec<_> = added.map(str::to_owned).into_iter().collect();
+        refused.iter().for_each(|client| drop(entries.remove(client)));
+        self.fail(&error.to_string(), entries, refused);
+        // Maybe it was only this once.
+        let _ = self.ready();
+        Err(StoreError::Io(error))
+    }
+
+    /// Makes sure that the database is open, and that it is the one in the configured directory.
+    fn ready(&self) -> Result<(), StoreError> {
+        let wrong = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(database) => database.misplaced(&self.path).map(|why| (why, database.entries())),
+            State::Broken { .. } => None,
+        };
+        if let Some((why, entries)) = wrong {
+            self.fail(&why, entries, Vec::new());
+        }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let State::Broken { entries, refused } = &*state else { return Ok(()) };
+        match aside::open_again(&self.path, entries, refused) {
+            Ok(database) => {
+                let path = self.path.display();
+                let clients = entries.len();
+                *state = State::Open(database);
+                if self.failing.works() {
+                    tracing::warn!(clients, "store.data_source {path} works again, with all clients that were known");
+                }
+                Ok(())
+            }
+            Err(why) => {
+                tracing::debug!(why, "store.data_source cannot be opened again yet");
+                Err(closed())
+            }
+        }
+    }
+
+    /// The database is of no use any more.
+    fn fail(&self, why: &str, entries: Entries, refused: Vec<String>) {
+        if self.failing.failed() {
+            let path = self.path.display();
+            tracing::error!(
+                why,
+                clients = entries.len(),
+                "store.data_source {path} has failed: registrations are refused until it works, known clients are served"
+            );
+        }
+        // Dropping the old one releases its lock.
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::Broken { entries, refused };
+    }
+}
+
+fn closed() -> StoreError {
+    io_error(std::io::ErrorKind::NotConnected, "the database is closed until it can be opened again")
 }
 
 fn present(client: &ClientId) -> Result<ClientId, StoreError> {

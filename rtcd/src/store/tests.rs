@@ -45,15 +45,77 @@ fn a_store_in_use_is_an_error_that_names_its_directory() {
     assert!(error.contains(&dir.path().display().to_string()), "{error}");
 }
 
+/// Everything in the store that is not the database in use.
+fn kept(dir: &TempDir) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir.path()).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
+        if entry.file_name().to_string_lossy().starts_with("damaged-") {
+            names.extend(fs::read_dir(entry.path()).unwrap().flatten().map(|e| e.file_name().into_string().unwrap()));
+        }
+    }
+    names
+}
+
 #[tokio::test]
-async fn a_damaged_store_is_an_error_and_not_an_empty_store() {
+async fn a_damaged_store_is_set_aside_and_kept() {
     let dir = TempDir::new();
     Store::open(dir.path()).unwrap().add(&"a".into(), "one".into()).await.unwrap();
     let len = fs::metadata(dir.path().join("db")).unwrap().len() as usize;
     fs::write(dir.path().join("db"), "rubbish ".repeat(len / 8)).unwrap();
-    for _ in 0..2 {
-        assert!(matches!(Store::open(dir.path()), Err(StoreError::Open { .. })));
+    let store = Store::open(dir.path()).unwrap();
+    assert!(matches!(store.get(&"a".into()).await, Err(StoreError::NotFound)));
+    store.add(&"a".into(), "two".into()).await.unwrap();
+    assert!(kept(&dir).contains(&"db".into()), "{:?}", kept(&dir));
+    drop(store);
+    assert_eq!(Store::open(dir.path()).unwrap().get(&"a".into()).await.unwrap(), "two");
+}
+
+#[tokio::test]
+async fn nothing_is_lost_with_a_damaged_snapshot() {
+    let dir = TempDir::new();
+    Store::open(dir.path()).unwrap().add(&"a".into(), "one".into()).await.unwrap();
+    drop(Store::open(dir.path()).unwrap());
+    let snapshots = || {
+        let names = fs::read_dir(dir.path()).unwrap().flatten().map(|entry| entry.path());
+        names.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("snap.")).collect::<Vec<_>>()
+    };
+    assert!(!snapshots().is_empty());
+    for rubbish in [&b"rubbish"[..], &[0; 100], &[255; 4096], b""] {
+        snapshots().iter().for_each(|path| fs::write(path, rubbish).unwrap());
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.get(&"a".into()).await.unwrap(), "one", "{rubbish:?}");
     }
+}
+
+#[tokio::test]
+async fn a_directory_that_is_deleted_is_made_again_with_all_clients() {
+    let dir = TempDir::new();
+    let path = dir.path().join("db");
+    let store = Store::open(&path).unwrap();
+    store.add(&"a".into(), "one".into()).await.unwrap();
+    fs::remove_dir_all(&path).unwrap();
+    store.add(&"b".into(), "two".into()).await.unwrap();
+    drop(store);
+    let again = Store::open(&path).unwrap();
+    assert_eq!(again.get(&"a".into()).await.unwrap(), "one");
+    assert_eq!(again.get(&"b".into()).await.unwrap(), "two");
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_refused_and_what_is_known_is_served_until_it_can_be() {
+    let dir = TempDir::new();
+    let path = dir.path().join("db");
+    let store = Store::open(&path).unwrap();
+    store.add(&"a".into(), "one".into()).await.unwrap();
+    fs::remove_dir_all(&path).unwrap();
+    fs::write(&path, "in the way").unwrap();
+    assert!(matches!(store.add(&"b".into(), "two".into()).await, Err(StoreError::Io(_))));
+    assert_eq!(store.get(&"a".into()).await.unwrap(), "one");
+    assert!(matches!(store.get(&"b".into()).await, Err(StoreError::NotFound)));
+    fs::remove_file(&path).unwrap();
+    store.add(&"b".into(), "two".into()).await.unwrap();
+    drop(store);
+    assert_eq!(Store::open(&path).unwrap().get(&"a".into()).await.unwrap(), "one");
 }
 
 #[test]

@@ -89,7 +89,8 @@ impl Demo {
     /// The text of `/metrics` of its daemon.
     pub fn metrics(&self) -> String {
         let log = self.log();
-        let address = log.split_once("api=Some(").and_then(|(_, rest)| rest.split_once(')')).map(|(address, _)| address);
+        let address =
+            log.split_once("api=Some(").and_then(|(_, rest)| rest.split_once(')')).map(|(address, _)| address);
         let address = address.and_then(|address| address.parse().ok()).expect("the daemon says where its API is");
         crate::http::request(address, "GET", "/metrics", None, None).expect("the daemon answers").text()
     }
@@ -100,7 +101,8 @@ impl Demo {
         let metrics = self.metrics();
         let counted = |line: &&str| {
             let name = line.split([' ', '{']).next().unwrap_or_default();
-            let faults = name == "rtcd_rtc_errors_total" || NOTHING_OF.iter().any(|fault| name == format!("rtcd_{fault}"));
+            let faults =
+                name == "rtcd_rtc_errors_total" || NOTHING_OF.iter().any(|fault| name == format!("rtcd_{fault}"));
             faults && !line.ends_with(" 0")
         };
         let faults: Vec<_> = metrics.lines().filter(counted).collect();

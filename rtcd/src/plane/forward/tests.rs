@@ -40,8 +40,7 @@ impl World {
         let shared = Arc::new(Shared::new(identity.clone(), 0, 1).expect("a letter box"));
         let (control, events) = mpsc::channel(1000);
         let now = Instant::now();
-        let mut worker =
-            Worker::new(WorkerId(0), shared, Vec::new(), Vec::new(), control, now).expect("a worker");
+        let mut worker = Worker::new(WorkerId(0), shared, Vec::new(), Vec::new(), control, now).expect("a worker");
         for transport in [SENDER].into_iter().chain(RECEIVERS) {
             let open = Arc::new(Open {
                 transport,
@@ -65,7 +64,8 @@ impl World {
             open: true,
         };
         worker.handle_command(now, Command::SetIncoming { transport: SENDER, tracks: vec![voice] });
-        let histogram = prometheus::Histogram::with_opts(prometheus::HistogramOpts::new("writes", "writes")).expect("well formed");
+        let histogram =
+            prometheus::Histogram::with_opts(prometheus::HistogramOpts::new("writes", "writes")).expect("well formed");
         for transport in RECEIVERS {
             let outgoing = Outgoing {
                 transport,

@@ -21,12 +21,8 @@ impl World {
     fn new(specs: Vec<Incoming>) -> Self {
         let identity = Identity::generate().expect("a certificate");
         let local = rtcd_media::ice::Credentials::generate();
-        let parameters = Parameters {
-            local,
-            remote_ufrag: "peer".into(),
-            fingerprint: identity.fingerprint(),
-            role: Role::Server,
-        };
+        let parameters =
+            Parameters { local, remote_ufrag: "peer".into(), fingerprint: identity.fingerprint(), role: Role::Server };
         let now = Instant::now();
         let mut peer = Peer::new(TransportId(1), Transport::new(&identity, parameters, now), now);
         peer.set_tracks(specs, |id| id.0 as usize);

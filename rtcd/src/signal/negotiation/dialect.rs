@@ -92,7 +92,9 @@ impl Dialect {
         let remote = section.remote.as_ref();
         let formats = match remote {
             // In an offer the codec that we send comes first, and must be there.
-            Some(remote) if !offering || section.sending.is_none() => remote.formats.iter().map(accept_format).collect(),
+            Some(remote) if !offering || section.sending.is_none() => {
+                remote.formats.iter().map(accept_format).collect()
+            }
             _ => self.own_formats(section, av1),
         };
         let unusable = section.kind != MediaKind::Application && formats.is_empty();

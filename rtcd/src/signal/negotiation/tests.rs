@@ -211,7 +211,8 @@ fn a_running_section_keeps_the_number_that_it_was_agreed_with() {
     // Firefox: 120 in its own section, 96 in ours.
     let ours = offer.split("m=video").nth(1).expect("our section").replace("a=sendonly", "a=recvonly");
     let ours = ours.lines().filter(|line| !line.starts_with("a=ice") && !line.starts_with("a=candidate"));
-    let ours: String = ours.filter(|line| !["a=finger", "a=setup", "a=msid", "a=ssrc"].iter().any(|p| line.starts_with(p)))
+    let ours: String = ours
+        .filter(|line| !["a=finger", "a=setup", "a=msid", "a=ssrc"].iter().any(|p| line.starts_with(p)))
         .flat_map(|line| [line, "\r\n"])
         .collect();
     let theirs = format!("{FIRST}m=video{ours}{}", camera("1", 120, "VP8", ""));

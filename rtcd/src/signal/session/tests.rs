@@ -66,7 +66,8 @@ fn a_screen_is_a_screen_whoever_had_the_section_before() {
     let mut session = session();
     session.video_stream = Some("camera".into());
     session.kinds_of(&[video("1", "camera")], None);
-    let offered = [video("1", "screen"), section("2", MediaKind::Audio, "screen"), section("3", MediaKind::Audio, "mic")];
+    let offered =
+        [video("1", "screen"), section("2", MediaKind::Audio, "screen"), section("3", MediaKind::Audio, "mic")];
     let kinds = [Some(TrackKind::Screen), Some(TrackKind::ScreenAudio), Some(TrackKind::Voice)];
     assert_eq!(session.kinds_of(&offered, Some("screen")), kinds);
     session.stream_ended("screen".into());

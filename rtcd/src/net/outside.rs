@@ -1,0 +1,212 @@
+//! One look at what others know of us: the addresses of our name, and those that STUN servers see.
+use super::lookup::Resolver;
+use super::stun_client;
+use crate::config::{HostOverride, IceUrl, Rtc};
+use futures_util::StreamExt as _;
+use futures_util::future::{select_all, select_ok};
+use futures_util::stream::FuturesUnordered;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// How long one look may take: a server that has not answered after three requests (RFC 8489, 6.2.1: 0.5 s, 1 s, 2 s)
+/// is asked again by the next look.
+pub const PATIENCE: Duration = Duration::from_secs(4);
+
+/// How much longer is waited for the other answers once there is one.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Whom to ask.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// Nobody: all is said in the configuration.
+    Nobody,
+    /// The name servers, for this name.
+    Name(String),
+    /// These STUN servers.
+    Stun(Vec<IceUrl>),
+}
+
+impl Source {
+    /// Whom this configuration asks.
+    pub fn of(rtc: &Rtc) -> Self {
+        // pion asks over UDP whatever the URL's transport, and so do we; under TLS we cannot.
+        let stun = || rtc.ice_servers.iter().flat_map(|server| &server.urls).filter(|url| !url.turn && !url.tls);
+        match &rtc.ice_host_override {
+            Some(HostOverride::Name(name)) => Self::Name(name.clone()),
+            Some(_) => Self::Nobody,
+            None if stun().next().is_none() => Self::Nobody,
+            None => Self::Stun(stun().cloned().collect()),
+        }
+    }
+}
+
+/// What a look has found, or why it has found nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// Nobody was asked.
+    Nothing,
+    /// All addresses that are of use here.
+    Name(Result<Vec<IpAddr>, String>),
+    /// Of each local address that a server could be asked from.
+    Public(BTreeMap<IpAddr, Result<IpAddr, String>>),
+}
+
+/// Looks once, for [`PATIENCE`] at most. `local`: the addresses that media is bound to.
+pub async fn look(source: &Source, local: &[IpAddr], resolver: &Resolver) -> Found {
+    let deadline = Instant::now() + PATIENCE;
+    match source {
+        Source::Nobody => Found::Nothing,
+        Source::Name(name) => Found::Name(resolve(name, local, resolver, deadline).await),
+        Source::Stun(urls) => Found::Public(discover(local, urls, resolver, deadline).await),
+    }
+}
+
+/// Asks from every local address. Once one has its answer the others have little time left for theirs: there are addresses,
+/// of bridges to containers say, from which nobody can ever be asked.
+async fn discover(
+    local: &[IpAddr],
+    urls: &[IceUrl],
+    resolver: &Resolver,
+    deadline: Instant,
+) -> BTreeMap<IpAddr, Result<IpAddr, String>> {
+    let silence = Err("no answer in time".to_owned());
+    let mut found: BTreeMap<_, _> = local.iter().map(|local| (*local, Some(silence.clone()))).collect();
+    let mut questions: FuturesUnordered<_> =
+        local.iter().map(|local| async { (*local, ask_all(*local, urls, resolver, deadline).await) }).collect();
+    let mut patience = deadline;
+    while let Ok(Some((local, answer))) = timeout_at(patience, questions.next()).await {
+        if matches!(answer, Some(Ok(_))) {
+            patience = patience.min(Instant::now() + GRACE);
+        }
+        found.insert(local, answer);
+    }
+    found.into_iter().filter_map(|(local, answer)| Some((local, answer?))).collect()
+}
+
+async fn resolve(name: &str, local: &[IpAddr], resolver: &Resolver, deadline: Instant) -> Result<Vec<IpAddr>, String> {
+    let found = resolver.lookup(name, 0, deadline).await.map_err(|why| why.to_string())?;
+    let outside = local.iter().any(|ip| !ip.is_loopback());
+    let of_use = |ip: &IpAddr| {
+        // Debian's /etc/hosts gives the machine's own name 127.0.1.1.
+        let reached = !ip.is_unspecified() && (!ip.is_loopback() || !outside);
+        reached && local.iter().any(|local| local.is_ipv4() == ip.is_ipv4())
+    };
+    let of_use: Vec<_> = found.iter().map(SocketAddr::ip).filter(of_use).collect();
+    if !of_use.is_empty() {
+        return Ok(of_use);
+    }
+    let mut shown: Vec<_> = found.iter().map(|address| address.ip().to_string()).collect();
+    shown.dedup();
+    Err(format!("applies to nothing: {} is loopback, or of a family that media is not bound to", shown.join(", ")))
+}
+
+/// Asks all servers at once and takes the first answer; `None` where none can be asked. From loopback only servers on
+/// loopback can be.
+async fn ask_all(
+    local: IpAddr,
+    urls: &[IceUrl],
+    resolver: &Resolver,
+    deadline: Instant,
+) -> Option<Result<IpAddr, String>> {
+    let ask = async |url: &IceUrl| {
+        let servers = match resolver.lookup(&url.host, url.port, deadline).await {
+            Ok(servers) => servers,
+            Err(why) => return Err(Some(format!("{url}: {why}"))),
+        };
+        let reachable = |server: &&SocketAddr| {
+            server.is_ipv4() == local.is_ipv4() && (!local.is_loopback() || server.ip().is_loopback())
+        };
+        let questions: Vec<_> = servers
+            .iter()
+            .filter(reachable)
+            .map(|server| Box::pin(stun_client::public_address(local, *server, deadline)))
+            .collect();
+        if questions.is_empty() {
+            return Err(None);
+        }
+        let answer = select_ok(questions).await;
+        answer.map(|(public, _)| public.ip()).map_err(|error| Some(format!("{url}: {error}")))
+    };
+    let mut failures = Vec::new();
+    let mut waiting: Vec<_> = urls.iter().map(|url| Box::pin(ask(url))).collect();
+    while !waiting.is_empty() {
+        let (answer, _, others) = select_all(waiting).await;
+        waiting = others;
+        match answer {
+            Ok(public) => return Some(Ok(public)),
+            Err(why) => failures.extend(why),
+        }
+    }
+    if failures.is_empty() || (local.is_loopback() && failures.len() < urls.len()) {
+        return None;
+    }
+    Some(Err(failures.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    /// Answers each request with a made-up address.
+    pub async fn stun_server() -> SocketAddr {
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        let address = socket.local_addr().expect("bound");
+        tokio::spawn(async move {
+            let mut buffer = [0; 200];
+            while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
+                let request = rtcd_media::stun::Request::parse(&buffer[..len]).expect("STUN");
+                let seen = SocketAddr::new(ip("192.0.2.77"), 4242);
+                let answer = rtcd_media::stun::Answer::success(&request.transaction, seen, None);
+                socket.send_to(answer.as_ref(), from).await.expect("sent");
+            }
+        });
+        address
+    }
+
+    fn url(host: &str, port: u16, tcp: bool) -> IceUrl {
+        IceUrl { turn: false, tls: false, host: host.to_owned(), port, tcp }
+    }
+
+    #[tokio::test]
+    async fn the_first_server_that_answers_is_believed_whatever_the_others_do() {
+        let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        let good = stun_server().await;
+        let silent = silent.local_addr().expect("bound").port();
+        let urls =
+            vec![url("127.0.0.1", silent, false), url("no such name", 1, false), url("localhost", good.port(), true)];
+        let local = [ip("127.0.0.1"), ip("::1")];
+        let found = look(&Source::Stun(urls), &local, &Resolver::default()).await;
+        let Found::Public(found) = found else { panic!("{found:?}") };
+        assert_eq!(found.get(&local[0]), Some(&Ok(ip("192.0.2.77"))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_server_is_given_up_after_seconds() {
+        let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        let urls = vec![url("127.0.0.1", silent.local_addr().expect("bound").port(), false)];
+        let before = Instant::now();
+        let found = look(&Source::Stun(urls), &[ip("127.0.0.1")], &Resolver::default()).await;
+        assert!(matches!(&found, Found::Public(found) if found.values().all(Result::is_err)), "{found:?}");
+        assert!(before.elapsed() < Duration::from_secs(5));
+    }
+
+    #[tokio::test]
+    async fn of_a_name_what_is_of_use_is_taken() {
+        let find = async |local: &[&str]| {
+            let local: Vec<_> = local.iter().map(|text| ip(text)).collect();
+            look(&Source::Name("localhost".into()), &local, &Resolver::default()).await
+        };
+        assert_eq!(find(&["127.0.0.1"]).await, Found::Name(Ok(vec![ip("127.0.0.1")])));
+        let Found::Name(Err(why)) = find(&["10.0.0.1", "127.0.0.1"]).await else {
+            panic!("loopback is of use to nobody")
+        };
+        assert!(why.contains("applies to nothing") && why.contains("127.0.0.1"), "{why}");
+        assert_eq!(look(&Source::Nobody, &[], &Resolver::default()).await, Found::Nothing);
+    }
+}

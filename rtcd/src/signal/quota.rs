@@ -1,0 +1,54 @@
+//! What one client may have, and the end of a client.
+use super::actor::{Actor, EndReason};
+use crate::ids::ClientId;
+use std::collections::HashMap;
+
+/// How many sessions each client has.
+#[derive(Default)]
+pub(super) struct Quota(HashMap<ClientId, usize>);
+
+impl Quota {
+    /// Whether the client may have one more; then it has.
+    pub(super) fn take(&mut self, client: &ClientId, max: usize) -> bool {
+        let count = self.0.entry(client.clone()).or_default();
+        let granted = *count < max;
+        *count += usize::from(granted);
+        granted
+    }
+
+    /// It has one less.
+    pub(super) fn give_back(&mut self, client: &ClientId) {
+        if let Some(count) = self.0.get_mut(client) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.0.remove(client);
+            }
+        }
+    }
+}
+
+impl Actor {
+    /// Ends all sessions of a client, then its connections: the `close` of each goes out before.
+    pub(super) fn client_gone(&mut self, client: &ClientId) {
+        let theirs: Vec<_> =
+            self.sessions.iter().filter(|(_, session)| session.group == *client).map(|(id, _)| *id).collect();
+        theirs.into_iter().for_each(|id| self.end(id, EndReason::Unregistered));
+        self.router.drop_client(client);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_client_has_its_own_bound() {
+        let mut quota = Quota::default();
+        let (a, b) = (ClientId::from("a"), ClientId::from("b"));
+        assert!(quota.take(&a, 2) && quota.take(&a, 2) && !quota.take(&a, 2) && quota.take(&b, 2));
+        quota.give_back(&a);
+        assert!(quota.take(&a, 2) && !quota.take(&a, 2));
+        quota.give_back(&b);
+        assert!(!quota.0.contains_key(&b));
+    }
+}
