@@ -34,6 +34,8 @@ counters! {
     stun_anonymous,
     /// STUN requests without credentials beyond the rate limit or shorter than the answer.
     stun_limited,
+    /// DTLS datagrams with something in them that is malformed, forged or more than is looked at.
+    dtls_refused,
     /// SRTP packets that are not authentic or malformed.
     srtp_refused,
     /// SRTP packets that were seen before.

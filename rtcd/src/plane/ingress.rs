@@ -54,8 +54,10 @@ impl Worker {
             Kind::Rtp => self.ingest(now, key, bytes, index),
             Kind::Rtcp => self.handle_rtcp(now, key, bytes),
             Kind::Dtls => {
-                if let Some(peer) = self.peers.get_mut(key) {
-                    peer.transport.handle_dtls(now, &path, bytes);
+                if let Some(peer) = self.peers.get_mut(key)
+                    && !peer.transport.handle_dtls(now, &path, bytes)
+                {
+                    count(&self.shared.inbox(self.id).counters.dtls_refused);
                 }
                 self.touch(key);
             }
