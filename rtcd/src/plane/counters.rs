@@ -58,8 +58,16 @@ counters! {
     handover_dropped,
     /// Packets that a slow TCP connection did not take.
     tcp_dropped,
+    /// Packets that had waited for a slow TCP connection until they were of no use.
+    tcp_stale,
+    /// Packets of media that lay unread while the process stood still.
+    media_stale,
     /// TCP connections refused or closed before an authentic check.
     tcp_refused,
+    /// TCP connections of strangers that made room for newer ones.
+    tcp_evicted,
+    /// Times that no connection could be accepted, as descriptors or memory had run out.
+    accept_failed,
     /// Events that control was too slow for.
     events_dropped,
     /// Panics that ended a session.

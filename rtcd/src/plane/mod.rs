@@ -11,9 +11,11 @@ mod feedback;
 pub mod forward;
 pub mod handoff;
 mod ingress;
+pub mod outbox;
 pub mod owner;
 pub mod peer;
 pub mod socket;
+mod strangers;
 pub mod tcp;
 pub mod timer;
 pub mod worker;
@@ -185,3 +187,6 @@ impl Plane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
