@@ -23,7 +23,8 @@ impl ExitCode {
     /// Of a daemon that ends with this error.
     pub fn of(error: &anyhow::Error) -> Self {
         let cannot_bind = |cause: &(dyn std::error::Error + 'static)| {
-            cause.is::<CannotBind>() || matches!(cause.downcast_ref(), Some(PlaneError::Bind { .. }))
+            cause.is::<CannotBind>()
+                || matches!(cause.downcast_ref(), Some(PlaneError::Bind { .. } | PlaneError::Taken { .. }))
         };
         if error.chain().any(cannot_bind) { Self::Unavailable } else { Self::Failure }
     }

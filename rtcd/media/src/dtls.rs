@@ -1,11 +1,14 @@
 //! One DTLS 1.2 association, by `dimpl`, behind a face of our own: bytes and `now` in; datagrams and events out.
 mod guard;
+mod provider;
+mod timing;
 
 use crate::srtp::{KeyingMaterial, Profile};
 use aws_lc_rs::digest;
-use guard::DtlsGuard;
+use guard::{DtlsGuard, Verdict};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use timing::{LastFlight, LogicalClock};
 
 /// The longest datagram that we hand to the network.
 const MAX_DATAGRAM: usize = 2048;
@@ -92,7 +95,7 @@ pub enum DtlsEvent {
 /// Our certificate and settings, shared by all associations of the process.
 #[derive(Clone)]
 pub struct Identity {
-    config: Arc<dimpl::Config>,
+    configs: Arc<timing::Configs>,
     certificate: dimpl::DtlsCertificate,
     fingerprint: Fingerprint,
 }
@@ -107,13 +110,9 @@ impl Identity {
     pub fn generate() -> Result<Self, IdentityError> {
         let certificate =
             dimpl::certificate::generate_self_signed_certificate().map_err(|error| IdentityError(error.to_string()))?;
-        // No cookie: datagrams reach DTLS only from an address that ICE has verified (RFC 8827, section 6.5 allows it).
-        let config = dimpl::Config::builder()
-            .use_server_cookie(false)
-            .build()
-            .map_err(|error| IdentityError(error.to_string()))?;
+        let configs = timing::Configs::new().map_err(|error| IdentityError(error.to_string()))?;
         let fingerprint = Fingerprint::of(&certificate.certificate);
-        Ok(Self { config: Arc::new(config), certificate, fingerprint })
+        Ok(Self { configs: Arc::new(configs), certificate, fingerprint })
     }
 
     /// What our descriptions announce.
@@ -132,7 +131,12 @@ pub struct Dtls {
     peer: Option<Fingerprint>,
     keys: Option<KeyingMaterial>,
     handshake_done: bool,
-    next_timeout: Option<Instant>,
+    clock: LogicalClock,
+    /// Our last flight, until the peer shows that it has it.
+    last_flight: Option<LastFlight>,
+    rto: Duration,
+    /// The time of the last input.
+    now: Instant,
     datagrams: Vec<Vec<u8>>,
     events: Vec<DtlsEvent>,
 }
@@ -140,18 +144,33 @@ pub struct Dtls {
 impl Dtls {
     /// A new association; a client's first flight is ready to be polled at once.
     pub fn new(identity: &Identity, role: Role, expected: Fingerprint, now: Instant) -> Result<Self, DtlsError> {
+        Self::over(identity, role, expected, None, now)
+    }
+
+    /// The same over a way of which the round trip is known: it sets the first retransmission.
+    pub fn over(
+        identity: &Identity,
+        role: Role,
+        expected: Fingerprint,
+        round_trip: Option<Duration>,
+        now: Instant,
+    ) -> Result<Self, DtlsError> {
+        let (rto, config) = identity.configs.get(role, round_trip);
         // `new_12`, as its server picks the SRTP profile in its own order: GCM whenever the peer offers it.
-        let mut inner = dimpl::Dtls::new_12(identity.config.clone(), identity.certificate.clone(), now);
+        let mut inner = dimpl::Dtls::new_12(config, identity.certificate.clone(), now);
         inner.set_active(role == Role::Client);
         let mut dtls = Self {
             inner: Box::new(inner),
-            guard: DtlsGuard::default(),
+            guard: DtlsGuard::new(role, now),
             role,
             expected,
             peer: None,
             keys: None,
             handshake_done: false,
-            next_timeout: None,
+            clock: LogicalClock::default(),
+            last_flight: None,
+            rto,
+            now,
             datagrams: Vec::new(),
             events: Vec::new(),
         };
@@ -166,23 +185,34 @@ impl Dtls {
         self.role
     }
 
-    /// Handles one datagram. An error is the end of the session.
-    pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> Result<(), DtlsError> {
-        if !self.guard.admit(datagram) {
-            // After the handshake anybody who knows the address could spoof records: drop those, stay alive.
-            return if self.handshake_done { Ok(()) } else { Err(DtlsError::HandshakeBudget) };
-        }
+    /// Handles one datagram; false when something of it was dropped as malformed, forged or too much. An error is the
+    /// end of the session: the handshake has failed, or the peer itself broke the protocol.
+    pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> Result<bool, DtlsError> {
+        self.now = now;
+        let (records, whole) = match self.guard.admit(now, datagram) {
+            Verdict::Pass { records, whole } => (records, whole),
+            Verdict::Refused => return Ok(false),
+            Verdict::OverBudget => return Err(DtlsError::HandshakeBudget),
+        };
         // dimpl wants to know the time before the bytes.
-        self.inner.handle_timeout(now).map_err(protocol)?;
-        let verdict = self.inner.handle_packet(datagram).map_err(protocol);
+        self.inner.handle_timeout(self.clock.at(now)).map_err(protocol)?;
+        let verdict = match self.inner.handle_packet(&records) {
+            Ok(()) => Ok(whole),
+            Err(error) if is_refusal(&error) => Ok(false),
+            Err(error) => Err(protocol(error)),
+        };
         self.drain()?;
         verdict
     }
 
     /// The time that [`next_timeout`](Self::next_timeout) gave has come.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsError> {
-        let verdict = self.inner.handle_timeout(now).map_err(protocol);
+        self.now = now;
+        let verdict = self.inner.handle_timeout(self.clock.at(now)).map_err(protocol);
         self.drain()?;
+        if let Some(flight) = &mut self.last_flight {
+            flight.repeat(now, &mut self.datagrams);
+        }
         verdict
     }
 
@@ -212,16 +242,32 @@ impl Dtls {
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.next_timeout
+        let repeat = self.last_flight.as_ref().and_then(LastFlight::next);
+        [self.clock.next(self.handshake_done), repeat].into_iter().flatten().min()
     }
 
     fn drain(&mut self) -> Result<(), DtlsError> {
+        let (was_done, first) = (self.handshake_done, self.datagrams.len());
+        let verdict = self.drain_inner();
+        if self.datagrams.len() > first {
+            self.clock.sent(self.now);
+        }
+        if self.handshake_done && !was_done && self.role == Role::Server {
+            self.last_flight = Some(LastFlight::new(self.now, self.rto, &self.datagrams[first..]));
+        }
+        verdict
+    }
+
+    fn drain_inner(&mut self) -> Result<(), DtlsError> {
         use dimpl::Output;
         let mut buffer = [0; MAX_DATAGRAM];
         let mut grown = Vec::new();
         loop {
             let output = self.inner.poll_output(if grown.is_empty() { &mut buffer[..] } else { &mut grown });
             match output {
+                Output::Packet(bytes) if self.role == Role::Server && !self.guard.is_established() => {
+                    self.datagrams.push(provider::on_the_wire(bytes));
+                }
                 Output::Packet(bytes) => self.datagrams.push(bytes.to_vec()),
                 Output::PeerCert(der) => self.peer = Some(Fingerprint::of(der)),
                 Output::KeyingMaterial(material, profile) => {
@@ -234,11 +280,15 @@ impl Dtls {
                     self.keys = KeyingMaterial::new(profile, &material);
                 }
                 Output::Connected => self.handshake_done = true,
-                Output::ApplicationData(bytes) => self.events.push(DtlsEvent::Data(bytes.to_vec())),
+                Output::ApplicationData(bytes) => {
+                    // Authentic: the peer has our last flight.
+                    self.last_flight = None;
+                    self.events.push(DtlsEvent::Data(bytes.to_vec()));
+                }
                 Output::CloseNotify => self.events.push(DtlsEvent::Closed),
                 Output::BufferTooSmall { needed } => grown.resize(needed, 0),
                 Output::Timeout(at) => {
-                    self.next_timeout = Some(at);
+                    self.clock.due(self.now, at);
                     return self.announce();
                 }
                 // `Output` may gain variants that an SFU has no use for.
@@ -262,6 +312,20 @@ impl Dtls {
         self.events.insert(0, DtlsEvent::Connected(keys));
         Ok(())
     }
+}
+
+/// Errors that the crate calls fatal and that leave it as it was: a sealed record that does not open before the
+/// handshake is complete (anybody could have sent it), and a datagram more than it wants to keep.
+fn is_refusal(error: &dimpl::Error) -> bool {
+    use dimpl::{CryptoError, CryptoOperation, Error};
+    matches!(
+        error,
+        Error::CryptoError(
+            CryptoError::OperationFailed(CryptoOperation::Decrypt)
+                | CryptoError::CiphertextTooShort { .. }
+                | CryptoError::InvalidNonce
+        ) | Error::ReceiveQueueFull
+    )
 }
 
 fn protocol(error: dimpl::Error) -> DtlsError {

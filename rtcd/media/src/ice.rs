@@ -180,6 +180,11 @@ impl IceLite {
         new
     }
 
+    /// When the last authentic check was answered.
+    pub fn last_check(&self) -> Option<Instant> {
+        self.last_check
+    }
+
     /// How alive the peer is at `now`.
     pub fn liveness(&self, now: Instant) -> Liveness {
         let Some(last) = self.last_check else { return Liveness::New };
@@ -198,4 +203,4 @@ impl IceLite {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

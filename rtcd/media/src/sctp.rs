@@ -2,6 +2,7 @@
 mod backlog;
 mod dcep;
 mod guard;
+mod handshake;
 
 use backlog::Backlog;
 use bytes::Bytes;
@@ -21,10 +22,12 @@ pub const MAX_MESSAGE: usize = 64 * 1024;
 const RECEIVE_BUFFER: u32 = 128 * 1024;
 /// Streams in either direction: `calls-dc` needs one.
 const MAX_STREAMS: u16 = guard::STREAMS as u16;
-/// Start of the retransmission timer; RFC 9260 says 1 s for networks of 1990.
-const RTO_INITIAL_MS: u64 = 500;
+/// Start of the retransmission timer; RFC 9260 says 1 s for networks of 1990. A spurious INIT costs 100 bytes.
+const RTO_INITIAL_MS: u64 = 250;
+/// A peer may delay its acknowledgement by 200 ms.
 const RTO_MIN_MS: u64 = 200;
-const RTO_MAX_MS: u64 = 5_000;
+/// After an outage the channel is back within this time.
+const RTO_MAX_MS: u64 = 2_000;
 
 /// The crate keys associations by address; ours has one peer whose address is ICE's business.
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5000);
@@ -72,11 +75,13 @@ pub enum SendError {
 
 /// One association. Drain [`poll_packet`](Self::poll_packet) and [`poll_event`](Self::poll_event) after each input.
 pub struct Sctp {
+    config: Arc<TransportConfig>,
     endpoint: Endpoint,
     handle: AssociationHandle,
     association: Option<Association>,
     guard: SctpGuard,
     backlog: Backlog,
+    answer: handshake::Answer,
     packets: VecDeque<Bytes>,
     events: VecDeque<SctpEvent>,
 }
@@ -88,6 +93,9 @@ fn transport_config() -> TransportConfig {
         .with_max_receive_buffer_size(RECEIVE_BUFFER)
         .with_max_num_inbound_streams(MAX_STREAMS)
         .with_max_num_outbound_streams(MAX_STREAMS)
+        // A peer that is silent is ICE's business, which gives it 30 s.
+        .with_max_init_retransmits(None)
+        .with_max_data_retransmits(None)
         .with_rto_initial_ms(RTO_INITIAL_MS)
         .with_rto_min_ms(RTO_MIN_MS)
         .with_rto_max_ms(RTO_MAX_MS)
@@ -96,14 +104,21 @@ fn transport_config() -> TransportConfig {
 impl Sctp {
     /// A side that waits for the peer's INIT; the DTLS server does.
     pub fn new(now: Instant) -> Self {
+        Self::with(transport_config(), now)
+    }
+
+    fn with(config: TransportConfig, now: Instant) -> Self {
+        let config = Arc::new(config);
         let mut server = ServerConfig::new();
-        server.transport = Arc::new(transport_config());
+        server.transport = config.clone();
         Self {
+            config,
             endpoint: Endpoint::new(Arc::new(EndpointConfig::new()), Some(Arc::new(server))),
             handle: AssociationHandle(0),
             association: None,
             guard: SctpGuard::new(now),
             backlog: Backlog::default(),
+            answer: handshake::Answer::default(),
             packets: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -112,7 +127,7 @@ impl Sctp {
     /// Sends INIT; the DTLS client does.
     pub fn connect(&mut self, now: Instant) {
         let mut config = ClientConfig::new();
-        config.transport = Arc::new(transport_config());
+        config.transport = self.config.clone();
         if let Ok((handle, association)) = self.endpoint.connect(config, PEER) {
             self.handle = handle;
             self.association = Some(association);
@@ -126,6 +141,7 @@ impl Sctp {
         if !self.guard.admit(&packet, now) {
             return;
         }
+        self.answer.heard();
         match self.endpoint.handle(now, PEER, None, None, packet.into()) {
             Some((handle, DatagramEvent::NewAssociation(association))) if self.association.is_none() => {
                 self.handle = handle;
@@ -150,7 +166,29 @@ impl Sctp {
         if let Some(association) = &mut self.association {
             association.handle_timeout(now);
         }
+        self.packets.extend(self.answer.repeat(now));
         self.drain(now);
+    }
+
+    /// A peer whose timers are those of browsers (dcsctp), for tests.
+    #[cfg(test)]
+    pub(crate) fn browser(now: Instant) -> Self {
+        let config = transport_config().with_rto_initial_ms(1_000).with_rto_min_ms(400).with_rto_max_ms(3_000);
+        Self::with(config, now)
+    }
+
+    /// Opens a channel, as only peers do; for tests. False while there is no association.
+    #[cfg(test)]
+    pub(crate) fn open(&mut self, now: Instant, label: &str) -> bool {
+        let Some(association) = self.association.as_mut().filter(|association| !association.is_handshaking()) else {
+            return false;
+        };
+        let mut open = vec![3, 0, 0, 0, 0, 0, 0, 0, 0, label.len() as u8, 0, 0];
+        open.extend(label.as_bytes());
+        let Ok(mut stream) = association.open_stream(1, Ppi::Dcep) else { return false };
+        let is_sent = stream.write_with_ppi(&open, Ppi::Dcep).is_ok();
+        self.drain(now);
+        is_sent
     }
 
     /// Queues a message on a channel.
@@ -188,7 +226,7 @@ impl Sctp {
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.association.as_ref()?.poll_timeout()
+        [self.association.as_ref()?.poll_timeout(), self.answer.next()].into_iter().flatten().min()
     }
 
     fn drain(&mut self, now: Instant) {
@@ -212,6 +250,7 @@ impl Sctp {
             if let Payload::RawEncode(packets) = transmit.payload {
                 for packet in packets {
                     self.guard.sent(&packet);
+                    self.answer.sent(now, &packet);
                     self.packets.push_back(packet);
                 }
             }

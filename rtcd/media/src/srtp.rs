@@ -5,6 +5,7 @@
 mod crypt;
 mod protect;
 mod replay;
+mod streams;
 mod unprotect;
 
 pub use protect::Protector;

@@ -160,23 +160,33 @@ impl Transport {
     }
 
     fn start_dtls(&mut self, now: Instant) {
-        match Dtls::new(&self.identity, self.role, self.fingerprint, now) {
+        // A browser says hello as soon as it has our answer to a check: that was one round trip, or a little more.
+        let round_trip = match self.role {
+            Role::Server => self.ice.last_check().map(|at| now.saturating_duration_since(at)),
+            Role::Client => None,
+        };
+        match Dtls::over(&self.identity, self.role, self.fingerprint, round_trip, now) {
             Ok(dtls) => self.dtls = Some(dtls),
             Err(error) => self.end(error.into()),
         }
     }
 
-    /// Handles a DTLS datagram; only from a path that ICE has verified.
-    pub fn handle_dtls(&mut self, now: Instant, path: &Path, datagram: &[u8]) {
+    /// Handles a DTLS datagram; only from a path that ICE has verified. False when something of it was dropped as
+    /// malformed, forged or too much.
+    pub fn handle_dtls(&mut self, now: Instant, path: &Path, datagram: &[u8]) -> bool {
         if self.closed || !self.ice.knows(path) {
-            return;
+            return true;
         }
         if self.dtls.is_none() {
             self.start_dtls(now);
         }
-        let Some(dtls) = &mut self.dtls else { return };
-        let verdict = dtls.handle_datagram(now, datagram);
+        let Some(dtls) = &mut self.dtls else { return true };
+        let (whole, verdict) = match dtls.handle_datagram(now, datagram) {
+            Ok(whole) => (whole, Ok(())),
+            Err(error) => (true, Err(error)),
+        };
         self.after_dtls(now, verdict);
+        whole
     }
 
     fn after_dtls(&mut self, now: Instant, verdict: Result<(), DtlsError>) {
@@ -332,3 +342,6 @@ impl Transport {
         self.events.pop_front()
     }
 }
+
+#[cfg(test)]
+mod tests;

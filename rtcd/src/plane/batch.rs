@@ -1,17 +1,21 @@
 //! Packets under construction, until a flush sends them all: sealed in place, ordered so that packets to one receiver
 //! stand together.
 use super::counters::{Counters, count};
+use super::outbox::Class;
 use super::socket::{Datagram, SEND_BATCH, SEND_SIZE, SendScratch, UdpSocket};
 use super::tcp::Connection;
 use rtcd_media::demux::{Path, Protocol};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 /// Outgoing UDP packets; TCP ones go into their connection's queue at once.
 pub struct SendBatch {
     slots: Box<[[u8; SEND_SIZE]]>,
     entries: Vec<(Path, usize)>,
     scratch: SendScratch,
+    /// The time of this turn.
+    pub now: Instant,
     /// Connections that have something to write.
     pub dirty_connections: Vec<u32>,
 }
@@ -29,6 +33,7 @@ impl SendBatch {
             slots: vec![[0; SEND_SIZE]; SEND_BATCH].into(),
             entries: Vec::with_capacity(SEND_BATCH),
             scratch: SendScratch::new(),
+            now: Instant::now(),
             dirty_connections: Vec::new(),
         }
     }
@@ -48,14 +53,23 @@ impl SendBatch {
 
     /// The first `len` bytes of the slot are a packet for `path`.
     #[inline]
-    pub fn commit(&mut self, path: Path, len: usize, connections: &mut HashMap<u32, Connection>, counters: &Counters) {
+    pub fn commit(
+        &mut self,
+        path: Path,
+        len: usize,
+        class: Class,
+        connections: &mut HashMap<u32, Connection>,
+        counters: &Counters,
+    ) {
         match path.protocol {
             Protocol::Udp => self.entries.push((path, len)),
             Protocol::Tcp => {
                 let bytes = &self.slots[self.entries.len()][..len];
-                let queued = connections.get_mut(&path.local).is_some_and(|connection| connection.queue(bytes));
+                let connection = connections.get_mut(&path.local);
+                let queued = connection.is_some_and(|connection| connection.queue(self.now, class, bytes, counters));
                 count(if queued { &counters.sent } else { &counters.tcp_dropped });
-                if queued && self.dirty_connections.last() != Some(&path.local) {
+                // One that takes nothing may want a key frame.
+                if self.dirty_connections.last() != Some(&path.local) {
                     self.dirty_connections.push(path.local);
                 }
             }

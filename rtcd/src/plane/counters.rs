@@ -34,6 +34,8 @@ counters! {
     stun_anonymous,
     /// STUN requests without credentials beyond the rate limit or shorter than the answer.
     stun_limited,
+    /// DTLS datagrams with something in them that is malformed, forged or more than is looked at.
+    dtls_refused,
     /// SRTP packets that are not authentic or malformed.
     srtp_refused,
     /// SRTP packets that were seen before.
@@ -60,8 +62,16 @@ counters! {
     handover_dropped,
     /// Packets that a slow TCP connection did not take.
     tcp_dropped,
+    /// Packets that had waited for a slow TCP connection until they were of no use.
+    tcp_stale,
+    /// Packets of media that lay unread while the process stood still.
+    media_stale,
     /// TCP connections refused or closed before an authentic check.
     tcp_refused,
+    /// TCP connections of strangers that made room for newer ones.
+    tcp_evicted,
+    /// Times that no connection could be accepted, as descriptors or memory had run out.
+    accept_failed,
     /// Events that control was too slow for.
     events_dropped,
     /// Panics that ended a session.

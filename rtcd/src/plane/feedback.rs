@@ -2,6 +2,7 @@
 use super::command::TrackId;
 use super::counters::count;
 use super::handoff::Handoff;
+use super::outbox::Class;
 use super::peer::REPORT_INTERVAL;
 use super::worker::Worker;
 use rtcd_media::rtcp::{self, Message, SenderInfo};
@@ -90,12 +91,12 @@ impl Worker {
         let Some((len, seq)) = written else { return count(&counters.retransmit_missed) };
         let Some((path, protector)) = peer.transport.outgoing() else { return };
         if let Some(len) = protector.protect_rtp(slot, len, seq) {
-            self.batch.commit(path, len, &mut self.connections, counters);
+            self.batch.commit(path, len, Class::Video { keyframe: false }, &mut self.connections, counters);
             count(&counters.retransmitted);
         }
     }
 
-    fn receiver_lost_picture(&mut self, now: Instant, key: usize, ssrc: Ssrc) {
+    pub(super) fn receiver_lost_picture(&mut self, now: Instant, key: usize, ssrc: Ssrc) {
         let Some(peer) = self.peers.get(key) else { return };
         let Some((_, place)) = peer.receives.iter().find(|(known, _)| *known == ssrc).copied() else { return };
         let Some(track) = self.tracks.get(place) else { return };

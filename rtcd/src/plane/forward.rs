@@ -2,6 +2,7 @@
 use super::batch::SendBatch;
 use super::command::{TrackId, TransportId, WorkerId, WorkerSet};
 use super::counters::{Counters, count};
+use super::outbox::Class;
 use super::peer::Peer;
 use super::socket::UdpSocket;
 use super::tcp::Connection;
@@ -142,7 +143,9 @@ impl Outlet<'_> {
         let slot = self.batch.slot();
         let Some((len, seq)) = receiver.rewriter.forward(now, meta, payload, clocks, slot) else { return };
         let Some(len) = protector.protect_rtp(slot, len, seq) else { return };
-        self.batch.commit(path, len, self.connections, self.counters);
+        let is_video = receiver.rewriter.codec().is_video();
+        let class = if is_video { Class::Video { keyframe: meta.keyframe } } else { Class::Voice };
+        self.batch.commit(path, len, class, self.connections, self.counters);
         count(&self.counters.forwarded);
     }
 
@@ -153,7 +156,7 @@ impl Outlet<'_> {
         }
         let Some(slot) = self.batch.slot().get_mut(..bytes.len()) else { return };
         slot.copy_from_slice(bytes);
-        self.batch.commit(path, bytes.len(), self.connections, self.counters);
+        self.batch.commit(path, bytes.len(), Class::Control, self.connections, self.counters);
     }
 
     /// Protects a compound RTCP packet and sends it to a peer, in as many datagrams as it takes.
@@ -172,7 +175,7 @@ impl Outlet<'_> {
         let Some(room) = slot.get_mut(..compound.len()) else { return count(&self.counters.rtcp_dropped) };
         room.copy_from_slice(compound);
         if let Some(len) = protector.protect_rtcp(slot, compound.len()) {
-            self.batch.commit(path, len, self.connections, self.counters);
+            self.batch.commit(path, len, Class::Control, self.connections, self.counters);
         }
     }
 }

@@ -4,18 +4,25 @@ use super::counters::count;
 use super::forward::Outlet;
 use super::handoff::Handoff;
 use super::socket::RecvBatch;
-use super::tcp::{Connection, MAX_STRANGERS};
-use super::worker::{BELL, CONNECTION, Claim, Owner, Pending, Worker};
+use super::strangers::{MAX_STRANGERS, Source};
+use super::tcp::Connection;
+use super::worker::{BELL, CONNECTION, Claim, LISTENER, Owner, Pending, Worker};
+use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use rtcd_media::demux::{Kind, Path, Protocol, kind};
 use rtcd_media::ice::{Check, MAX_PATHS};
 use rtcd_media::stun::{Answer, IntegrityKey, Request};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 /// Answers a second, and at once, to STUN requests without credentials, per worker.
 const ANONYMOUS_PER_SECOND: f64 = 100.0;
 const ANONYMOUS_BURST: f64 = 50.0;
+/// Connections that are accepted before others have their turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// How long nobody is accepted after descriptors have run out and no stranger had one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 /// One in so many forwarded groups of packets is timed.
 const WRITES_SAMPLED: u32 = 16;
 
@@ -32,7 +39,7 @@ impl Worker {
         }
         self.forward_pending(now, received);
         let counters = &self.shared.inbox(self.id).counters;
-        counters.received.fetch_add(count_ as u64, std::sync::atomic::Ordering::Relaxed);
+        counters.received.fetch_add(count_ as u64, Relaxed);
     }
 
     /// Handles one datagram; media is left in [`Worker::pending`] under `index`.
@@ -51,11 +58,14 @@ impl Worker {
         };
         self.current = Some(key);
         match kind {
+            Kind::Rtp if self.discards_media => count(&self.shared.inbox(self.id).counters.media_stale),
             Kind::Rtp => self.ingest(now, key, bytes, index),
             Kind::Rtcp => self.handle_rtcp(now, key, bytes),
             Kind::Dtls => {
-                if let Some(peer) = self.peers.get_mut(key) {
-                    peer.transport.handle_dtls(now, &path, bytes);
+                if let Some(peer) = self.peers.get_mut(key)
+                    && !peer.transport.handle_dtls(now, &path, bytes)
+                {
+                    count(&self.shared.inbox(self.id).counters.dtls_refused);
                 }
                 self.touch(key);
             }
@@ -168,6 +178,10 @@ impl Worker {
                     self.read_frames(now, id, &mut frame);
                 }
             }
+            Handoff::Media(packet) if self.stalls.is_catching_up(now) => {
+                count(&self.shared.inbox(self.id).counters.media_stale);
+                self.shared.recycle(packet);
+            }
             Handoff::Media(packet) => self.media.push(packet),
             Handoff::Clock { track, layer, clock } => {
                 let place = self.tracks_by_id.get(&track).copied();
@@ -202,7 +216,12 @@ impl Worker {
             return self.answer_anonymous(now, path, &request);
         }
         let Some((ufrag, _)) = request.ufrags() else { return count(refused) };
-        let Some(registration) = self.registrations.get(ufrag) else { return count(refused) };
+        let Some(registration) = self.registrations.get(ufrag) else {
+            // The command may be on its way to us.
+            let dropped = self.early.hold(now, path, path.remote, ufrag, bytes);
+            refused.fetch_add(dropped, Relaxed);
+            return;
+        };
         // Nobody claims a transport, moves a packet or learns an address for a request that is not authentic.
         if !request.verify(&IntegrityKey::new(&registration.password)) {
             return count(refused);
@@ -212,6 +231,22 @@ impl Worker {
             Owner::Peer(key) => self.handle_check(now, key, path, &request),
             Owner::Worker(transport, worker) => self.hand_over_check(path, transport, worker, bytes),
         }
+    }
+
+    /// Checks that came before the command that announces their transport are answered now; others have had their time.
+    pub(super) fn answer_early_checks(&mut self, now: Instant) {
+        if self.early.is_empty() {
+            return;
+        }
+        let registrations = &self.registrations;
+        for early in self.early.take(|ufrag| registrations.contains_key(ufrag)) {
+            // A connection may have closed meanwhile.
+            if early.path.protocol == Protocol::Udp || self.connections.contains_key(&early.path.local) {
+                self.handle_stun(now, early.path, &early.bytes);
+            }
+        }
+        let expired = self.early.expire(now);
+        self.shared.inbox(self.id).counters.stun_refused.fetch_add(expired, Relaxed);
     }
 
     fn owner_of(&mut self, now: Instant, open: &Arc<Open>, claim: &Claim) -> Owner {
@@ -248,6 +283,7 @@ impl Worker {
                 let Some(connection) = self.connections.remove(&path.local) else { return };
                 // Its descriptor leaves the poll set; the other worker adds it to its own.
                 let _ = self.epoll.delete(connection.stream());
+                self.strangers.remove(Source::from(connection.remote()), path.local);
                 let (stream, remote, read) = connection.into_parts(bytes);
                 self.hand_over(worker, Handoff::Connection { stream, remote, read });
             }
@@ -277,6 +313,7 @@ impl Worker {
             self.paths.insert(path, Owner::Peer(key));
             if let Some(connection) = self.connections.get_mut(&path.local).filter(|_| path.protocol == Protocol::Tcp) {
                 connection.deadline = None;
+                self.strangers.remove(Source::from(path.remote), path.local);
             }
         }
         if let Some(answer) = answer {
@@ -305,24 +342,72 @@ impl Worker {
     }
 
     pub(super) fn accept(&mut self, now: Instant, index: usize) {
-        while let Ok((stream, remote)) = self.listeners[index].accept() {
-            let strangers = self.connections.values().filter(|connection| connection.deadline.is_some()).count();
-            let connection = (strangers < MAX_STRANGERS).then(|| Connection::new(stream, remote, Vec::new(), now));
-            match connection {
-                Some(Ok(connection)) => {
-                    self.add_connection(connection);
-                }
-                _ => count(&self.shared.inbox(self.id).counters.tcp_refused),
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.listeners[index].accept() {
+                Ok((stream, remote)) => match Connection::new(stream, remote, Vec::new(), now) {
+                    Ok(connection) => {
+                        self.add_connection(connection);
+                    }
+                    Err(_) => count(&self.shared.inbox(self.id).counters.tcp_refused),
+                },
+                Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                    Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+                        count(&self.shared.inbox(self.id).counters.accept_failed);
+                        // A stranger's descriptor goes to the newcomer; where there is none, the listener would be
+                        // ready for ever: it has to wait.
+                        if !self.evict_stranger() {
+                            return self.pause_accepting(now);
+                        }
+                    }
+                    // The queue is empty.
+                    Some(Errno::EAGAIN) | None => return,
+                    // The newcomer has gone again: the next one.
+                    Some(_) => {}
+                },
             }
         }
     }
 
+    fn evict_stranger(&mut self) -> bool {
+        let Some(id) = self.strangers.heaviest() else { return false };
+        count(&self.shared.inbox(self.id).counters.tcp_evicted);
+        self.drop_connection(id);
+        true
+    }
+
+    fn pause_accepting(&mut self, now: Instant) {
+        self.accepts_again = Some(now + ACCEPT_PAUSE);
+        self.listen(EpollFlags::empty());
+    }
+
+    pub(super) fn resume_accepting(&mut self, now: Instant) {
+        if self.accepts_again.is_some_and(|at| at <= now) {
+            self.accepts_again = None;
+            self.listen(EpollFlags::EPOLLIN);
+        }
+    }
+
+    fn listen(&mut self, flags: EpollFlags) {
+        for (at, listener) in self.listeners.iter().enumerate() {
+            // Listeners are in the set from the start to the end.
+            let _ = self.epoll.modify(listener, &mut EpollEvent::new(flags, LISTENER | at as u64));
+        }
+    }
+
+    /// A connection, of a stranger until it has carried an authentic check. The oldest of the source that has most of
+    /// them makes room.
     fn add_connection(&mut self, connection: Connection) -> u32 {
+        while self.strangers.count() >= MAX_STRANGERS && self.evict_stranger() {}
         let id = self.next_connection;
         self.next_connection = self.next_connection.wrapping_add(1);
         let event = EpollEvent::new(EpollFlags::EPOLLIN, CONNECTION | u64::from(id));
         if self.epoll.add(connection.stream(), event).is_ok() {
+            if let Some(deadline) = connection.deadline {
+                self.strangers.insert(Source::from(connection.remote()), id, deadline);
+            }
             self.connections.insert(id, connection);
+        } else {
+            count(&self.shared.inbox(self.id).counters.tcp_refused);
         }
         id
     }
@@ -337,7 +422,11 @@ impl Worker {
         }
         let Some(connection) = self.connections.get_mut(&id) else { return };
         match connection.fill(frame) {
-            Ok(true) => self.read_frames(now, id, frame),
+            Ok(true) => {
+                self.discards_media = self.stalls.is_catching_up(now);
+                self.read_frames(now, id, frame);
+                self.discards_media = false;
+            }
             Ok(false) | Err(_) => self.drop_connection(id),
         }
     }
@@ -361,6 +450,7 @@ impl Worker {
         let Some(connection) = self.connections.remove(&id) else { return };
         if connection.deadline.is_some() {
             count(&self.shared.inbox(self.id).counters.tcp_refused);
+            self.strangers.remove(Source::from(connection.remote()), id);
         }
         let path = Path { protocol: Protocol::Tcp, local: id, remote: connection.remote() };
         if let Some(Owner::Peer(key)) = self.paths.remove(&path)
@@ -372,16 +462,20 @@ impl Worker {
 
     /// Connections of strangers that have had their time.
     pub(super) fn close_silent_connections(&mut self, now: Instant) {
-        let expired = |connection: &Connection| connection.deadline.is_some_and(|at| at <= now);
-        let ids: Vec<u32> =
-            self.connections.iter().filter(|(_, connection)| expired(connection)).map(|(id, _)| *id).collect();
-        ids.into_iter().for_each(|id| self.drop_connection(id));
+        while let Some(id) = self.strangers.pop_expired(now) {
+            if self.connections.get(&id).is_some_and(|connection| connection.deadline.is_some_and(|at| at <= now)) {
+                self.drop_connection(id);
+            }
+        }
     }
 
-    pub(super) fn flush_connections(&mut self) {
+    pub(super) fn flush_connections(&mut self, now: Instant) {
+        let shared = self.shared.clone();
+        let counters = &shared.inbox(self.id).counters;
+        let mut broken = Vec::new();
         while let Some(id) = self.batch.dirty_connections.pop() {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
-            let flags = match connection.flush() {
+            let flags = match connection.flush(now, counters) {
                 Ok(true) => EpollFlags::EPOLLIN,
                 Ok(false) => EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT,
                 Err(_) => {
@@ -389,9 +483,16 @@ impl Worker {
                     continue;
                 }
             };
+            let path = Path { protocol: Protocol::Tcp, local: id, remote: connection.remote() };
+            broken.extend(connection.take_broken(now).into_iter().map(|ssrc| (path, ssrc)));
             let mut event = EpollEvent::new(flags, CONNECTION | u64::from(id));
             // The connection is in the set as long as it is in the map.
             let _ = self.epoll.modify(connection.stream(), &mut event);
+        }
+        for (path, ssrc) in broken {
+            if let Some(Owner::Peer(key)) = self.paths.get(&path).copied() {
+                self.receiver_lost_picture(now, key, ssrc);
+            }
         }
     }
 }

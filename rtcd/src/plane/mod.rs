@@ -11,8 +11,11 @@ mod feedback;
 pub mod forward;
 pub mod handoff;
 mod ingress;
+pub mod outbox;
+pub mod owner;
 pub mod peer;
 pub mod socket;
+mod strangers;
 pub mod tcp;
 pub mod timer;
 pub mod worker;
@@ -22,7 +25,7 @@ use handoff::Shared;
 use rtcd_media::dtls::Identity;
 use socket::{BufferSizes, UdpSocket};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
@@ -59,9 +62,30 @@ pub enum PlaneError {
         /// Why.
         source: io::Error,
     },
+    /// Another process has the port: it would get a part of our packets, or we of its.
+    #[error("cannot bind {protocol} {address}: port {} is in use by {owner}", .address.port())]
+    Taken {
+        /// `UDP` or `TCP`.
+        protocol: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Who it is, if that can be seen.
+        owner: owner::PortOwner,
+    },
     /// The machine refuses threads, event descriptors or the like.
     #[error("cannot start the packet plane")]
     System(#[from] io::Error),
+}
+
+impl PlaneError {
+    fn bind(protocol: &'static str, address: SocketAddr) -> impl Fn(io::Error) -> Self {
+        move |source| match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                Self::Taken { protocol, address, owner: owner::PortOwner::of(protocol, address) }
+            }
+            _ => Self::Bind { protocol, address, source },
+        }
+    }
 }
 
 /// The running plane.
@@ -120,8 +144,9 @@ impl Plane {
         for id in shared.workers() {
             let mut sockets = Vec::with_capacity(udp.len());
             for address in &mut udp {
-                let bind = |source| PlaneError::Bind { protocol: "UDP", address: *address, source };
-                let (socket, sizes) = UdpSocket::bind(*address).map_err(bind)?;
+                let sharing = socket::Sharing::of(id.0 == 0, address, sockets.iter().map(UdpSocket::local_addr));
+                let (socket, sizes) =
+                    UdpSocket::bind_as(*address, sharing).map_err(PlaneError::bind("UDP", *address))?;
                 *address = socket.local_addr()?;
                 buffers = Some(buffers.map_or(sizes, |known| BufferSizes {
                     receive: known.receive.min(sizes.receive),
@@ -131,8 +156,8 @@ impl Plane {
             }
             let mut listeners = Vec::with_capacity(tcp.len());
             for address in &mut tcp {
-                let bind = |source| PlaneError::Bind { protocol: "TCP", address: *address, source };
-                let listener = socket::listen_tcp(*address).map_err(bind)?;
+                let sharing = socket::Sharing::of(id.0 == 0, address, listeners.iter().map(TcpListener::local_addr));
+                let listener = socket::listen_tcp(*address, sharing).map_err(PlaneError::bind("TCP", *address))?;
                 *address = listener.local_addr()?;
                 listeners.push(listener);
             }
@@ -162,3 +187,6 @@ impl Plane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! A datagram that cannot be sent (full buffer, unreachable network) is dropped and counted: media does not wait.
 #![allow(unsafe_code, reason = "the system calls of the packet path")]
 
+use std::collections::HashSet;
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,14 +20,27 @@ pub const SEND_BATCH: usize = 128;
 pub const SEND_SIZE: usize = 1536;
 /// Segments of one UDP_SEGMENT send; the kernel allows 64 and 64 KiB.
 const MAX_SEGMENTS: usize = 40;
+/// Bytes that the kernel takes of a TCP connection before it has sent them: 65 ms at 500 kbit/s.
+pub const UNSENT: libc::c_int = 4 * 1024;
+/// Send buffer of a TCP connection, which the kernel doubles and fills with headers by a third: some 40 KiB that are on
+/// their way, a 2.5 Mbit/s screen over a round trip of 130 ms. More would only wait in front of a narrow link.
+const UNACKNOWLEDGED: libc::c_int = 32 * 1024;
+/// Destinations that are remembered to take no runs; when there are more, each is learned again by one failed call.
+const MAX_SINGLY: usize = 1024;
+/// So many destinations without checksum offload, and it is the device, not a tunnel or IPsec on the way to one.
+const MAX_WITHOUT_OFFLOAD: usize = 8;
 /// Buffer size that is asked for in both directions (the setup guide sets rmem_max and wmem_max to it).
 pub const SOCKET_BUFFER: usize = 16 * 1024 * 1024;
 
 /// A bound UDP socket that shares its port with those of the other workers.
 pub struct UdpSocket {
     inner: std::net::UdpSocket,
-    /// Whether the kernel and the device take UDP_SEGMENT; probed, then withdrawn when a send says no.
+    /// Whether the kernel and the device take UDP_SEGMENT; probed, then withdrawn when they say no to many.
     segmentation: bool,
+    /// Where runs do not go, as the way there is narrower than a segment.
+    singly: HashSet<SocketAddr>,
+    /// Destinations for which the device could not do it.
+    without_offload: usize,
 }
 
 /// What one flush did.
@@ -78,8 +92,32 @@ pub fn grow_buffers(fd: BorrowedFd<'_>) -> io::Result<BufferSizes> {
     })
 }
 
-/// Makes a socket whose address may be shared with others of this process, not yet bound.
-fn shared_socket(address: SocketAddr, kind: libc::c_int) -> io::Result<std::os::fd::OwnedFd> {
+/// With whom a socket shares its address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sharing {
+    /// It is the first: nobody else may have the address, or a part of the packets would be another process's. Those
+    /// that come after it may.
+    First,
+    /// With others of this process, which have it already.
+    Later,
+}
+
+impl Sharing {
+    /// Of the sockets of the first worker each is the first at its address, unless an earlier one covers it or is
+    /// covered by it.
+    pub fn of(first_worker: bool, address: &SocketAddr, earlier: impl Iterator<Item = io::Result<SocketAddr>>) -> Self {
+        let meets = |other: SocketAddr| {
+            let (a, b) = (address.ip(), other.ip());
+            other.port() == address.port()
+                && a.is_ipv4() == b.is_ipv4()
+                && (a == b || a.is_unspecified() || b.is_unspecified())
+        };
+        if first_worker && !earlier.flatten().any(meets) { Self::First } else { Self::Later }
+    }
+}
+
+/// Makes and binds a socket whose address may be shared with others of this process.
+fn shared_socket(address: SocketAddr, kind: libc::c_int, sharing: Sharing) -> io::Result<std::os::fd::OwnedFd> {
     use std::os::fd::FromRawFd;
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     // SAFETY: plain system call; the new descriptor is owned by nobody else.
@@ -88,8 +126,11 @@ fn shared_socket(address: SocketAddr, kind: libc::c_int) -> io::Result<std::os::
         std::os::fd::OwnedFd::from_raw_fd(fd)
     };
     let on: libc::c_int = 1;
-    set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, &on)?;
+    if sharing == Sharing::Later {
+        set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, &on)?;
+    }
     if kind == libc::SOCK_STREAM {
+        // Connections of a process that has just ended do not stand in the way; a listener does.
         set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, &on)?;
     }
     if address.is_ipv6() {
@@ -98,25 +139,43 @@ fn shared_socket(address: SocketAddr, kind: libc::c_int) -> io::Result<std::os::
     let (storage, len) = to_c(address);
     // SAFETY: `storage` holds an address of `len` bytes.
     check(unsafe { libc::bind(fd.as_raw_fd(), ptr::from_ref(&storage).cast(), len) })?;
+    // Bound alone, so nobody else has it; from here on others may come, who must have this option too.
+    set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, &on)?;
     Ok(fd)
 }
 
 /// A TCP listener whose port is shared by the workers.
-pub fn listen_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let fd = shared_socket(address, libc::SOCK_STREAM)?;
+pub fn listen_tcp(address: SocketAddr, sharing: Sharing) -> io::Result<std::net::TcpListener> {
+    let fd = shared_socket(address, libc::SOCK_STREAM, sharing)?;
     // SAFETY: plain system call on a descriptor of ours.
     check(unsafe { libc::listen(fd.as_raw_fd(), 1024) })?;
     Ok(fd.into())
 }
 
+/// Lets a TCP socket take little more than the network does: what waits is in our queue, where voice goes first.
+pub fn keep_little_unsent(stream: &std::net::TcpStream) -> io::Result<()> {
+    set_option(stream.as_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, &UNSENT)?;
+    set_option(stream.as_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, &UNACKNOWLEDGED)
+}
+
 impl UdpSocket {
-    /// Binds to `address`, sharing it with the other workers.
+    /// Binds to `address`, sharing it with other sockets of this process.
     pub fn bind(address: SocketAddr) -> io::Result<(Self, BufferSizes)> {
-        let fd = shared_socket(address, libc::SOCK_DGRAM)?;
+        Self::bind_as(address, Sharing::Later)
+    }
+
+    /// Binds to `address`.
+    pub fn bind_as(address: SocketAddr, sharing: Sharing) -> io::Result<(Self, BufferSizes)> {
+        let fd = shared_socket(address, libc::SOCK_DGRAM, sharing)?;
+        if address.is_ipv4() {
+            // A datagram beyond the path's MTU is cut on its way instead of being dropped there: our packets are made
+            // for 1200 bytes and more, and some tunnels carry less. IPv6 is cut by the sender, which is the default.
+            set_option(fd.as_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &libc::IP_PMTUDISC_DONT)?;
+        }
         let sizes = grow_buffers(fd.as_fd())?;
         // The option exists since Linux 4.18: asking for its default value tells.
         let segmentation = get_option(fd.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT).is_ok();
-        Ok((Self { inner: fd.into(), segmentation }, sizes))
+        Ok((Self { inner: fd.into(), segmentation, singly: HashSet::new(), without_offload: 0 }, sizes))
     }
 
     /// The address that it is bound to.
@@ -156,7 +215,7 @@ impl UdpSocket {
     fn send_chunk(&mut self, datagrams: &[Datagram<'_>], scratch: &mut SendScratch, stats: &mut SendStats) {
         let mut next = 0;
         while next < datagrams.len() {
-            let messages = scratch.fill(&datagrams[next..], self.segmentation);
+            let messages = scratch.fill(&datagrams[next..], |to| self.segmentation && !self.singly.contains(&to));
             let mut done = 0;
             while done < messages {
                 // SAFETY: the first `messages` headers point into `scratch` and into `datagrams`, which outlive the
@@ -176,9 +235,8 @@ impl UdpSocket {
                         done += sent;
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) if self.refuses_segmentation(&error, scratch.runs[done]) => {
-                        // Send the rest one by one, from this run on.
-                        self.segmentation = false;
+                    Err(error) if scratch.runs[done] > 1 && self.refuses_run(&error, scratch.to(done)) => {
+                        // From this run on anew: it leaves one by one, others as before.
                         break;
                     }
                     Err(_) => {
@@ -191,8 +249,29 @@ impl UdpSocket {
         }
     }
 
-    fn refuses_segmentation(&self, error: &io::Error, run: u32) -> bool {
-        run > 1 && matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EOPNOTSUPP))
+    /// Whether a run was refused for being one; it will not be tried again for this destination.
+    fn refuses_run(&mut self, error: &io::Error, to: Option<SocketAddr>) -> bool {
+        match error.raw_os_error() {
+            // A segment does not fit the path's MTU (EINVAL before Linux 6.14).
+            Some(libc::EMSGSIZE | libc::EINVAL) => {}
+            // No checksum offload on the way there.
+            Some(libc::EIO) => {
+                self.without_offload += 1;
+                self.segmentation = self.without_offload < MAX_WITHOUT_OFFLOAD;
+            }
+            Some(libc::EOPNOTSUPP | libc::ENOPROTOOPT) => self.segmentation = false,
+            _ => return false,
+        }
+        if self.singly.len() >= MAX_SINGLY {
+            self.singly.clear();
+        }
+        match to {
+            Some(to) => self.singly.insert(to) || !self.segmentation,
+            None => {
+                self.segmentation = false;
+                true
+            }
+        }
     }
 }
 
@@ -310,11 +389,14 @@ impl SendScratch {
     }
 
     /// Prepares headers for `datagrams` (at most [`SEND_BATCH`]); returns how many messages they make.
-    fn fill(&mut self, datagrams: &[Datagram<'_>], segmentation: bool) -> usize {
+    fn fill(&mut self, datagrams: &[Datagram<'_>], takes_runs: impl Fn(SocketAddr) -> bool) -> usize {
         let mut messages = 0;
         let mut first = 0;
         while first < datagrams.len() {
-            let run = if segmentation { run_length(&datagrams[first..]) } else { 1 };
+            let run = match run_length(&datagrams[first..]) {
+                run if run > 1 && takes_runs(datagrams[first].to) => run,
+                _ => 1,
+            };
             for (vector, datagram) in self.vectors[first..].iter_mut().zip(&datagrams[first..first + run]) {
                 *vector =
                     libc::iovec { iov_base: datagram.bytes.as_ptr().cast_mut().cast(), iov_len: datagram.bytes.len() };
@@ -348,6 +430,13 @@ impl SendScratch {
             first += run;
         }
         messages
+    }
+}
+
+impl SendScratch {
+    /// Where the message at `index` goes.
+    fn to(&self, index: usize) -> Option<SocketAddr> {
+        from_c(&self.addresses[index])
     }
 }
 
@@ -418,63 +507,4 @@ fn from_c(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    fn pair() -> (UdpSocket, std::net::UdpSocket) {
-        let (socket, _) = UdpSocket::bind("127.0.0.1:0".parse().expect("address")).expect("bound");
-        let peer = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
-        peer.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
-        (socket, peer)
-    }
-
-    #[test]
-    fn runs_of_equal_datagrams_arrive_as_single_ones_in_order() {
-        let (mut socket, peer) = pair();
-        let to = peer.local_addr().expect("bound");
-        let payloads: Vec<Vec<u8>> = (0..50u8).map(|at| vec![at; if at % 9 == 8 { 100 } else { 1200 }]).collect();
-        let datagrams: Vec<_> = payloads.iter().map(|bytes| Datagram { to, bytes }).collect();
-        let stats = socket.send(&datagrams, &mut SendScratch::new());
-        assert_eq!(stats, SendStats { sent: 50, dropped: 0 });
-        let mut buffer = [0; 2000];
-        for expected in &payloads {
-            let (len, _) = peer.recv_from(&mut buffer).expect("arrived");
-            assert_eq!(&buffer[..len], &expected[..]);
-        }
-    }
-
-    #[test]
-    fn a_batch_is_received_with_its_senders() {
-        let (socket, peer) = pair();
-        let to = socket.local_addr().expect("bound");
-        for at in 0..10u8 {
-            peer.send_to(&[at; 30], to).expect("sent");
-        }
-        let mut batch = RecvBatch::new();
-        assert_eq!(socket.receive(&mut batch).expect("received"), 10);
-        let (bytes, from) = batch.datagram(9).expect("whole");
-        assert_eq!((bytes.to_vec(), from), (vec![9; 30], peer.local_addr().expect("bound")));
-        assert_eq!(socket.receive(&mut batch).expect("empty"), 0);
-    }
-
-    #[test]
-    fn a_datagram_that_nobody_can_send_is_counted() {
-        let (mut socket, peer) = pair();
-        let to = peer.local_addr().expect("bound");
-        let long = vec![0; 70_000];
-        let datagrams = [Datagram { to, bytes: &long }, Datagram { to, bytes: b"short" }];
-        assert_eq!(socket.send(&datagrams, &mut SendScratch::new()), SendStats { sent: 1, dropped: 1 });
-    }
-
-    #[test]
-    fn runs_end_where_address_or_length_changes() {
-        let (one, two) = ("127.0.0.1:1".parse().expect("address"), "127.0.0.1:2".parse().expect("address"));
-        let d = |to, len: usize| Datagram { to, bytes: &[0; 2000][..len] };
-        assert_eq!(run_length(&[d(one, 9), d(one, 9), d(one, 5), d(one, 5)]), 3, "a shorter one ends the run");
-        assert_eq!(run_length(&[d(one, 9), d(two, 9)]), 1);
-        assert_eq!(run_length(&[d(one, 9), d(one, 10)]), 1);
-        assert_eq!(run_length(&vec![d(one, 1900); 100]), 34, "64 KiB");
-        assert_eq!(run_length(&vec![d(one, 9); 100]), MAX_SEGMENTS);
-    }
-}
+mod tests;

@@ -1,18 +1,14 @@
 //! ICE-TCP (RFC 6544, passive): datagrams framed by a 16-bit length (RFC 4571) over connections that peers open.
-use std::collections::VecDeque;
+use super::counters::Counters;
+use super::outbox::{Class, Outbox};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Longest frame that is looked at; what a peer sends is made for datagrams.
 pub const MAX_FRAME: usize = super::socket::RECV_SIZE;
-/// What waits for a peer whose connection is full: 0.8 s of a 2.5 Mbit/s screen. Then packets are dropped, as by any
-/// full router queue.
-const MAX_QUEUED: usize = 256 * 1024;
 /// A connection that has carried no authentic check by then is closed.
 pub const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections of strangers per worker.
-pub const MAX_STRANGERS: usize = 512;
 
 /// Splits a byte stream into frames.
 #[derive(Debug, Default)]
@@ -69,7 +65,7 @@ pub struct Connection {
     stream: TcpStream,
     remote: SocketAddr,
     deframer: Deframer,
-    outgoing: VecDeque<u8>,
+    outgoing: Outbox,
     /// When it must have carried an authentic check; `None` once it has.
     pub deadline: Option<Instant>,
 }
@@ -79,11 +75,12 @@ impl Connection {
     pub fn new(stream: TcpStream, remote: SocketAddr, read: Vec<u8>, now: Instant) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
+        super::socket::keep_little_unsent(&stream)?;
         Ok(Self {
             stream,
             remote,
             deframer: Deframer::with(read),
-            outgoing: VecDeque::new(),
+            outgoing: Outbox::default(),
             deadline: Some(now + AUTHENTICATION_TIMEOUT),
         })
     }
@@ -118,31 +115,28 @@ impl Connection {
         Ok(Some(frame.len()))
     }
 
-    /// Queues a datagram; false when the connection is full and it was dropped.
-    pub fn queue(&mut self, datagram: &[u8]) -> bool {
-        let Ok(len) = u16::try_from(datagram.len()) else { return false };
-        if self.outgoing.len() + 2 + datagram.len() > MAX_QUEUED {
-            return false;
-        }
-        self.outgoing.extend(len.to_be_bytes());
-        self.outgoing.extend(datagram);
-        true
+    /// Queues a datagram; false when the connection is too slow for it and it was dropped.
+    pub fn queue(&mut self, now: Instant, class: Class, datagram: &[u8], counters: &Counters) -> bool {
+        self.outgoing.push(now, class, datagram, counters)
     }
 
     /// Writes what the socket takes; whether everything is out.
-    pub fn flush(&mut self) -> io::Result<bool> {
-        while !self.outgoing.is_empty() {
-            match self.stream.write(self.outgoing.as_slices().0) {
+    pub fn flush(&mut self, now: Instant, counters: &Counters) -> io::Result<bool> {
+        while let Some(bytes) = self.outgoing.next(now, counters) {
+            match self.stream.write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    self.outgoing.drain(..written);
-                }
+                Ok(written) => self.outgoing.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(true)
+    }
+
+    /// Streams that need a key frame now, since something of them was dropped.
+    pub fn take_broken(&mut self, now: Instant) -> Vec<u32> {
+        self.outgoing.take_broken(now)
     }
 
     /// Gives the connection up to another worker: socket, address, and what was read but not taken; `frame` is put in
@@ -185,5 +179,99 @@ mod tests {
         deframer.push(&[0, 1, 7, 0, 2, 8]);
         assert_eq!(deframer.next_frame(), Ok(Some(&mut [7][..])));
         assert_eq!(deframer.into_rest(), [0, 2, 8]);
+    }
+
+    /// Two ends of a connection of which the reading one has a buffer of a few KiB.
+    fn narrow_pair() -> (Connection, TcpStream) {
+        use nix::sys::socket::{setsockopt, sockopt};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        setsockopt(&listener, sockopt::RcvBuf, &4096).expect("set");
+        let ours = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        let (theirs, remote) = listener.accept().expect("accepted");
+        (Connection::new(ours, remote, Vec::new(), Instant::now()).expect("set up"), theirs)
+    }
+
+    /// A packet of the stream `ssrc` that says when it was sent.
+    fn stamped(start: Instant, ssrc: u8, len: usize) -> Vec<u8> {
+        let mut packet = vec![0; len];
+        packet[8..12].copy_from_slice(&[0, 0, 0, ssrc]);
+        packet[12..20].copy_from_slice(&(start.elapsed().as_micros() as u64).to_be_bytes());
+        packet
+    }
+
+    const VOICE: u8 = 1;
+    const SCREEN: u8 = 2;
+
+    /// How late each packet came, by stream, to a reader that takes `rate` bytes a second while there is a screen of
+    /// 2.5 Mbit/s and one voice; it does not read in `stall`.
+    fn lateness(rate: usize, seconds: u64, stall: std::ops::Range<u64>) -> Vec<(u8, Duration, Duration)> {
+        let (mut connection, mut theirs) = narrow_pair();
+        theirs.set_nonblocking(true).expect("set");
+        let (counters, start) = (Counters::default(), Instant::now());
+        let (mut deframer, mut scratch, mut heard) = (Deframer::default(), vec![0; 64 * 1024], Vec::new());
+        let (mut voices, mut screens, mut read) = (0, 0, 0usize);
+        while start.elapsed() < Duration::from_secs(seconds) {
+            let (now, millis) = (Instant::now(), start.elapsed().as_millis() as u64);
+            while screens * 4 < millis {
+                screens += 1;
+                let class = Class::Video { keyframe: screens % 250 == 1 };
+                connection.queue(now, class, &stamped(start, SCREEN, 1200), &counters);
+            }
+            while voices * 20 < millis {
+                voices += 1;
+                connection.queue(now, Class::Voice, &stamped(start, VOICE, 120), &counters);
+            }
+            connection.flush(now, &counters).expect("open");
+            connection.take_broken(now);
+            let stalled = stall.contains(&(millis / 1000));
+            let due = millis as usize * rate / 1000;
+            if stalled {
+                read = due;
+            }
+            while !stalled && read < due {
+                let room = scratch.len().min(due - read);
+                match theirs.read(&mut scratch[..room]) {
+                    Ok(len) => {
+                        read += len;
+                        deframer.push(&scratch[..len]);
+                    }
+                    // What was not there is not owed.
+                    Err(_) => read = due,
+                }
+            }
+            while let Some(frame) = deframer.next_frame().expect("frames are whole") {
+                assert!(frame.len() == 1200 || frame.len() == 120, "{} bytes", frame.len());
+                let sent = u64::from_be_bytes(frame[12..20].try_into().expect("eight bytes"));
+                let sent = Duration::from_micros(sent);
+                heard.push((frame[11], sent, start.elapsed().saturating_sub(sent)));
+            }
+            std::thread::sleep(Duration::from_millis(4));
+        }
+        heard
+    }
+
+    #[test]
+    fn voice_is_in_time_beside_a_screen_that_is_too_much_for_the_way() {
+        let heard = lateness(500_000 / 8, 4, 0..0);
+        let mut voice: Vec<Duration> = heard.iter().filter(|(ssrc, ..)| *ssrc == VOICE).map(|heard| heard.2).collect();
+        voice.sort();
+        let screen = heard.iter().filter(|(ssrc, ..)| *ssrc == SCREEN).map(|heard| heard.2).max();
+        let p95 = voice[voice.len() * 95 / 100];
+        println!("{} of 200 voices, p95 {p95:?} max {:?}; screen max {screen:?}", voice.len(), voice.last());
+        assert!(voice.len() > 150, "{} of 200 packets", voice.len());
+        assert!(p95 < Duration::from_millis(300), "{p95:?}");
+        assert!(screen.is_some_and(|late| late < Duration::from_millis(1800)), "{screen:?}: stale pictures");
+    }
+
+    #[test]
+    fn after_a_stall_no_burst_of_stale_voice_goes_out() {
+        let heard = lateness(500_000 / 8, 5, 1..4);
+        // What the kernels had taken before the reader stopped cannot be taken back: a few KiB.
+        let stale = |heard: &&(u8, Duration, Duration)| heard.0 == VOICE && heard.2 > Duration::from_millis(900);
+        let stale = heard.iter().filter(stale).count();
+        println!("{stale} stale voices");
+        assert!(stale < 25, "{stale} of 150 voices of the stall came");
+        let fresh = heard.iter().filter(|(ssrc, sent, _)| *ssrc == VOICE && sent.as_secs_f64() > 4.3).count();
+        assert!(fresh > 10, "{fresh}: the way is used for what is said now");
     }
 }

@@ -1,7 +1,12 @@
 //! Deadlines of peers: a heap with stale entries left in it, each peer having one that counts.
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A worker that makes no turn for this long stood still: it sleeps half a second at most.
+const STALL: Duration = Duration::from_secs(1);
+/// What comes by connections and from other workers is taken for old until then.
+const CATCHING_UP: Duration = Duration::from_millis(100);
 
 /// The deadlines of one worker's peers.
 #[derive(Debug, Default)]
@@ -32,5 +37,72 @@ impl Timers {
     /// When the next entry is due.
     pub fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _))| *at)
+    }
+}
+
+/// Notices that the process stood still (a debugger, a frozen container, a machine that was moved). Media that has lain
+/// unread meanwhile must not go out in a burst: nobody wants to hear it, and it is in the way of what is said now.
+#[derive(Debug)]
+pub struct Stalls {
+    last: Instant,
+    /// Sockets that have not been read empty since.
+    behind: Vec<bool>,
+    until: Option<Instant>,
+}
+
+impl Stalls {
+    /// For a worker with so many sockets.
+    pub fn new(sockets: usize, now: Instant) -> Self {
+        Self { last: now, behind: vec![false; sockets], until: None }
+    }
+
+    /// A turn begins.
+    pub fn turn(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.last) > STALL {
+            self.behind.fill(true);
+            self.until = Some(now + CATCHING_UP);
+        }
+        self.last = now;
+    }
+
+    /// Whether what this socket has is from before.
+    pub fn is_behind(&self, now: Instant, socket: usize) -> bool {
+        // A socket that had nothing then has nothing old later.
+        self.until.is_some_and(|until| now < until + STALL) && self.behind.get(socket).copied().unwrap_or_default()
+    }
+
+    /// The socket has been read empty.
+    pub fn caught_up(&mut self, socket: usize) {
+        if let Some(behind) = self.behind.get_mut(socket) {
+            *behind = false;
+        }
+    }
+
+    /// Whether what other ways bring may be from before.
+    pub fn is_catching_up(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_stall_each_socket_is_behind_until_it_has_been_read_empty() {
+        let start = Instant::now();
+        let mut stalls = Stalls::new(2, start);
+        for at in 0..10 {
+            stalls.turn(start + Duration::from_millis(500 * at));
+            assert!(!stalls.is_behind(start, 0));
+        }
+        let woken = start + Duration::from_secs(60);
+        stalls.turn(woken);
+        assert!(stalls.is_behind(woken, 0) && stalls.is_behind(woken, 1) && stalls.is_catching_up(woken));
+        stalls.caught_up(0);
+        stalls.turn(woken + CATCHING_UP);
+        assert!(!stalls.is_behind(woken, 0) && stalls.is_behind(woken, 1));
+        assert!(!stalls.is_catching_up(woken + CATCHING_UP));
+        assert!(!stalls.is_behind(woken + 3 * STALL, 1), "what comes this late is new");
     }
 }

@@ -7,8 +7,9 @@ use super::forward::{ForwardTrack, Outlet};
 use super::handoff::{Inbox, MediaPacket, Shared};
 use super::peer::Peer;
 use super::socket::{RECV_BATCH, RECV_SIZE, RecvBatch, UdpSocket};
+use super::strangers::{EarlyChecks, Strangers};
 use super::tcp::Connection;
-use super::timer::Timers;
+use super::timer::{Stalls, Timers};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use rtcd_media::demux::Path;
 use slab::Slab;
@@ -90,6 +91,12 @@ pub struct Worker {
     pub(super) listeners: Vec<TcpListener>,
     pub(super) connections: HashMap<u32, Connection>,
     pub(super) next_connection: u32,
+    /// Which of them have not shown that they belong to a session.
+    pub(super) strangers: Strangers,
+    /// When listeners are listened to again, after descriptors had run out.
+    pub(super) accepts_again: Option<Instant>,
+    /// Checks whose transport has not been announced yet.
+    pub(super) early: EarlyChecks<Path>,
     pub(super) peers: Slab<Peer>,
     pub(super) peers_by_id: HashMap<TransportId, usize>,
     pub(super) registrations: HashMap<Box<str>, Registration>,
@@ -113,6 +120,10 @@ pub struct Worker {
     pub(super) events: Vec<Event>,
     waiting_events: VecDeque<Event>,
     control: mpsc::Sender<Event>,
+    /// Whether this process stood still, and what has lain unread since.
+    pub(super) stalls: Stalls,
+    /// Media that is being read now has lain there for too long.
+    pub(super) discards_media: bool,
     /// The peer that is being worked for: a panic ends it alone.
     pub(super) current: Option<usize>,
     /// The track that is being forwarded.
@@ -130,6 +141,7 @@ impl Worker {
         control: mpsc::Sender<Event>,
         now: Instant,
     ) -> io::Result<Self> {
+        let sockets_count = sockets.len();
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let readable = |tag| EpollEvent::new(EpollFlags::EPOLLIN, tag);
         epoll.add(shared.inbox(id).bell(), readable(BELL))?;
@@ -147,6 +159,9 @@ impl Worker {
             listeners,
             connections: HashMap::new(),
             next_connection: 0,
+            strangers: Strangers::default(),
+            accepts_again: None,
+            early: EarlyChecks::default(),
             peers: Slab::new(),
             peers_by_id: HashMap::new(),
             registrations: HashMap::new(),
@@ -166,6 +181,8 @@ impl Worker {
             events: Vec::new(),
             waiting_events: VecDeque::new(),
             control,
+            stalls: Stalls::new(sockets_count, now),
+            discards_media: false,
             current: None,
             forwarding: None,
             stopping: false,
@@ -205,6 +222,8 @@ impl Worker {
 
     fn turn(&mut self, ready: &[EpollEvent], received: &mut RecvBatch, frame: &mut [u8]) {
         let now = Instant::now();
+        self.batch.now = now;
+        self.stalls.turn(now);
         for event in ready {
             let (kind, index) = (event.data() & !0xffff_ffff, event.data() as u32);
             match kind {
@@ -226,8 +245,11 @@ impl Worker {
                 // ICMP errors surface here; the next call gives packets again.
                 Err(_) => return,
             };
+            self.discards_media = self.stalls.is_behind(now, index);
             self.handle_batch(now, index as u32, received, count);
+            self.discards_media = false;
             if count < RECV_BATCH {
+                self.stalls.caught_up(index);
                 return;
             }
         }
@@ -239,6 +261,7 @@ impl Worker {
         while let Some(command) = inbox.next_command() {
             self.handle_command(now, command);
         }
+        self.answer_early_checks(now);
         while let Some(handoff) = inbox.next_handoff() {
             self.handle_handoff(now, handoff);
             if self.media.len() >= RECV_BATCH {
@@ -262,6 +285,7 @@ impl Worker {
         }
         self.current = None;
         self.close_silent_connections(now);
+        self.resume_accepting(now);
     }
 
     /// Notes that a peer's output and deadlines are to be looked at before the turn ends.
@@ -282,7 +306,9 @@ impl Worker {
         self.current = None;
         let shared = self.shared.clone();
         self.batch.flush(&mut self.sockets, &shared.inbox(self.id).counters);
-        self.flush_connections();
+        self.flush_connections(now);
+        // Key frames that were asked for.
+        self.batch.flush(&mut self.sockets, &shared.inbox(self.id).counters);
         for writes in self.sampled.drain(..) {
             writes.observe(now.elapsed().as_secs_f64());
         }
@@ -350,6 +376,7 @@ impl Worker {
     fn after_panic(&mut self) {
         count(&self.shared.inbox(self.id).counters.panics);
         self.pending.clear();
+        self.discards_media = false;
         self.media.clear();
         self.touched.clear();
         for (_, peer) in &mut self.peers {

@@ -82,3 +82,74 @@ fn a_fingerprint_survives_its_text_form() {
     assert_eq!(Fingerprint::parse("sha-1 AA:BB"), None);
     assert_eq!(Fingerprint::parse("sha-256 AA:BB"), None);
 }
+
+/// What the peer sends when it has not heard our last flight: its own, packed into one datagram.
+#[test]
+fn a_flight_of_the_peer_that_comes_again_brings_our_last_one_again_and_not_too_often() {
+    let mut now = Instant::now();
+    let (mut client, mut server) = pair(now);
+    let hello = client.poll_datagram().expect("a hello");
+    server.handle_datagram(now, &hello).expect("read");
+    client.handle_datagram(now, &server.poll_datagram().expect("a flight")).expect("read");
+    let flight = client.poll_datagram().expect("a flight");
+    server.handle_datagram(now, &flight).expect("read");
+    let first = server.poll_datagram().expect("the last flight");
+    assert_eq!(first[0], 20, "ChangeCipherSpec and Finished");
+    now += Duration::from_millis(20);
+    assert_eq!(server.handle_datagram(now, &flight), Ok(true));
+    let again = server.poll_datagram().expect("sent again");
+    assert_eq!((again[0], again.len()), (20, first.len()));
+    // Whoever replays it a thousand times gets it a few times.
+    let answers: usize = (0..1000)
+        .map(|_| {
+            now += Duration::from_millis(1);
+            server.handle_datagram(now, &flight).expect("a replay ends nothing");
+            std::iter::from_fn(|| server.poll_datagram()).count()
+        })
+        .sum();
+    assert!(answers <= 6, "{answers} answers in a second");
+    // The peer comes up with what was sent again.
+    client.handle_datagram(now, &again).expect("read");
+    assert!(matches!(client.poll_event(), Some(DtlsEvent::Connected(_))));
+    // And when it was heard, no replay makes us say anything.
+    client.send(b"up").expect("sent");
+    while let Some(datagram) = client.poll_datagram() {
+        server.handle_datagram(now, &datagram).expect("read");
+    }
+    while server.poll_datagram().is_some() {}
+    now += Duration::from_secs(5);
+    server.handle_timeout(now).expect("nothing to do");
+    server.handle_datagram(now, &flight).expect("a replay ends nothing");
+    assert_eq!(server.poll_datagram(), None);
+}
+
+#[test]
+fn a_flight_that_is_never_answered_is_repeated_to_the_end_and_not_given_up() {
+    let start = Instant::now();
+    let (mut client, _) = pair(start);
+    let mut sent = vec![Duration::ZERO];
+    client.poll_datagram().expect("a hello");
+    while let Some(at) = client.next_timeout().filter(|at| *at < start + Duration::from_secs(30)) {
+        client.handle_timeout(at).expect("goes on");
+        while client.poll_datagram().is_some() {
+            sent.push(at - start);
+        }
+    }
+    assert!((75..=125).contains(&sent[1].as_millis()), "{sent:?}");
+    assert!(sent.iter().filter(|at| at.as_secs() < 2).count() >= 5, "{sent:?}");
+    assert!((20..40).contains(&sent.len()), "{sent:?}");
+    let longest = sent.windows(2).map(|two| two[1] - two[0]).max().unwrap_or_default();
+    assert!(longest <= Duration::from_millis(1300), "{longest:?}");
+}
+
+#[test]
+fn the_first_retransmission_follows_the_round_trip() {
+    let (ours, now) = (Identity::generate().expect("certificate"), Instant::now());
+    for (round_trip, expected) in [(None, 100), (Some(10), 50), (Some(60), 100), (Some(130), 200), (Some(900), 400)] {
+        let round_trip = round_trip.map(Duration::from_millis);
+        let mut dtls = Dtls::over(&ours, Role::Client, ours.fingerprint(), round_trip, now).expect("client");
+        dtls.poll_datagram().expect("a hello");
+        let wait = (dtls.next_timeout().expect("a timer") - now).as_millis();
+        assert!((expected * 3 / 4..=expected * 5 / 4).contains(&wait), "{round_trip:?}: {wait} ms");
+    }
+}

@@ -12,7 +12,7 @@ fn path(port: u16) -> Path {
 }
 
 /// A check as a full agent sends it; written apart from the parser that reads it.
-fn check(username: &str, password: &str, extra: &[(u16, &[u8])]) -> Vec<u8> {
+pub(crate) fn check(username: &str, password: &str, extra: &[(u16, &[u8])]) -> Vec<u8> {
     let mut bytes = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
     bytes.extend([9; 12]);
     let attribute = |bytes: &mut Vec<u8>, kind: u16, value: &[u8]| {

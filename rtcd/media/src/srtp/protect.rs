@@ -8,7 +8,8 @@ use aws_lc_rs::aead;
 pub struct Protector {
     rtp: Crypt,
     rtcp: Crypt,
-    /// SRTCP index of the next packet, 31 bits (RFC 3711, section 3.4).
+    /// SRTCP index of the next packet, 31 bits (RFC 3711, section 3.4). One for all our SSRCs: each of them grows by
+    /// itself then, with gaps, which is all that a receiver's window for each SSRC asks for.
     rtcp_index: u32,
 }
 

@@ -34,6 +34,16 @@ impl Default for ReplayWindow {
 }
 
 impl ReplayWindow {
+    /// A window of which only the newest number is known: all up to it count as seen.
+    pub fn after(newest: SeqNo) -> Self {
+        Self { newest: Some(newest.0), seen: [u64::MAX; WORDS] }
+    }
+
+    /// The highest number seen.
+    pub fn newest(&self) -> Option<SeqNo> {
+        self.newest.map(SeqNo)
+    }
+
     /// The full number of a packet with the given wire number: the one closest to the newest seen.
     pub fn extend(&self, wire: u16) -> SeqNo {
         let Some(newest) = self.newest else { return SeqNo(u64::from(wire)) };

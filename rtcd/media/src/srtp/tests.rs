@@ -102,8 +102,47 @@ fn a_packet_changed_in_any_byte_is_refused_and_leaves_no_trace() {
             changed[at] ^= 0x01;
             assert!(unprotector.unprotect_rtp(&mut changed).is_err(), "{profile:?} byte {at}");
         }
-        assert_eq!(unprotector.stream_count(), 0);
+        assert_eq!(unprotector.stream_count(), (0, 0));
         assert!(unprotector.unprotect_rtp(&mut packet.clone()).is_ok());
+    }
+}
+
+/// A peer that numbers SRTCP for each SSRC, as libsrtp does: one protector for each.
+fn report(protector: &mut Protector, ssrc: u32) -> Vec<u8> {
+    let mut buffer = RECEIVER_REPORT.to_vec();
+    buffer[4..8].copy_from_slice(&ssrc.to_be_bytes());
+    buffer.resize(8 + MAX_OVERHEAD, 0);
+    let len = protector.protect_rtcp(&mut buffer, 8).expect("protected");
+    buffer.truncate(len);
+    buffer
+}
+
+fn packet_of(protector: &mut Protector, ssrc: u32, seq: u64) -> Vec<u8> {
+    let mut buffer = voice(seq as u16);
+    buffer[8..12].copy_from_slice(&ssrc.to_be_bytes());
+    let plain = buffer.len();
+    buffer.resize(plain + MAX_OVERHEAD, 0);
+    let len = protector.protect_rtp(&mut buffer, plain, SeqNo(seq)).expect("protected");
+    buffer.truncate(len);
+    buffer
+}
+
+#[test]
+fn each_sender_of_a_transport_numbers_its_reports_for_itself() {
+    for profile in PROFILES {
+        let (_, mut unprotector) = material(profile).split(false);
+        // The camera reports often, the voice seldom: its numbers stay far behind.
+        let (mut camera, _) = material(profile).split(true);
+        let (mut voice, _) = material(profile).split(true);
+        for round in 0..3000 {
+            assert!(unprotector.unprotect_rtcp(&mut report(&mut camera, 1)).is_ok(), "{profile:?} {round}");
+            if round % 10 == 0 {
+                let packet = report(&mut voice, 2);
+                assert!(unprotector.unprotect_rtcp(&mut packet.clone()).is_ok(), "{profile:?} {round}");
+                assert_eq!(unprotector.unprotect_rtcp(&mut packet.clone()), Err(SrtpError::Replayed));
+            }
+        }
+        assert_eq!(unprotector.stream_count(), (0, 2));
     }
 }
 
@@ -111,15 +150,52 @@ fn a_packet_changed_in_any_byte_is_refused_and_leaves_no_trace() {
 fn streams_of_a_peer_are_bounded() {
     let (mut protector, _) = material(Profile::AeadAes128Gcm).split(true);
     let (_, mut unprotector) = material(Profile::AeadAes128Gcm).split(false);
-    for ssrc in 0..1000u32 {
-        let mut buffer = voice(1);
-        buffer[8..12].copy_from_slice(&ssrc.to_be_bytes());
-        let plain = buffer.len();
-        buffer.resize(plain + MAX_OVERHEAD, 0);
-        let len = protector.protect_rtp(&mut buffer, plain, SeqNo(1)).expect("protected");
-        assert!(unprotector.unprotect_rtp(&mut buffer[..len]).is_ok());
+    for ssrc in 0..3000u32 {
+        assert!(unprotector.unprotect_rtp(&mut packet_of(&mut protector, ssrc, 1)).is_ok());
+        assert!(unprotector.unprotect_rtcp(&mut report(&mut protector, ssrc)).is_ok());
     }
-    assert_eq!(unprotector.stream_count(), 64);
+    assert_eq!(unprotector.stream_count(), (streams::MAX_STREAMS, streams::MAX_STREAMS));
+}
+
+#[test]
+fn a_stream_that_is_heard_all_the_time_keeps_its_window_however_old_it_is() {
+    let (mut protector, _) = material(Profile::AeadAes128Gcm).split(true);
+    let (_, mut unprotector) = material(Profile::AeadAes128Gcm).split(false);
+    // The first stream has wrapped once; if it were forgotten, its roll-over counter would be lost.
+    for seq in [65_000, 65_600] {
+        assert!(unprotector.unprotect_rtp(&mut packet_of(&mut protector, 7, seq)).is_ok());
+    }
+    for ssrc in 0..300u32 {
+        let seq = 65_602 + 2 * u64::from(ssrc);
+        let mut opened = |seq| unprotector.unprotect_rtp(&mut packet_of(&mut protector, 7, seq)).map(|(_, seq)| seq.0);
+        assert_eq!(opened(seq), Ok(seq));
+        // One that comes late is told from one that was seen: the window is still there.
+        assert_eq!(opened(seq - 1), Ok(seq - 1));
+        assert_eq!(opened(seq - 1), Err(SrtpError::Replayed));
+        assert!(unprotector.unprotect_rtp(&mut packet_of(&mut protector, 100 + ssrc, 1)).is_ok());
+    }
+}
+
+#[test]
+fn a_stream_that_made_room_and_comes_back_goes_on_and_cannot_be_replayed() {
+    let (mut protector, _) = material(Profile::AeadAes128Gcm).split(true);
+    let (mut reporter, _) = material(Profile::AeadAes128Gcm).split(true);
+    let (_, mut unprotector) = material(Profile::AeadAes128Gcm).split(false);
+    for seq in [65_000, 65_600] {
+        assert!(unprotector.unprotect_rtp(&mut packet_of(&mut protector, 7, seq)).is_ok());
+    }
+    let recorded = (packet_of(&mut protector, 7, 65_601), report(&mut reporter, 7));
+    assert!(unprotector.unprotect_rtp(&mut recorded.0.clone()).is_ok());
+    assert!(unprotector.unprotect_rtcp(&mut recorded.1.clone()).is_ok());
+    for ssrc in 100..200u32 {
+        assert!(unprotector.unprotect_rtp(&mut packet_of(&mut protector, ssrc, 1)).is_ok());
+        assert!(unprotector.unprotect_rtcp(&mut report(&mut protector, ssrc)).is_ok());
+    }
+    assert_eq!(unprotector.unprotect_rtp(&mut recorded.0.clone()), Err(SrtpError::Replayed));
+    assert_eq!(unprotector.unprotect_rtcp(&mut recorded.1.clone()), Err(SrtpError::Replayed));
+    let next = unprotector.unprotect_rtp(&mut packet_of(&mut protector, 7, 65_602));
+    assert_eq!(next.map(|(_, seq)| seq.0), Ok(65_602), "under its roll-over counter");
+    assert!(unprotector.unprotect_rtcp(&mut report(&mut reporter, 7)).is_ok());
 }
 
 #[test]

@@ -1,12 +1,9 @@
 //! Incoming: protected packets become plain ones, in place, or are refused with a reason.
 use super::crypt::{CM_TAG, Crypt, GCM_TAG, NotAuthentic, Purpose, cm_apply, cm_verify, gcm_nonce};
-use super::{Master, Profile, ReplayWindow, SeqNo};
+use super::streams::Streams;
+use super::{Master, Profile, SeqNo};
 use crate::rtp;
 use aws_lc_rs::aead;
-
-/// Streams of one peer whose roll-over counter and replay window are kept. A participant sends at most eight
-/// (voice, camera, two screens in two layers each, screen audio, and a spare); replaced tracks bring new ones.
-const MAX_STREAMS: usize = 64;
 
 /// Why a packet was refused: the peer's fault or the network's, counted and dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,9 +32,9 @@ impl From<NotAuthentic> for SrtpError {
 pub struct Unprotector {
     rtp: Crypt,
     rtcp: Crypt,
-    /// The least recently opened stream first.
-    streams: Vec<(u32, ReplayWindow)>,
-    rtcp_seen: ReplayWindow,
+    streams: Streams,
+    /// By the SSRC of the compound packet's sender: each of them numbers its packets for itself (RFC 3711, 3.2.1).
+    rtcp_streams: Streams,
 }
 
 impl Unprotector {
@@ -45,8 +42,8 @@ impl Unprotector {
         Self {
             rtp: Crypt::new(profile, master, Purpose::Rtp),
             rtcp: Crypt::new(profile, master, Purpose::Rtcp),
-            streams: Vec::new(),
-            rtcp_seen: ReplayWindow::default(),
+            streams: Streams::default(),
+            rtcp_streams: Streams::default(),
         }
     }
 
@@ -58,27 +55,13 @@ impl Unprotector {
         let ssrc_bytes: [u8; 4] = packet[8..12].try_into().map_err(|_| SrtpError::Malformed)?;
         let ssrc = u32::from_be_bytes(ssrc_bytes);
         let wire = u16::from_be_bytes([packet[2], packet[3]]);
-        let known = self.streams.iter().position(|(known, _)| *known == ssrc);
-        let seq = match known {
-            Some(at) => {
-                let window = &self.streams[at].1;
-                let seq = window.extend(wire);
-                if !window.is_fresh(seq) {
-                    return Err(SrtpError::Replayed);
-                }
-                seq
-            }
-            None => SeqNo(u64::from(wire)),
-        };
+        let known = self.streams.find(ssrc);
+        let seq = self.streams.extend(&known, wire);
+        if !self.streams.is_fresh(&known, seq) {
+            return Err(SrtpError::Replayed);
+        }
         let len = self.open_rtp(packet, header, ssrc_bytes, seq)?;
-        let at = known.unwrap_or_else(|| {
-            if self.streams.len() == MAX_STREAMS {
-                self.streams.remove(0);
-            }
-            self.streams.push((ssrc, ReplayWindow::default()));
-            self.streams.len() - 1
-        });
-        self.streams[at].1.commit(seq);
+        self.streams.commit(known, ssrc, seq);
         Ok((len, seq))
     }
 
@@ -114,10 +97,12 @@ impl Unprotector {
             return Err(SrtpError::NotEncrypted);
         }
         let index = u64::from(word & 0x7fff_ffff);
-        if !self.rtcp_seen.is_fresh(SeqNo(index)) {
+        let ssrc: [u8; 4] = packet[4..8].try_into().map_err(|_| SrtpError::Malformed)?;
+        let sender = u32::from_be_bytes(ssrc);
+        let known = self.rtcp_streams.find(sender);
+        if !self.rtcp_streams.is_fresh(&known, SeqNo(index)) {
             return Err(SrtpError::Replayed);
         }
-        let ssrc: [u8; 4] = packet[4..8].try_into().map_err(|_| SrtpError::Malformed)?;
         let len = match &self.rtcp {
             Crypt::Gcm { key, salt } => {
                 let nonce = gcm_nonce(salt, &ssrc, index);
@@ -134,12 +119,12 @@ impl Unprotector {
                 end
             }
         };
-        self.rtcp_seen.commit(SeqNo(index));
+        self.rtcp_streams.commit(known, sender, SeqNo(index));
         Ok(len)
     }
 
-    /// Streams whose state is kept, for tests of the bound.
-    pub fn stream_count(&self) -> usize {
-        self.streams.len()
+    /// Streams of RTP and of RTCP whose windows are kept, for tests of the bound.
+    pub fn stream_count(&self) -> (usize, usize) {
+        (self.streams.len(), self.rtcp_streams.len())
     }
 }

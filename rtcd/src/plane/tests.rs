@@ -1,0 +1,141 @@
+//! The plane as a whole, over loopback.
+use super::command::{Open, TransportId};
+use super::*;
+use rtcd_media::dtls::Role;
+use rtcd_media::ice::Credentials;
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::time::Duration;
+
+fn start(udp: &[SocketAddr], tcp: &[SocketAddr], workers: usize) -> Result<Plane, PlaneError> {
+    let config = PlaneConfig { udp: udp.to_vec(), tcp: tcp.to_vec(), workers, nack_buffer: 0 };
+    Plane::start(&config, Identity::generate().expect("a certificate")).map(|(plane, _)| plane)
+}
+
+fn loopback() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+fn counter(plane: &Plane, name: &str) -> u64 {
+    plane.handle().counters().iter().find(|counter| counter.0 == name).expect("a counter").2
+}
+
+/// A check as a browser sends it.
+fn check(local: &Credentials) -> Vec<u8> {
+    use aws_lc_rs::hmac;
+    let username = format!("{}:peer", local.ufrag);
+    let mut bytes = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+    bytes.extend([7; 12]);
+    bytes.extend([0, 6, 0, username.len() as u8]);
+    bytes.extend(username.as_bytes());
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    let len = (bytes.len() - 20 + 24) as u16;
+    bytes[2..4].copy_from_slice(&len.to_be_bytes());
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, local.password.as_bytes());
+    let tag = hmac::sign(&key, &bytes);
+    bytes.extend([0, 8, 0, 20]);
+    bytes.extend(tag.as_ref());
+    bytes[2..4].copy_from_slice(&(len + 8).to_be_bytes());
+    let mut crc = !0u32;
+    for byte in &bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 != 0 { 0xedb8_8320 ^ (crc >> 1) } else { crc >> 1 };
+        }
+    }
+    bytes.extend([0x80, 0x28, 0, 4]);
+    bytes.extend((!crc ^ 0x5354_554e).to_be_bytes());
+    bytes
+}
+
+fn announce(plane: &Plane, local: Credentials) {
+    let open = Arc::new(Open {
+        transport: TransportId(1),
+        local,
+        remote_ufrag: "peer".into(),
+        fingerprint: Identity::generate().expect("a certificate").fingerprint(),
+        role: Role::Server,
+    });
+    let claim = Arc::default();
+    for worker in plane.handle().workers() {
+        plane.handle().send(worker, Command::Open { open: open.clone(), claim: Arc::clone(&claim) }).expect("queued");
+    }
+}
+
+#[test]
+fn a_check_that_comes_before_its_transport_is_answered_when_that_comes() {
+    let plane = start(&[loopback()], &[], 2).expect("started");
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+    let local = Credentials::generate();
+    socket.send_to(&check(&local), plane.udp[0]).expect("sent");
+    while counter(&plane, "received") == 0 {
+        std::thread::yield_now();
+    }
+    announce(&plane, local);
+    let mut answer = [0; 200];
+    let (len, _) = socket.recv_from(&mut answer).expect("answered without another check");
+    assert_eq!((&answer[..2], len > 20), (&[1u8, 1][..], true));
+    assert_eq!(counter(&plane, "stun_refused"), 0);
+    // One that nobody ever announces is refused in the end, in silence.
+    socket.send_to(&check(&Credentials::generate()), plane.udp[0]).expect("sent");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while counter(&plane, "stun_refused") == 0 {
+        assert!(Instant::now() < deadline, "it waits for ever");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    plane.stop();
+}
+
+/// A question for one's own address in a frame, padded to be as long as the answer.
+fn framed_question() -> Vec<u8> {
+    let mut bytes = vec![0, 36, 0, 1, 0, 16, 0x21, 0x12, 0xa4, 0x42];
+    bytes.extend([9; 12]);
+    bytes.extend([0x80, 0x22, 0, 12]);
+    bytes.extend([b' '; 12]);
+    bytes
+}
+
+#[test]
+fn silent_connections_make_room_for_a_newcomer() {
+    let plane = start(&[], &[loopback()], 1).expect("started");
+    let silent: Vec<TcpStream> =
+        (0..strangers::MAX_STRANGERS + 200).map(|_| TcpStream::connect(plane.tcp[0]).expect("connected")).collect();
+    let mut newcomer = TcpStream::connect(plane.tcp[0]).expect("connected");
+    newcomer.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+    newcomer.write_all(&framed_question()).expect("sent");
+    let mut answer = [0; 4];
+    newcomer.read_exact(&mut answer).expect("answered");
+    assert_eq!(answer[2..], [1, 1]);
+    assert_eq!(counter(&plane, "tcp_evicted"), 201, "as many as there was no room for, the oldest");
+    let mut oldest = &silent[0];
+    oldest.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+    assert_eq!(oldest.read(&mut answer).expect("closed"), 0);
+    plane.stop();
+}
+
+#[test]
+fn the_port_of_another_plane_is_refused_by_name_and_leaves_it_alone() {
+    let plane = start(&[loopback()], &[loopback()], 2).expect("started, and two workers share the port");
+    let me = format!("(pid {})", std::process::id());
+    let wildcard = |address: SocketAddr| SocketAddr::from(([0, 0, 0, 0], address.port()));
+    for address in [plane.udp[0], wildcard(plane.udp[0])] {
+        let Err(error) = start(&[address], &[], 2) else { panic!("started at {address}") };
+        let text = error.to_string();
+        assert!(text.contains(&format!("port {} is in use by", address.port())) && text.contains(&me), "{text}");
+    }
+    for address in [plane.tcp[0], wildcard(plane.tcp[0])] {
+        let Err(PlaneError::Taken { protocol: "TCP", .. }) = start(&[], &[address], 1) else {
+            panic!("started at {address}")
+        };
+    }
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+    for _ in 0..20 {
+        socket.send_to(&framed_question()[2..], plane.udp[0]).expect("sent");
+        socket.recv_from(&mut [0; 100]).expect("nobody takes our packets");
+    }
+    let (udp, tcp) = (plane.udp[0], plane.tcp[0]);
+    plane.stop();
+    start(&[udp], &[tcp], 2).expect("the next start has the port").stop();
+}
