@@ -17,10 +17,15 @@ use str0m::net::{Protocol, Receive, TcpType};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 use tokio::sync::mpsc;
 
+/// Clients ping each second.
+const PING: Duration = Duration::from_secs(1);
 /// How long to wait before the lock is asked for again.
 const LOCK_RETRY: Duration = Duration::from_millis(100);
 
+#[derive(Clone)]
 enum Change {
+    /// What is received in it is called `sendrecv`, as web clients do with all pictures.
+    SendRecv { mid: Mid },
     Add { name: String, kind: MediaKind, stream: String, rids: Vec<&'static str>, codec: Option<&'static str> },
     Stop { name: String },
     RestartIce,
@@ -38,6 +43,9 @@ pub(super) struct Engine {
     mids: HashMap<String, Mid>,
     changes: VecDeque<Change>,
     pending: Option<SdpPendingOffer>,
+    /// What the pending offer is about: to be offered again if it is taken back.
+    offered: Vec<Change>,
+    ping_at: Instant,
     /// When to ask for the lock.
     ask_at: Option<Instant>,
     asked: bool,
@@ -81,6 +89,8 @@ impl Engine {
             mids: HashMap::new(),
             changes: VecDeque::new(),
             pending: None,
+            offered: Vec::new(),
+            ping_at: now + PING,
             ask_at: None,
             asked: false,
             map: HashMap::new(),
@@ -102,6 +112,10 @@ impl Engine {
         let (offer, pending) = api.apply().context("nothing to offer")?;
         self.pending = Some(pending);
         self.channel = Some(channel);
+        // Candidates are known at once, and travel ahead of the offer.
+        let line = format!("candidate:1 1 udp 2130706431 {} {} typ host", self.local.ip(), self.local.port());
+        let candidate = json!({"candidate": line, "sdpMid": "0", "sdpMLineIndex": 0});
+        self.node.rtc(&self.config.join, rtc::ICE, Some(candidate));
         self.send_offer(offer, true);
         loop {
             let timeout = self.drain().await?;
@@ -121,7 +135,12 @@ impl Engine {
                 self.write_channel(false, &[7]);
                 continue;
             }
-            let wake = self.ask_at.map_or(timeout, |at| at.min(timeout));
+            if self.ping_at <= now && !self.config.manual_lock {
+                self.ping_at = now + PING;
+                self.write_channel(false, &[1]);
+                continue;
+            }
+            let wake = self.ask_at.map_or(timeout, |at| at.min(timeout)).min(self.ping_at.max(now + PING / 10));
             tokio::select! {
                 () = tokio::time::sleep_until(wake.into()) => self.rtc.handle_input(Input::Timeout(Instant::now()))?,
                 datagram = self.link.receive() => {
@@ -171,7 +190,13 @@ impl Engine {
             Event::ChannelData(data) => {
                 lock(&self.state).texts.push(String::from_utf8_lossy(&data.data).into_owned());
             }
-            Event::MediaAdded(added) => self.media_changed(added.mid, added.direction),
+            Event::MediaAdded(added) => {
+                self.media_changed(added.mid, added.direction);
+                if added.kind == MediaKind::Video && added.direction == Direction::RecvOnly {
+                    self.changes.push_back(Change::SendRecv { mid: added.mid });
+                    self.want_to_offer();
+                }
+            }
             Event::MediaChanged(changed) => self.media_changed(changed.mid, changed.direction),
             Event::MediaData(data) => {
                 let mut state = lock(&self.state);
@@ -273,20 +298,27 @@ impl Engine {
                 if self.config.role_conflict && !lock(&self.state).connected {
                     self.rtc.direct_api().set_ice_controlling(false);
                 }
-                if lock(&self.state).channel_open {
+                self.offered.clear();
+                if lock(&self.state).channel_open && !self.config.manual_lock {
                     self.write_channel(false, &[8]);
+                    // What is still to be said is said right behind it, without the lock.
+                    if !self.changes.is_empty() {
+                        return self.offer();
+                    }
                 }
                 self.want_to_offer();
             }
             Some("offer") => {
                 lock(&self.state).unannounced += sdp::unannounced(&sdp, &self.map);
-                if self.pending.is_some() {
-                    return Err(anyhow!("an offer while ours is pending"));
+                // We are the polite side: ours is taken back and made again.
+                if self.pending.take().is_some() {
+                    self.offered.drain(..).rev().for_each(|change| self.changes.push_front(change));
                 }
                 let answer = self.rtc.sdp_api().accept_offer(SdpOffer::from_sdp_string(&sdp)?)?;
                 let answer = json!({"type": "answer", "sdp": answer.to_sdp_string()});
                 self.send_description(&answer, over_channel);
                 lock(&self.state).offers_answered += 1;
+                self.want_to_offer();
             }
             other => return Err(anyhow!("a description of type {other:?}")),
         }
@@ -304,9 +336,11 @@ impl Engine {
     }
 
     fn offer(&mut self) -> Result<()> {
+        self.offered = self.changes.drain(..).collect();
         let mut api = self.rtc.sdp_api();
-        for change in self.changes.drain(..) {
+        for change in self.offered.clone() {
             match change {
+                Change::SendRecv { mid } => api.set_direction(mid, Direction::SendRecv),
                 Change::RestartIce => drop(api.ice_restart(true)),
                 Change::Add { name, kind, stream, rids, codec } => {
                     let layer = |rid: &&'static str| SimulcastLayer { rid: Rid::from(*rid), attributes: None };

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 /// Streams a peer may use.
 pub(super) const STREAMS: usize = 16;
-/// How far a TSN may lie ahead of the cumulative one: with 1200-byte chunks four times our receive window.
+/// How far a TSN may lie ahead of the cumulative one: with 1200-byte chunks half as much again as our receive window.
 const TSN_WINDOW: i32 = 512;
 /// How many messages of one stream may be under way.
 const SSN_WINDOW: i16 = 256;
