@@ -41,6 +41,37 @@ async fn a_join_beyond_the_bound_is_answered_with_close() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_joins_fills_neither_the_log_nor_the_memory() -> Result<()> {
+    let daemon = Daemon::start(DaemonConfig::new().env("RTCD_LOGGER_CONSOLELEVEL", "INFO"));
+    let plugin = Plugin::new(daemon.api_addr(), "mattermost");
+    let mut connection = plugin.connect().await?;
+    let memory = || daemon.metric("rtcd_process_resident_memory_bytes") / 1048576.0;
+    let before = memory();
+    let mut peak = before;
+    // In waves: a thousand messages may wait for a client that does not read.
+    for wave in 0..60 {
+        for number in 0..500 {
+            connection.join(&Join::new("call", &format!("{wave}-{number}"))).await?;
+        }
+        peak = memory().max(peak);
+        for number in 0..500 {
+            connection.leave(&format!("{wave}-{number}")).await?;
+        }
+        let mut closed = 0;
+        while closed < 500 {
+            closed += usize::from(matches!(connection.receive().await?, Received::Close { .. }));
+        }
+    }
+    let sessions = || daemon.metric("rtcd_rtc_sessions_total{groupID=\"mattermost\"}");
+    wait_for("the end of all sessions", || sessions() == 0.0);
+    let after = memory();
+    println!("MiB: {before} before, {peak} at the peak, {after} after; {} bytes of log", daemon.log().len());
+    assert!(after < before + 60.0, "{before} {peak} {after}");
+    assert!(daemon.log().len() < 6_000_000, "{}", daemon.log().len());
+    Ok(())
+}
+
 #[test]
 fn a_flood_of_logins_keeps_no_known_client_out() {
     let daemon = Daemon::start(DaemonConfig::new());
