@@ -75,8 +75,11 @@ async fn a_silent_stun_server_holds_nobody_up_and_its_late_answer_is_told() -> a
 
     let ending = Instant::now();
     world.daemon.signal(Signal::SIGTERM);
-    world.daemon.signal(Signal::SIGTERM);
-    tokio::task::block_in_place(|| world.daemon.wait_exit());
+    tokio::task::block_in_place(|| {
+        wait_for("the drain", || world.daemon.log().contains("draining: told to end"));
+        world.daemon.signal(Signal::SIGTERM);
+        world.daemon.wait_exit();
+    });
     assert!(ending.elapsed() < Duration::from_secs(5), "{:?}", ending.elapsed());
     Ok(())
 }
