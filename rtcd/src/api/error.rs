@@ -54,7 +54,7 @@ fn status(error: &AuthError) -> StatusCode {
     match error {
         AuthError::Denied => StatusCode::UNAUTHORIZED,
         AuthError::Busy(_) | AuthError::Store(StoreError::Stopping) => StatusCode::SERVICE_UNAVAILABLE,
-        AuthError::Hash | AuthError::Store(StoreError::Io(_) | StoreError::Open { .. }) => {
+        AuthError::Hash | AuthError::Store(StoreError::Io(_) | StoreError::Closed | StoreError::Open { .. }) => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
         _ => StatusCode::BAD_REQUEST,

@@ -12,7 +12,7 @@ pub enum Mapping {
     All(Vec<IpAddr>),
     /// Internal to external, as the operator says: what is in no pair is not told.
     Nat(BTreeMap<IpAddr, IpAddr>),
-    /// Local to public, as STUN servers see it: an address that none has seen is told itself.
+    /// Local to public, as STUN servers see it: an address that none has seen is told itself, and loopback always.
     Seen(BTreeMap<IpAddr, IpAddr>),
 }
 
@@ -37,7 +37,7 @@ impl Mapping {
             Self::All(_) => external.is_none_or(|external| local.is_loopback() && !external.is_loopback()),
             // When no pair is about this machine, anything is better than nothing.
             Self::Nat(_) => !matches,
-            Self::Seen(_) => external.is_none(),
+            Self::Seen(_) => external.is_none() || local.is_loopback(),
         }
     }
 }

@@ -177,7 +177,11 @@ impl Discovery {
             Found::Name(Err(why)) => {
                 if self.failing.failed(None) {
                     let kept = self.kept();
-                    tracing::error!(name = self.name(), why, "rtc.ice_host_override is of no use, {kept}");
+                    tracing::error!(
+                        name = self.name(),
+                        why,
+                        "rtc.ice_host_override does not resolve to anything of use, {kept}"
+                    );
                 }
             }
             Found::Public(found) => {

@@ -39,6 +39,9 @@ pub enum StoreError {
     /// The disk, or a damaged page. The text goes to the log, not to the client.
     #[error("error: store failed")]
     Io(#[source] sled::Error),
+    /// The disk has failed before, which was said then; the database is opened again as soon as that is possible.
+    #[error("error: store failed")]
+    Closed,
     /// The task that carried the work was cancelled: the process is stopping.
     #[error("the daemon is stopping")]
     Stopping,
@@ -164,7 +167,7 @@ impl Inner {
                 Err(StoreError::Io(error)) => Err((error, database.entries())),
                 done => return done,
             },
-            State::Broken { .. } => return Err(closed()),
+            State::Broken { .. } => return Err(StoreError::Closed),
         };
         let Err((error, mut entries)) = done else { return Ok(()) };
         let refused: Vec<_> = added.map(str::to_owned).into_iter().collect();
@@ -198,7 +201,7 @@ impl Inner {
             }
             Err(why) => {
                 tracing::debug!(why, "store.data_source cannot be opened again yet");
-                Err(closed())
+                Err(StoreError::Closed)
             }
         }
     }
@@ -216,10 +219,6 @@ impl Inner {
         // Dropping the old one releases its lock.
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::Broken { entries, refused };
     }
-}
-
-fn closed() -> StoreError {
-    io_error(std::io::ErrorKind::NotConnected, "the database is closed until it can be opened again")
 }
 
 fn present(client: &ClientId) -> Result<ClientId, StoreError> {
