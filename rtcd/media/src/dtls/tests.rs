@@ -153,3 +153,71 @@ fn the_first_retransmission_follows_the_round_trip() {
         assert!((expected * 3 / 4..=expected * 5 / 4).contains(&wait), "{round_trip:?}: {wait} ms");
     }
 }
+
+/// OpenSSL as a participant with a certificate of its own; whether the handshake succeeds. `None` without openssl.
+fn openssl_connects(key: &[&str]) -> Option<Result<(), String>> {
+    use std::process::{Command, Stdio};
+    let dir = std::env::temp_dir().join(format!("rtcd-dtls-{}-{}", std::process::id(), key.join("-").replace(':', "")));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    let openssl = |arguments: &[&str]| {
+        let mut command = Command::new("openssl");
+        command.args(arguments).current_dir(&dir).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let request = ["req", "-x509", "-nodes", "-subj", "/CN=WebRTC", "-days", "2", "-keyout", "key.pem", "-out"];
+    openssl(&[&request[..], &["cert.der", "-outform", "DER"], key].concat()).status().ok()?;
+    openssl(&["x509", "-inform", "DER", "-in", "cert.der", "-out", "cert.pem"]).status().ok()?;
+    let fingerprint = Fingerprint::of(&std::fs::read(dir.join("cert.der")).expect("a certificate"));
+
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
+    socket.set_read_timeout(Some(Duration::from_millis(20))).expect("set");
+    let address = socket.local_addr().expect("bound").to_string();
+    let connect = ["s_client", "-dtls1_2", "-connect", &address, "-cert", "cert.pem", "-key", "key.pem"];
+    let mut client = openssl(&[&connect[..], &["-use_srtp", "SRTP_AES128_CM_SHA1_80"]].concat()).spawn().ok()?;
+    let ours = Identity::generate().expect("certificate");
+    let start = Instant::now();
+    let mut server = Dtls::new(&ours, Role::Server, fingerprint, start).expect("server");
+    let (mut buffer, mut remote) = ([0; 2048], None);
+    let verdict = loop {
+        let now = Instant::now();
+        if now > start + Duration::from_secs(20) {
+            break Err("nothing happened".to_owned());
+        }
+        let handled = match socket.recv_from(&mut buffer) {
+            Ok((len, from)) => {
+                remote = Some(from);
+                server.handle_datagram(now, &buffer[..len]).map(|_| ())
+            }
+            Err(_) => server.handle_timeout(now),
+        };
+        if let Err(error) = handled {
+            break Err(error.to_string());
+        }
+        while let Some((datagram, remote)) = server.poll_datagram().zip(remote) {
+            socket.send_to(&datagram, remote).expect("sent");
+        }
+        if std::iter::from_fn(|| server.poll_event()).any(|event| matches!(event, DtlsEvent::Connected(_))) {
+            break Ok(());
+        }
+    };
+    // It may have ended by itself.
+    let _ = client.kill();
+    client.wait().expect("it was started");
+    std::fs::remove_dir_all(&dir).expect("was made");
+    Some(verdict)
+}
+
+#[test]
+fn participants_with_rsa_and_large_ecdsa_certificates_are_let_in() {
+    for key in [
+        &["-newkey", "rsa:2048", "-sha256"][..],
+        &["-newkey", "rsa:4096", "-sha384"],
+        &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-sha384"],
+        &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-sha256"],
+    ] {
+        match openssl_connects(key) {
+            Some(verdict) => assert_eq!(verdict, Ok(()), "{key:?}"),
+            None => eprintln!("not tested: openssl is missing"),
+        }
+    }
+}
