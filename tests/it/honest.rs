@@ -83,7 +83,7 @@ async fn a_session_that_no_check_comes_of_ends_and_says_what_was_missing() -> Re
     ann.wait("our candidates", |state| state.candidates > 0).await?;
     wait_for("its end", || begun.elapsed() > Duration::from_secs(18) || ann.state().closed > 0);
     assert_eq!(ann.state().closed, 0, "it has half a minute");
-    wait_for("its end", || ann.state().closed > 0);
+    ann.wait("its end", |state| state.closed > 0).await?;
     assert!(begun.elapsed() > Duration::from_secs(28), "{:?}", begun.elapsed());
     assert_eq!(world.daemon.metric("rtcd_rtc_conn_states_total{type=\"failed\"}"), failed + 1.0);
     assert_eq!(world.plugin.sessions("call").await?, None);

@@ -175,8 +175,8 @@ async fn a_call_is_measured_while_it_lasts_and_leaves_nothing_behind() -> Result
         scrape.value("rtcd_ws_messages_total", &labels)
     };
     assert_eq!((messages("join", "in"), messages("hello", "out")), (2.0, 1.0));
-    // An offer each and ann's VideoOn; an answer and candidates for each.
-    assert_eq!(messages("rtc", "in"), 3.0);
+    // A candidate and an offer each and ann's VideoOn; an answer and candidates for each.
+    assert_eq!(messages("rtc", "in"), 5.0);
     assert!(messages("rtc", "out") >= 4.0);
     assert!(scrape.value("rtcd_process_resident_memory_bytes", &[]) > 1e6);
     assert!(scrape.value("rtcd_process_open_fds", &[]) > 5.0);

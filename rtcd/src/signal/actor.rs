@@ -242,11 +242,7 @@ impl Actor {
             Ok(ClientMessage::Join(join)) => self.join(now, client, conn, join),
             Ok(ClientMessage::Leave { session }) => match self.find(&client, &session) {
                 Some(id) => self.end(id, EndReason::Left),
-                // It has ended by itself just before, or is said to have left twice: nothing wrong with that.
-                None => {
-                    let (group_id, session_id) = (client.as_str(), session.as_str());
-                    tracing::debug!(group_id, session_id, "leave of a session that is not there");
-                }
+                None => self.unknown_session(&client, &conn, &session),
             },
             Ok(ClientMessage::Reconnect { session }) => match self.find(&client, &session) {
                 Some(id) => {

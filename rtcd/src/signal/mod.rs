@@ -31,7 +31,9 @@ use std::sync::atomic::AtomicU64;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// Messages that may wait for one WebSocket connection; a slower reader loses its connection.
-pub const OUTGOING_QUEUE: usize = 1024;
+const OUTGOING_MESSAGES: usize = 1024;
+/// The same with the ends of sessions: all those of a client may end at once.
+pub const OUTGOING_QUEUE: usize = OUTGOING_MESSAGES + 16 * 1024;
 
 /// Everything that can wake the signalling actor.
 #[derive(Debug)]

@@ -1,4 +1,5 @@
 //! The WebSocket connections, and which of them a session's messages take.
+use super::OUTGOING_MESSAGES;
 use super::message::ServerMessage;
 use crate::ids::{ClientId, ConnId};
 use std::collections::HashMap;
@@ -58,7 +59,14 @@ impl Router {
                 *conn = youngest.max_by_key(|(_, other)| other.age).map(|(id, _)| id.clone()).ok_or(Undelivered)?;
                 continue;
             };
-            match connection.outgoing.try_send(message) {
+            // The places beyond are for the ends of sessions: when many end at once, each is still told.
+            let is_end = matches!(message, ServerMessage::Close { .. });
+            let queued = connection.outgoing.max_capacity() - connection.outgoing.capacity();
+            let sent = match is_end || queued < OUTGOING_MESSAGES {
+                true => connection.outgoing.try_send(message),
+                false => Err(mpsc::error::TrySendError::Full(message)),
+            };
+            match sent {
                 Ok(()) => return Ok(()),
                 Err(mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back)) => {
                     self.connections.remove(conn);
@@ -100,6 +108,20 @@ mod tests {
         assert_eq!(router.deliver(&"mattermost".into(), &mut conn, close("c")), Err(Undelivered));
         assert!(matches!(stranger_out.try_recv(), Ok(ServerMessage::Hello { .. })));
         assert!(stranger_out.try_recv().is_err(), "another client never sees it");
+    }
+
+    #[test]
+    fn many_sessions_that_end_at_once_are_all_told_of() {
+        let mut router = Router::default();
+        let (outgoing, mut reader) = mpsc::channel(crate::signal::OUTGOING_QUEUE);
+        router.connect("mattermost".into(), "one".into(), outgoing);
+        let mut conn = ConnId::from("one");
+        for number in 0..10_000 {
+            assert_eq!(router.deliver(&"mattermost".into(), &mut conn, close(&number.to_string())), Ok(()));
+        }
+        let hello = ServerMessage::Hello { client: "mattermost".into(), conn: "one".into() };
+        assert_eq!(router.deliver(&"mattermost".into(), &mut conn, hello), Err(Undelivered), "others are too many");
+        assert_eq!(std::iter::from_fn(|| reader.try_recv().ok()).count(), 10_001);
     }
 
     #[test]
