@@ -116,7 +116,11 @@ fn a_screen_with_sound_comes_goes_and_comes_again() {
     demo.assert_nothing_refused();
 }
 
-/// Each of the three receives two cameras and a screen, and calls them `sendrecv`; then microphones go off and on.
+/// The page has nothing to say at the moment.
+fn settled(state: &State) -> bool {
+    state.text("/signaling") == "stable" && state.0["negotiating"] == false
+}
+
 #[test]
 fn a_camera_is_paused_and_seen_again_and_nothing_is_negotiated_for_it() {
     let _alone = alone();
@@ -129,6 +133,8 @@ fn a_camera_is_paused_and_seen_again_and_nothing_is_negotiated_for_it() {
         let tracks = state.tracks(ANN.0, "video");
         tracks.first().and_then(|track| track["stats"]["frames"].as_f64()).unwrap_or_default()
     };
+    let colour_of_bob = bob.state().colour();
+    ann.wait_for("bob, and all that is to be said", |state| perceives(state, BOB, colour_of_bob) && settled(state));
     let versions = ann.eval("demo.described()");
     for round in 1..=3 {
         ann.eval("demo.unpublish('video')");
@@ -141,6 +147,23 @@ fn a_camera_is_paused_and_seen_again_and_nothing_is_negotiated_for_it() {
     assert_eq!(ann.eval("demo.described()"), versions, "nothing was negotiated");
     let cleo = enter(&browser, &demo, CLEO, "");
     cleo.wait_for("ann's camera, for a newcomer", |state| perceives(state, ANN, colour));
+    demo.assert_nothing_refused();
+}
+
+/// Three times the 53 sections of a large call: 800 KB of description.
+#[test]
+fn an_offer_with_a_hundred_and_sixty_sections_is_answered_and_the_call_goes_on() {
+    let _alone = alone();
+    let demo = Demo::start();
+    let browser = Chromium::start();
+    let (ann, bob) = (enter(&browser, &demo, ANN, ""), enter(&browser, &demo, BOB, ""));
+    let colour = ann.state().colour();
+    bob.wait_for("ann", |state| perceives(state, ANN, colour));
+    ann.eval("demo.crowd(160)");
+    let sections = |state: &State| state.0["transceivers"].as_array().map_or(0, Vec::len);
+    ann.wait_for("all sections", |state| sections(state) > 160 && settled(state));
+    ann.eval("demo.share('test-screen')");
+    bob.wait_for("the screen", |state| state.sees(ANN.0, "screen", "bottomRight", WHITE));
     demo.assert_nothing_refused();
 }
 

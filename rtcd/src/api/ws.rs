@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -28,6 +28,11 @@ const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// Read buffer of a connection: most messages have a few KiB.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Bytes a second that are read from one connection, and at once: a thousand participants who join in one second send 3 MB.
+/// A faster client waits, and with it nobody else.
+const BYTES_PER_SECOND: f64 = 8.0 * 1024.0 * 1024.0;
+const BYTES_AT_ONCE: f64 = 16.0 * 1024.0 * 1024.0;
 
 /// How long a goodbye may take.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
@@ -113,6 +118,26 @@ async fn run(api: Api, client: ClientId, conn: ConnId, upgraded: OnUpgrade, perm
     drop(permit);
 }
 
+/// What a connection may still send at once.
+struct Pace {
+    room: f64,
+    at: Instant,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { room: BYTES_AT_ONCE, at: now }
+    }
+
+    /// So many bytes have come: how long to wait before more are read.
+    fn take(&mut self, now: Instant, bytes: usize) -> Duration {
+        let earned = now.saturating_duration_since(self.at).as_secs_f64() * BYTES_PER_SECOND;
+        self.room = (self.room + earned).min(BYTES_AT_ONCE) - bytes as f64;
+        self.at = now;
+        Duration::from_secs_f64((-self.room).max(0.0) / BYTES_PER_SECOND)
+    }
+}
+
 /// Both directions of one connection; neither waits for the other.
 struct Pump<'a> {
     client: &'a ClientId,
@@ -145,6 +170,7 @@ impl Pump<'_> {
     }
 
     async fn read(&self, mut stream: SplitStream<Socket>) -> End {
+        let mut pace = Pace::new(Instant::now());
         loop {
             let frame = match timeout(self.deadlines.silence, stream.next()).await {
                 Err(_) => return End::Silent,
@@ -152,6 +178,10 @@ impl Pump<'_> {
                 Ok(Some(Err(error))) => return error.into(),
                 Ok(Some(Ok(frame))) => frame,
             };
+            let wait = pace.take(Instant::now(), frame.len());
+            if !wait.is_zero() {
+                sleep(wait).await;
+            }
             let message = match frame {
                 Message::Binary(bytes) => ClientMessage::decode(&bytes),
                 Message::Text(_) => Err(MessageError::TextFrame),
@@ -193,6 +223,25 @@ impl Pump<'_> {
             if let Err(error) = sent {
                 return error.into();
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_floods_waits_and_one_that_does_not_never_does() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now);
+        let free = (0..100).take_while(|_| pace.take(now, MAX_MESSAGE_BYTES).is_zero()).count();
+        assert_eq!(free, 16);
+        assert_eq!(pace.take(now, MAX_MESSAGE_BYTES), Duration::from_millis(250), "it owes two");
+        now += Duration::from_secs(10);
+        for _ in 0..3000 {
+            now += Duration::from_millis(1);
+            assert!(pace.take(now, 3 * 1024).is_zero(), "a thousand joins a second");
         }
     }
 }

@@ -253,8 +253,7 @@ impl Actor {
                 }
                 // It ended while nobody could be told, or with the process before: the participant waits to hear of it.
                 None => {
-                    let (group_id, conn_id, session_id) = (client.as_str(), conn.as_str(), session.as_str());
-                    tracing::info!(group_id, conn_id, session_id, "reconnect of a session that is not there: closed");
+                    self.unknown_session(&client, &conn, &session);
                     let _ = self.router.deliver(&client, &mut conn.clone(), ServerMessage::Close { session });
                 }
             },

@@ -95,6 +95,11 @@ impl Actor {
     }
 
     fn description_refused(&mut self, now: Instant, id: TransportId, error: &NegotiationError) {
+        // Offers that cross are nobody's fault: clients offer behind an unlock. The participant is the polite side, takes
+        // its own back when ours arrives, and makes it again.
+        if *error == NegotiationError::Collision {
+            return tracing::debug!("offer ignored: it crosses ours");
+        }
         self.refuse(id, ErrorKind::Signaling, &error.to_string());
         self.give_lock_back(now, id);
         if *error == NegotiationError::FingerprintChanged {

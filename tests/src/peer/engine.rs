@@ -25,9 +25,19 @@ const LOCK_RETRY: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 enum Change {
     /// What is received in it is called `sendrecv`, as web clients do with all pictures.
-    SendRecv { mid: Mid },
-    Add { name: String, kind: MediaKind, stream: String, rids: Vec<&'static str>, codec: Option<&'static str> },
-    Stop { name: String },
+    SendRecv {
+        mid: Mid,
+    },
+    Add {
+        name: String,
+        kind: MediaKind,
+        stream: String,
+        rids: Vec<&'static str>,
+        codec: Option<&'static str>,
+    },
+    Stop {
+        name: String,
+    },
     RestartIce,
 }
 
@@ -401,7 +411,7 @@ impl Engine {
                 self.changes.push_back(Change::RestartIce);
                 self.want_to_offer();
             }
-            Do::Frame { name, rid, data, level } => self.frame(&name, rid, &data, level),
+            Do::Frame { name, rid, codec, data, level } => self.frame(&name, rid, codec, &data, level),
             Do::Channel { text, data } => self.write_channel(text, &data),
             Do::AskKeyframes => {
                 let mids: Vec<String> = {
@@ -421,11 +431,11 @@ impl Engine {
         Ok(())
     }
 
-    fn frame(&mut self, name: &str, rid: Option<&'static str>, data: &[u8], level: i8) {
+    fn frame(&mut self, name: &str, rid: Option<&'static str>, codec: Option<&'static str>, data: &[u8], level: i8) {
         let Some(mid) = self.mids.get(name).copied() else { return };
         let (elapsed, now) = (self.started.elapsed(), Instant::now());
         let Some(writer) = self.rtc.writer(mid) else { return };
-        let codec = self.codecs.get(&mid.to_string());
+        let codec = codec.or(self.codecs.get(&mid.to_string()).copied());
         let fits = |name: String| codec.is_none_or(|codec| name.eq_ignore_ascii_case(codec));
         let params = writer.payload_params().find(|params| fits(format!("{:?}", params.spec().codec)));
         let Some(pt) = params.map(|params| params.pt()) else { return };

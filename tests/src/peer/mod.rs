@@ -124,7 +124,7 @@ pub(crate) enum Do {
     /// The track stops.
     StopTrack { name: String },
     /// One frame on a track.
-    Frame { name: String, rid: Option<&'static str>, data: Vec<u8>, level: i8 },
+    Frame { name: String, rid: Option<&'static str>, codec: Option<&'static str>, data: Vec<u8>, level: i8 },
     /// New ICE credentials.
     RestartIce,
     /// A message on the data channel.
@@ -247,31 +247,41 @@ impl Peer {
     }
     /// One frame on a track.
     pub fn frame(&self, name: &str, data: &[u8]) {
-        self.tell(Do::Frame { name: name.into(), rid: None, data: data.into(), level: LEVEL });
+        self.tell(Do::Frame { name: name.into(), rid: None, codec: None, data: data.into(), level: LEVEL });
     }
     /// One frame on a layer of a track.
     pub fn layer_frame(&self, name: &str, rid: &'static str, data: &[u8]) {
-        self.tell(Do::Frame { name: name.into(), rid: Some(rid), data: data.into(), level: LEVEL });
+        self.tell(Do::Frame { name: name.into(), rid: Some(rid), codec: None, data: data.into(), level: LEVEL });
     }
     /// Frames on a track every 20 ms until the handle is dropped.
     pub fn stream(&self, name: &str, data: &[u8]) -> Streaming {
-        self.flow(name, None, data, &[LEVEL])
+        self.flow(name, (None, None), data, &[LEVEL])
     }
     /// The same on one layer.
     pub fn stream_layer(&self, name: &str, rid: &'static str, data: &[u8]) -> Streaming {
-        self.flow(name, Some(rid), data, &[LEVEL])
+        self.flow(name, (Some(rid), None), data, &[LEVEL])
     }
     /// The same with these audio levels in turn.
     pub fn stream_levels(&self, name: &str, data: &[u8], levels: &'static [i8]) -> Streaming {
-        self.flow(name, None, data, levels)
+        self.flow(name, (None, None), data, levels)
     }
-    fn flow(&self, name: &str, rid: Option<&'static str>, data: &[u8], levels: &'static [i8]) -> Streaming {
+    /// The same in one of the codecs of the section.
+    pub fn stream_codec(&self, name: &str, codec: &'static str, data: &[u8]) -> Streaming {
+        self.flow(name, (None, Some(codec)), data, &[LEVEL])
+    }
+    fn flow(
+        &self,
+        name: &str,
+        (rid, codec): (Option<&'static str>, Option<&'static str>),
+        data: &[u8],
+        levels: &'static [i8],
+    ) -> Streaming {
         let (todo, name, data) = (self.todo.clone(), name.to_owned(), data.to_vec());
         Streaming(tokio::spawn(async move {
             let mut ticks = tokio::time::interval(Duration::from_millis(20));
             for level in levels.iter().cycle() {
                 ticks.tick().await;
-                let _ = todo.send(Do::Frame { name: name.clone(), rid, data: data.clone(), level: *level });
+                let _ = todo.send(Do::Frame { name: name.clone(), rid, codec, data: data.clone(), level: *level });
             }
         }))
     }

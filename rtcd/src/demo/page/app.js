@@ -304,6 +304,7 @@ function state() {
     pongs: call?.pongs ?? 0,
     log: call?.log ?? [],
     signaling: call?.pc?.signalingState ?? 'none',
+    negotiating: Boolean(call?.negotiating),
     mediaMap: call?.mediaMap ?? {},
     // By mid; with streams of participants that did not come through this page's server.
     received: numbers.received,
@@ -321,4 +322,9 @@ function state() {
   };
 }
 
-window.demo = {state, mute, share, unpublish, publish, leave: () => call.leave(), described: () => call.described, signal: (type, data) => call.signal(type, data)};
+/** So many sections more, in one offer: what a call of many looks like to a participant. */
+function crowd(sections) {
+  for (let at = 0; at < sections; at += 1) call.pc.addTransceiver('video', {direction: 'recvonly'});
+}
+
+window.demo = {state, crowd, mute, share, unpublish, publish, leave: () => call.leave(), described: () => call.described, signal: (type, data) => call.signal(type, data)};
