@@ -14,3 +14,4 @@ mod ops;
 mod peers;
 mod plugin;
 mod slow;
+mod transport;
