@@ -150,6 +150,16 @@ fn a_camera_is_paused_and_seen_again_and_nothing_is_negotiated_for_it() {
     demo.assert_nothing_refused();
 }
 
+#[test]
+fn a_browser_with_an_rsa_certificate_is_let_in() {
+    let _alone = alone();
+    let demo = Demo::start();
+    let browser = Chromium::start();
+    let (ann, bob) = (enter(&browser, &demo, ANN, "&rsa=1"), enter(&browser, &demo, BOB, ""));
+    everyone_perceives_everyone(&[(&ann, ANN), (&bob, BOB)]);
+    demo.assert_nothing_refused();
+}
+
 /// Three times the 53 sections of a large call: 800 KB of description.
 #[test]
 fn an_offer_with_a_hundred_and_sixty_sections_is_answered_and_the_call_goes_on() {

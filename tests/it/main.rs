@@ -19,3 +19,4 @@ mod peers;
 mod plugin;
 mod slow;
 mod strangers;
+mod transport;

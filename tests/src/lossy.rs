@@ -1,10 +1,19 @@
-//! A road to the daemon on which every n-th packet of media gets lost, for participants whose sockets are their own.
+//! A road to the daemon on which packets get lost, for participants whose sockets are their own.
 use crate::peer::Loss;
 use anyhow::Result;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::net::UdpSocket;
+
+/// Which way a datagram goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// To the daemon.
+    There,
+    /// To the participant.
+    Back,
+}
 
 /// Carries one participant's datagrams while it lives.
 #[derive(Debug)]
@@ -18,13 +27,21 @@ pub struct LossyRoad {
 impl LossyRoad {
     /// A road to `daemon` that loses every `n`-th packet of media on the way there.
     pub async fn to(daemon: SocketAddr, n: u32) -> Result<Self> {
+        let mut loss = Loss::every(Some(n));
+        Self::losing(daemon, move |way, datagram| way == Way::There && loss.takes(datagram)).await
+    }
+
+    /// A road to `daemon` that loses what `loses` says.
+    pub async fn losing(
+        daemon: SocketAddr,
+        mut loses: impl FnMut(Way, &[u8]) -> bool + Send + 'static,
+    ) -> Result<Self> {
         let (near, far) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
         far.connect(daemon).await?;
         let entry = near.local_addr()?;
         let lost = Arc::new(AtomicU32::new(0));
         let counter = lost.clone();
         let task = tokio::spawn(async move {
-            let mut loss = Loss::every(Some(n));
             let (mut there, mut back) = (vec![0; 2048], vec![0; 2048]);
             let mut participant = None;
             loop {
@@ -32,14 +49,16 @@ impl LossyRoad {
                 tokio::select! {
                     Ok((len, from)) = near.recv_from(&mut there) => {
                         participant = Some(from);
-                        if loss.takes(&there[..len]) {
+                        if loses(Way::There, &there[..len]) {
                             counter.fetch_add(1, Ordering::Relaxed);
                         } else {
                             let _ = far.send(&there[..len]).await;
                         }
                     }
                     Ok(len) = far.recv(&mut back) => {
-                        if let Some(participant) = participant {
+                        if loses(Way::Back, &back[..len]) {
+                            counter.fetch_add(1, Ordering::Relaxed);
+                        } else if let Some(participant) = participant {
                             let _ = near.send_to(&back[..len], participant).await;
                         }
                     }

@@ -8,10 +8,13 @@ use super::strangers::{MAX_STRANGERS, Source};
 use super::tcp::Connection;
 use super::worker::{BELL, CONNECTION, Claim, LISTENER, Owner, Pending, Worker};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use rtcd_media::demux::{Kind, Path, Protocol, kind};
 use rtcd_media::ice::{Check, MAX_PATHS};
 use rtcd_media::stun::{Answer, IntegrityKey, Request};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -21,6 +24,8 @@ const ANONYMOUS_PER_SECOND: f64 = 100.0;
 const ANONYMOUS_BURST: f64 = 50.0;
 /// Connections that are accepted before others have their turn.
 const ACCEPTS_PER_TURN: usize = 64;
+/// Descriptors that each worker keeps for newcomers: when the process has no other left, that many strangers have a place.
+const RESERVE: usize = 8;
 /// How long nobody is accepted after descriptors have run out and no stranger had one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 /// One in so many forwarded groups of packets is timed.
@@ -352,10 +357,14 @@ impl Worker {
                 },
                 Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                     Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+                        // The kernel says so before it looks whether anybody waits.
+                        if !self.somebody_waits(index) {
+                            return;
+                        }
                         count(&self.shared.inbox(self.id).counters.accept_failed);
-                        // A stranger's descriptor goes to the newcomer; where there is none, the listener would be
-                        // ready for ever: it has to wait.
-                        if !self.evict_stranger() {
+                        // A descriptor of ours goes to the newcomer, else a stranger's; where there is none, the listener
+                        // would be ready for ever: it has to wait.
+                        if self.reserve.pop().is_none() && !self.evict_stranger() {
                             return self.pause_accepting(now);
                         }
                     }
@@ -366,6 +375,11 @@ impl Worker {
                 },
             }
         }
+    }
+
+    fn somebody_waits(&self, index: usize) -> bool {
+        let mut listener = [PollFd::new(self.listeners[index].as_fd(), PollFlags::POLLIN)];
+        poll(&mut listener, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     fn evict_stranger(&mut self) -> bool {
@@ -380,7 +394,22 @@ impl Worker {
         self.listen(EpollFlags::empty());
     }
 
+    /// Descriptors put by for newcomers, when there are any to be had.
+    pub(super) fn refill_reserve(&mut self, now: Instant) {
+        if self.reserve.len() == RESERVE || self.listeners.is_empty() || self.refills_at > now {
+            return;
+        }
+        self.refills_at = now + ACCEPT_PAUSE;
+        while self.reserve.len() < RESERVE {
+            match EventFd::from_flags(EfdFlags::EFD_CLOEXEC) {
+                Ok(descriptor) => self.reserve.push(descriptor),
+                Err(_) => return,
+            }
+        }
+    }
+
     pub(super) fn resume_accepting(&mut self, now: Instant) {
+        self.refill_reserve(now);
         if self.accepts_again.is_some_and(|at| at <= now) {
             self.accepts_again = None;
             self.listen(EpollFlags::EPOLLIN);

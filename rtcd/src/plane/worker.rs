@@ -11,6 +11,7 @@ use super::strangers::{EarlyChecks, Strangers};
 use super::tcp::Connection;
 use super::timer::{Stalls, Timers};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::EventFd;
 use rtcd_media::demux::Path;
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
@@ -93,6 +94,10 @@ pub struct Worker {
     pub(super) next_connection: u32,
     /// Which of them have not shown that they belong to a session.
     pub(super) strangers: Strangers,
+    /// Descriptors that go to newcomers when there are no others.
+    pub(super) reserve: Vec<EventFd>,
+    /// When more are put by.
+    pub(super) refills_at: Instant,
     /// When listeners are listened to again, after descriptors had run out.
     pub(super) accepts_again: Option<Instant>,
     /// Checks whose transport has not been announced yet.
@@ -151,7 +156,7 @@ impl Worker {
         for (at, listener) in listeners.iter().enumerate() {
             epoll.add(listener, readable(LISTENER | at as u64))?;
         }
-        Ok(Self {
+        let mut worker = Self {
             id,
             shared,
             epoll,
@@ -160,6 +165,8 @@ impl Worker {
             connections: HashMap::new(),
             next_connection: 0,
             strangers: Strangers::default(),
+            reserve: Vec::new(),
+            refills_at: now,
             accepts_again: None,
             early: EarlyChecks::default(),
             peers: Slab::new(),
@@ -186,7 +193,9 @@ impl Worker {
             current: None,
             forwarding: None,
             stopping: false,
-        })
+        };
+        worker.refill_reserve(now);
+        Ok(worker)
     }
 
     /// Works until told to stop.

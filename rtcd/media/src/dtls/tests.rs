@@ -145,7 +145,7 @@ fn a_flight_that_is_never_answered_is_repeated_to_the_end_and_not_given_up() {
 #[test]
 fn the_first_retransmission_follows_the_round_trip() {
     let (ours, now) = (Identity::generate().expect("certificate"), Instant::now());
-    for (round_trip, expected) in [(None, 100), (Some(10), 50), (Some(60), 100), (Some(130), 200), (Some(900), 400)] {
+    for (round_trip, expected) in [(None, 100), (Some(10), 50), (Some(60), 100), (Some(130), 200), (Some(900), 250)] {
         let round_trip = round_trip.map(Duration::from_millis);
         let mut dtls = Dtls::over(&ours, Role::Client, ours.fingerprint(), round_trip, now).expect("client");
         dtls.poll_datagram().expect("a hello");

@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 /// First retransmission when nothing is known of the way: most participants are nearer than that.
 const UNKNOWN_RTO: Duration = Duration::from_millis(100);
-/// First retransmissions that there is a configuration for. The lowest is what browsers use themselves; from the
-/// highest on a spurious repeat costs less than waiting for one that was lost.
-const RTOS: [Duration; 7] = [
+/// First retransmissions that there is a configuration for. The lowest is what browsers use themselves; beyond the
+/// highest a spurious repeat costs less than waiting for one that was lost, and what was measured may have been a peer
+/// that took its time.
+const RTOS: [Duration; 6] = [
     Duration::from_millis(50),
     Duration::from_millis(75),
     UNKNOWN_RTO,
     Duration::from_millis(150),
     Duration::from_millis(200),
-    Duration::from_millis(300),
-    Duration::from_millis(400),
+    Duration::from_millis(250),
 ];
 /// The time between two tries doubles up to here: five tries in the first two seconds, some 27 in the 30 s that a
 /// transport has to connect.
@@ -22,7 +22,7 @@ const MAX_RTO: Duration = Duration::from_millis(1250);
 /// Tries of one flight, more than [`MAX_RTO`] leaves time for: the transport's own deadline ends it.
 const TRIES: usize = 60;
 /// The crate's deadline of a handshake, in its own time, which runs ahead of ours: its maximum, ten years. At the 27th
-/// doubling of 400 ms its time is 20 months ahead.
+/// doubling of 250 ms its time is 13 months ahead.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// A wait of the crate that is longer is that deadline, or idleness, and no timer of a flight.
 const IDLE: Duration = Duration::from_secs(5 * 365 * 24 * 3600);

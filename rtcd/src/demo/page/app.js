@@ -34,6 +34,7 @@ async function join({name, callName, voice, video}) {
     tcpOnly: query.get('tcp') === '1',
     av1: query.get('av1') === '1',
     simulcast: query.get('simulcast') !== '0',
+    rsa: query.get('rsa') === '1',
   });
   call.addEventListener('participants', renderCards);
   call.addEventListener('track', ({detail}) => show(detail));

@@ -11,6 +11,10 @@ const SCREEN_ENCODINGS = [
   {rid: 'h', maxBitrate: 2_500_000, maxFramerate: 20, scaleResolutionDownBy: 1},
 ];
 
+const RSA = {
+  name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256', modulusLength: 2048, publicExponent: new Uint8Array([1, 0, 1]),
+};
+
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function through(stream, bytes) {
@@ -25,9 +29,9 @@ const inflate = async (bytes) => new TextDecoder().decode(await through(new Deco
  * `untrack` (removed), `state` (connection state), `closed`.
  */
 export class Call extends EventTarget {
-  constructor({name, call, dcSignaling = true, tcpOnly = false, av1 = false, simulcast = true}) {
+  constructor({name, call, dcSignaling = true, tcpOnly = false, av1 = false, simulcast = true, rsa = false}) {
     super();
-    Object.assign(this, {name, call, dcSignaling, tcpOnly, av1, simulcast});
+    Object.assign(this, {name, call, dcSignaling, tcpOnly, av1, simulcast, rsa});
     this.sessionID = '';
     this.participants = [];
     this.mediaMap = {};
@@ -56,7 +60,7 @@ export class Call extends EventTarget {
     const joined = new Promise((resolve) => this.addEventListener('joined', resolve, {once: true}));
     this.signal('join', {name: this.name, call: this.call, dcSignaling: this.dcSignaling, av1Support: this.av1});
     await joined;
-    this.connect();
+    this.connect(this.rsa ? [await RTCPeerConnection.generateCertificate(RSA)] : []);
     await new Promise((resolve, reject) => {
       this.channel.onopen = resolve;
       this.addEventListener('closed', () => reject(new Error('the call was closed')), {once: true});
@@ -64,8 +68,8 @@ export class Call extends EventTarget {
     this.pings = setInterval(() => this.tell(PING), PING_MS);
   }
 
-  connect() {
-    const pc = this.pc = new RTCPeerConnection({iceServers: [], bundlePolicy: 'max-bundle'});
+  connect(certificates) {
+    const pc = this.pc = new RTCPeerConnection({iceServers: [], bundlePolicy: 'max-bundle', certificates});
     this.channel = pc.createDataChannel('calls-dc', {ordered: true});
     this.channel.binaryType = 'arraybuffer';
     this.channel.onmessage = ({data}) => this.onChannelMessage(data);
