@@ -1,13 +1,10 @@
 //! What honest clients do and test peers forget: paused cameras, lost replies, ends in mid-word, descriptions of any size.
 use anyhow::Result;
-use flate2::read::ZlibEncoder;
-use rmpv::Value;
 use rtcd_tests::daemon::wait_for;
-use rtcd_tests::peer::{Peer, PeerConfig, State};
+use rtcd_tests::peer::{Peer, PeerConfig, State, sdp_message};
 use rtcd_tests::plugin::{Received, rtc};
 use rtcd_tests::world::{DELTA_FRAME, KEY_FRAME, VOICE, World};
 use serde_json::json;
-use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 /// Loud and silent in turn: the deviation of a voice.
@@ -165,14 +162,6 @@ async fn a_sender_that_changes_its_codec_within_a_section_is_seen_in_the_new_one
     }
     no_errors(&world);
     Ok(())
-}
-
-fn sdp_message(json: &str) -> Vec<u8> {
-    let mut compressed = Vec::new();
-    ZlibEncoder::new(json.as_bytes(), flate2::Compression::default()).read_to_end(&mut compressed).expect("in memory");
-    let mut out = vec![3];
-    rmpv::encode::write_value(&mut out, &Value::Binary(compressed)).expect("in memory");
-    out
 }
 
 #[tokio::test(flavor = "multi_thread")]

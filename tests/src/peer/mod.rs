@@ -23,6 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Audio level of frames whose level does not matter, in dBov.
 const LEVEL: i8 = -30;
 
+/// A description as a message of the data channel.
+pub fn sdp_message(json: &str) -> Vec<u8> {
+    msgpack::sdp(json)
+}
+
 /// How a participant behaves.
 #[derive(Clone, Debug)]
 pub struct PeerConfig {
