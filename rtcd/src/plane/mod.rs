@@ -5,6 +5,7 @@
 //! RTCP takes `feedback`. Control speaks through [`command`], workers to each other through [`handoff`].
 pub mod batch;
 pub mod command;
+mod connections;
 mod control;
 pub mod counters;
 mod feedback;

@@ -3,17 +3,17 @@
 use super::call::Calls;
 use super::ended::Ended;
 use super::intake::Intake;
-use super::message::{ClientMessage, Join, MessageError, ServerMessage};
+use super::life::EndReason;
+use super::message::{ClientMessage, MessageError, ServerMessage};
 use super::quota::Quota;
 use super::reading::Outcome;
 use super::router::Router;
 use super::session::{FIRST_OFFER_TIMEOUT, Link, Session};
 use super::{Input, Settings, Status};
 use crate::ids::{ClientId, ConnId, SessionId};
-use crate::metrics::{ConnState, ErrorKind, Metrics};
+use crate::metrics::{ErrorKind, Metrics};
 use crate::plane::PlaneHandle;
 use crate::plane::command::{Command, Event, TrackId, TransportId, WorkerId};
-use rtcd_media::transport::CloseReason;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::panic::AssertUnwindSafe;
@@ -35,48 +35,23 @@ const DESCRIPTION_PATIENCE: Duration = Duration::from_millis(250);
 /// The longest sleep: the watchdog wants to see that the actor lives.
 const MAX_SLEEP: Duration = Duration::from_millis(500);
 
-/// Why a session ends; the word goes into its log line.
-pub(super) enum EndReason {
-    Left,
-    NoOffer,
-    NoCheck,
-    Transport(CloseReason),
-    Protocol(&'static str),
-    Unregistered,
-    Stopping,
-}
-
-impl EndReason {
-    fn as_str(&self) -> &'static str {
-        match self {
-            Self::Left => "left",
-            Self::NoOffer => "no_offer",
-            Self::NoCheck => "no_check",
-            Self::Transport(reason) => reason.as_str(),
-            Self::Protocol(what) => what,
-            Self::Unregistered => "unregistered",
-            Self::Stopping => "stopping",
-        }
-    }
-}
-
 pub(super) struct Actor {
     pub(super) settings: Settings,
     pub(super) plane: PlaneHandle,
     pub(super) metrics: Metrics,
     pub(super) router: Router,
     pub(super) sessions: HashMap<TransportId, Session>,
-    names: HashMap<(ClientId, SessionId), TransportId>,
-    ended: Ended,
+    pub(super) names: HashMap<(ClientId, SessionId), TransportId>,
+    pub(super) ended: Ended,
     pub(super) calls: Calls,
     pub(super) intake: Intake,
     pub(super) outcomes: mpsc::UnboundedSender<Outcome>,
     outcomes_in: Option<mpsc::UnboundedReceiver<Outcome>>,
-    quota: Quota,
+    pub(super) quota: Quota,
     deadlines: BinaryHeap<Reverse<(Instant, TransportId)>>,
-    next_transport: u64,
+    pub(super) next_transport: u64,
     next_track: u64,
-    draining: bool,
+    pub(super) draining: bool,
     status: watch::Sender<Status>,
     heartbeat: Arc<AtomicU64>,
 }
@@ -269,7 +244,7 @@ impl Actor {
         }
     }
 
-    fn find(&self, client: &ClientId, session: &SessionId) -> Option<TransportId> {
+    pub(super) fn find(&self, client: &ClientId, session: &SessionId) -> Option<TransportId> {
         self.names.get(&(client.clone(), session.clone())).copied()
     }
 
@@ -280,41 +255,6 @@ impl Actor {
         }
         let (group_id, conn_id, session_id) = (client.as_str(), conn.as_str(), session.as_str());
         tracing::debug!(group_id, conn_id, session_id, "message for an unknown session dropped");
-    }
-
-    fn join(&mut self, now: Instant, group: ClientId, conn: ConnId, join: Join) {
-        let (group_id, call_id, session_id) = (group.as_str(), join.call.as_str(), join.session.as_str());
-        if self.find(&group, &join.session).is_some() {
-            self.metrics.error(&group, ErrorKind::Join);
-            tracing::warn!(group_id, call_id, session_id, "join refused: the session id is live already");
-            return;
-        }
-        if self.draining && self.calls.sessions(&group, &join.call).is_none() {
-            self.metrics.error(&group, ErrorKind::Join);
-            tracing::warn!(group_id, call_id, session_id, "join refused: the daemon is draining, no new calls");
-            self.ended.insert(group.clone(), join.session.clone());
-            let message = ServerMessage::Close { session: join.session };
-            let _ = self.router.deliver(&group, &mut conn.clone(), message);
-            return;
-        }
-        if !self.quota.take(&group, self.settings.max_sessions_per_client) {
-            self.metrics.error(&group, ErrorKind::Join);
-            self.ended.insert(group.clone(), join.session.clone());
-            tracing::warn!(group_id, call_id, session_id, "join refused: rtc.max_sessions_per_client is reached");
-            let message = ServerMessage::Close { session: join.session };
-            let _ = self.router.deliver(&group, &mut conn.clone(), message);
-            return;
-        }
-        let id = TransportId(self.next_transport);
-        self.next_transport += 1;
-        self.names.insert((group.clone(), join.session.clone()), id);
-        self.calls.join(&group, &join.call, id);
-        let session = Session::new(group.clone(), join, conn, now);
-        session.span.in_scope(|| tracing::info!(user_id = session.join.user.as_str(), "session joined"));
-        self.sessions.insert(id, session);
-        self.metrics.session_joined(&group);
-        self.schedule(id);
-        self.report();
     }
 
     pub(super) fn claimed(&mut self, id: TransportId, worker: WorkerId) {
@@ -390,52 +330,7 @@ impl Actor {
         TrackId(self.next_track)
     }
 
-    pub(super) fn end(&mut self, id: TransportId, reason: EndReason) {
-        let Some(session) = self.sessions.get(&id) else { return };
-        let span = session.span.clone();
-        let _in = span.enter();
-        tracing::info!(reason = reason.as_str(), lived_s = session.joined_at.elapsed().as_secs(), "session closed");
-        match &reason {
-            EndReason::Transport(CloseReason::Dtls(error)) => tracing::warn!(%error, "the peer broke DTLS"),
-            EndReason::Transport(CloseReason::ConnectTimeout) => tracing::warn!(
-                "the participant was heard, but no DTLS handshake came to its end: is one direction blocked?"
-            ),
-            EndReason::NoCheck => tracing::warn!(
-                "no connectivity check of the participant has come: is the media port blocked, UDP and TCP, or are the \
-                 advertised addresses not ours?"
-            ),
-            _ => {}
-        }
-        self.metrics.conn_state(match reason {
-            EndReason::NoCheck | EndReason::Transport(CloseReason::ConsentExpired | CloseReason::ConnectTimeout) => {
-                ConnState::Failed
-            }
-            _ => ConnState::Closed,
-        });
-        let opened = !matches!(session.link, Link::AwaitingOffer);
-        self.withdraw(id);
-        self.deliver(id, ServerMessage::Close { session: self.sessions[&id].join.session.clone() });
-        if opened {
-            self.send_to_all(|| Command::Close { transport: id });
-        }
-        let Some(session) = self.sessions.remove(&id) else { return };
-        self.names.remove(&(session.group.clone(), session.join.session.clone()));
-        self.ended.insert(session.group.clone(), session.join.session.clone());
-        self.intake.forget(id);
-        self.calls.leave(&session.group, &session.join.call, id);
-        self.quota.give_back(&session.group);
-        self.metrics.session_ended(&session.group);
-        self.report();
-    }
-
-    fn end_all(&mut self) {
-        let all: Vec<_> = self.sessions.keys().copied().collect();
-        for id in all {
-            self.end(id, EndReason::Stopping);
-        }
-    }
-
-    fn report(&self) {
+    pub(super) fn report(&self) {
         self.status.send_replace(Status {
             calls: self.calls.len(),
             sessions: self.sessions.len(),

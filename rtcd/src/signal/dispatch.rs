@@ -1,6 +1,7 @@
 //! What a message or an event means for a session: each kind has one line here and its handler elsewhere.
-use super::actor::{Actor, EndReason};
+use super::actor::Actor;
 use super::data_channel::{self, DataChannelError, PeerMessage};
+use super::life::EndReason;
 use super::message::{RtcMessage, RtcType};
 use crate::metrics::{ConnState, ErrorKind};
 use crate::plane::command::{Command, Event, TransportId};

@@ -8,6 +8,7 @@ mod dispatch;
 mod ended;
 mod forwarding;
 mod intake;
+mod life;
 mod lock;
 pub mod message;
 pub mod negotiation;

@@ -1,6 +1,7 @@
 //! Descriptions, candidates and the signalling lock: the actor's side of [`Negotiation`](super::negotiation::Negotiation).
-use super::actor::{Actor, EndReason};
+use super::actor::Actor;
 use super::data_channel;
+use super::life::EndReason;
 use super::lock::{LockTimeout, Unlock};
 use super::message::{RtcType, ServerMessage};
 use super::negotiation::{NegotiationError, TransportChange};

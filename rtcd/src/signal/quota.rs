@@ -1,5 +1,6 @@
 //! What one client may have, and the end of a client.
-use super::actor::{Actor, EndReason};
+use super::actor::Actor;
+use super::life::EndReason;
 use crate::ids::ClientId;
 use std::collections::HashMap;
 
