@@ -255,8 +255,16 @@ impl Engine {
         mut work: mpsc::UnboundedReceiver<Arc<TrackLocalStaticRTP>>,
     ) -> Result<()> {
         self.offer(true).await?;
+        // Clients ping each second.
+        let mut pings = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
+                _ = pings.tick() => {
+                    let open = lock(&self.state).channel_open;
+                    if open {
+                        self.channel.send(BytesMut::from(&[1][..])).await?;
+                    }
+                }
                 message = said.recv() => match message {
                     Some(Received::Close { .. }) => {
                         lock(&self.state).closed = true;
