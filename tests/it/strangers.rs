@@ -109,7 +109,9 @@ fn thousands_of_half_open_heads_keep_nobody_out() {
         assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     }
     assert!(daemon.metric("rtcd_api_strangers_dropped_total") > 1000.0);
-    assert_eq!(daemon.log().matches("too many connections to the API").count(), 1);
+    // Once each time that there was room in between.
+    let said = daemon.log().matches("too many connections to the API").count();
+    assert!((1..10).contains(&said), "said {said} times");
 }
 
 #[test]

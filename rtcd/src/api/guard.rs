@@ -91,7 +91,7 @@ impl Guard {
     pub fn enter(self: &Arc<Self>, source: Source) -> Option<(Peer, Place, bool)> {
         let mut table = self.table();
         let full = table.connections.len() >= self.max;
-        if full && !table.drop_one() {
+        if full && !table.drop_one(self.max) {
             return None;
         }
         let (dropped, rank) = (Notify::new(), AtomicU8::new(Rank::Silent as u8));
@@ -104,7 +104,7 @@ impl Guard {
 
     /// A stranger makes room, if there is one.
     pub fn make_room(&self) -> bool {
-        self.table().drop_one()
+        self.table().drop_one(self.max)
     }
 
     /// How many there may be.
@@ -136,18 +136,18 @@ impl Guard {
 }
 
 impl Table {
-    /// The oldest of the lowest rank, of the address that has the most of these: each address has its share.
-    fn drop_one(&mut self) -> bool {
+    /// The oldest of the lowest rank, of the address that has the most of these: each address has its share. Who is known
+    /// stays, unless one address has more than half of all places.
+    fn drop_one(&mut self, max: usize) -> bool {
         let rank = |peer: &Peer| peer.0.rank.load(Ordering::Relaxed);
-        let Some(lowest) = self.connections.values().map(rank).min().filter(|rank| *rank < Rank::Known as u8) else {
-            return false;
-        };
+        let Some(lowest) = self.connections.values().map(rank).min() else { return false };
         let mut shares: HashMap<Source, (usize, u64)> = HashMap::new();
         for (id, peer) in self.connections.iter().filter(|(_, peer)| rank(peer) == lowest) {
             let share = shares.entry(peer.source()).or_insert((0, u64::MAX));
             *share = (share.0 + 1, share.1.min(*id));
         }
         let largest = shares.values().max_by_key(|(count, oldest)| (*count, std::cmp::Reverse(*oldest)));
+        let largest = largest.filter(|(count, _)| lowest < Rank::Known as u8 || *count > max / 2);
         let Some(peer) = largest.and_then(|(_, oldest)| self.connections.remove(oldest)) else { return false };
         peer.0.dropped.notify_one();
         true
@@ -183,12 +183,23 @@ mod tests {
         assert!(newcomer.dropped().now_or_never().is_none() && known.0.dropped().now_or_never().is_none());
     }
 
+    #[test]
+    fn an_address_that_is_known_does_not_take_all_places_for_that() {
+        let guard = Guard::new(4);
+        let places: Vec<_> = (0..4).map(|_| guard.enter(source(1)).expect("room")).collect();
+        places.iter().for_each(|(peer, ..)| peer.known());
+        let (newcomer, _place, made_room) = guard.enter(source(2)).expect("room");
+        newcomer.known();
+        assert!(made_room && places[0].0.dropped().now_or_never().is_some());
+        assert!(places[1].0.dropped().now_or_never().is_none());
+    }
+
     #[tokio::test]
     async fn when_all_are_known_a_newcomer_waits_outside() {
         let guard = Guard::new(2);
-        let places: Vec<_> = (0..2).map(|_| guard.enter(source(1)).expect("room")).collect();
+        let places: Vec<_> = (1..3).map(|last| guard.enter(source(last)).expect("room")).collect();
         places.iter().for_each(|(peer, ..)| peer.known());
-        assert!(guard.enter(source(2)).is_none() && !guard.make_room());
+        assert!(guard.enter(source(3)).is_none() && !guard.make_room());
         assert!(guard.empty().now_or_never().is_none());
         drop(places);
         guard.empty().await;

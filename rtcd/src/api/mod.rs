@@ -12,6 +12,7 @@ pub(crate) mod handshake;
 mod info;
 mod load;
 mod path;
+mod seats;
 mod server;
 mod ws;
 
@@ -28,6 +29,7 @@ use axum::routing::{MethodRouter, get, post};
 use guard::{Guard, Peer};
 use load::CpuLoad;
 use nix::sys::resource::{Resource, getrlimit};
+use seats::Seats;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -41,6 +43,9 @@ const SHARE_OF_FILES: usize = 4;
 
 /// WebSockets that may be open: one for each Mattermost node.
 const MAX_WEBSOCKETS: u32 = 2048;
+
+/// WebSockets that have given up their seat and are still saying goodbye.
+const LEAVING_WEBSOCKETS: u32 = 256;
 
 /// Counters of the plane for `/metrics`, read at the moment of the request.
 pub type PlaneCounters = Box<dyn Fn() -> Vec<(&'static str, &'static str, u64)> + Send + Sync>;
@@ -107,6 +112,7 @@ struct Inner {
     plane: PlaneCounters,
     load: CpuLoad,
     guard: Arc<Guard>,
+    seats: Arc<Seats>,
     websockets: Arc<Semaphore>,
     closing: watch::Sender<bool>,
 }
@@ -124,7 +130,8 @@ impl Api {
                 plane,
                 load: CpuLoad::new(),
                 guard: Guard::new(max_connections()),
-                websockets: Arc::new(Semaphore::new(MAX_WEBSOCKETS as usize)),
+                seats: Seats::new(MAX_WEBSOCKETS as usize),
+                websockets: Arc::new(Semaphore::new((MAX_WEBSOCKETS + LEAVING_WEBSOCKETS) as usize)),
                 closing: watch::Sender::new(false),
             }),
         }

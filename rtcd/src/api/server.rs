@@ -1,7 +1,7 @@
 //! Connections: taken, bounded, served, drained.
 use super::guard::{Peer, Place};
 use super::guarded_io::GuardedIo;
-use super::{Api, MAX_WEBSOCKETS};
+use super::{Api, LEAVING_WEBSOCKETS, MAX_WEBSOCKETS};
 use crate::auth::Source;
 use crate::logging::{Once, Pii};
 use axum::Router;
@@ -51,7 +51,7 @@ pub async fn serve(listener: TcpListener, api: Api, shutdown: impl Future<Output
     api.inner.closing.send_replace(true);
     let all_gone = async {
         api.inner.guard.empty().await;
-        let _ = api.inner.websockets.acquire_many(MAX_WEBSOCKETS).await;
+        let _ = api.inner.websockets.acquire_many(MAX_WEBSOCKETS + LEAVING_WEBSOCKETS).await;
     };
     if timeout(api.inner.config.deadlines.drain, all_gone).await.is_err() {
         warn!("connections of the API were still open at the end");

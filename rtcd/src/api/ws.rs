@@ -1,6 +1,7 @@
 //! `/ws`: one WebSocket for each Mattermost node, between its connection and the signalling actor.
 use super::error::{refuse_auth_text, stopping};
 use super::guard::Peer;
+use super::seats::Seat;
 use super::{Api, Deadlines, conn_id, handshake};
 use crate::ids::{ClientId, ConnId};
 use crate::metrics::{Direction, Metrics};
@@ -56,7 +57,8 @@ pub async fn upgrade(State(api): State<Api>, Extension(peer): Extension<Peer>, m
     let upgraded = hyper::upgrade::on(&mut request);
     let conn = conn_id::random();
     let span = info_span!("websocket", group_id = %client, conn_id = %conn);
-    tokio::spawn(run(api, client, conn, upgraded, permit).instrument(span));
+    let seat = api.inner.seats.take(&client);
+    tokio::spawn(run(api, client, conn, upgraded, (seat, permit)).instrument(span));
     handshake::switch(accept)
 }
 
@@ -71,6 +73,9 @@ enum End {
     TooLong,
     #[error(transparent)]
     Broken(tungstenite::Error),
+    /// All places were taken, and its client had most of them.
+    #[error("a client with fewer websockets needed the place")]
+    MadeRoom,
     /// The signalling actor gave the connection up: its queue was full, or the process is stopping.
     #[error("given up by us")]
     GivenUp,
@@ -94,7 +99,13 @@ impl From<Stopped> for End {
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-async fn run(api: Api, client: ClientId, conn: ConnId, upgraded: OnUpgrade, permit: OwnedSemaphorePermit) {
+async fn run(
+    api: Api,
+    client: ClientId,
+    conn: ConnId,
+    upgraded: OnUpgrade,
+    (seat, permit): (Seat, OwnedSemaphorePermit),
+) {
     let Ok(Ok(io)) = timeout(api.inner.config.deadlines.request, upgraded).await else { return };
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE_BYTES))
@@ -110,12 +121,13 @@ async fn run(api: Api, client: ClientId, conn: ConnId, upgraded: OnUpgrade, perm
     let metrics = &api.inner.metrics;
     metrics.ws_connected(&client);
     info!("websocket opened");
-    let end = Pump { client: &client, conn: &conn, signal, metrics, deadlines: api.inner.config.deadlines }
-        .run(socket, outgoing, api.inner.closing.subscribe())
-        .await;
+    let end =
+        Pump { client: &client, conn: &conn, seat: &seat, signal, metrics, deadlines: api.inner.config.deadlines }
+            .run(socket, outgoing, api.inner.closing.subscribe())
+            .await;
     info!(reason = %end, "websocket closed");
     let _ = signal.disconnect(client, conn).await;
-    drop(permit);
+    drop((seat, permit));
 }
 
 /// What a connection may still send at once.
@@ -142,6 +154,7 @@ impl Pace {
 struct Pump<'a> {
     client: &'a ClientId,
     conn: &'a ConnId,
+    seat: &'a Seat,
     signal: &'a SignalHandle,
     metrics: &'a Metrics,
     deadlines: Deadlines,
@@ -158,10 +171,12 @@ impl Pump<'_> {
         let end = tokio::select! {
             end = self.read(stream) => end,
             end = self.write(&mut sink, &mut outgoing, closing) => end,
+            () = self.seat.given_away() => End::MadeRoom,
         };
         let code = match end {
             End::TooLong => CloseCode::Size,
             End::GivenUp => CloseCode::Away,
+            End::MadeRoom => CloseCode::Again,
             _ => return end,
         };
         let goodbye = Message::Close(Some(CloseFrame { code, reason: "".into() }));

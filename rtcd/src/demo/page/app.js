@@ -323,9 +323,9 @@ function state() {
   };
 }
 
-/** So many sections more, in one offer: what a call of many looks like to a participant. */
+/** So many sections more, in one offer, in the way that web clients keep those that they received pictures in. */
 function crowd(sections) {
-  for (let at = 0; at < sections; at += 1) call.pc.addTransceiver('video', {direction: 'recvonly'});
+  for (let at = 0; at < sections; at += 1) call.pc.addTransceiver('video', {direction: 'sendrecv'});
 }
 
 window.demo = {state, crowd, mute, share, unpublish, publish, leave: () => call.leave(), described: () => call.described, signal: (type, data) => call.signal(type, data)};
