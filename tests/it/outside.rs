@@ -2,6 +2,7 @@
 use nix::sys::signal::Signal;
 use rtcd_tests::daemon::{Daemon, DaemonConfig, wait_for};
 use rtcd_tests::peer::Peer;
+use rtcd_tests::plugin::{Join, Received, rtc};
 use rtcd_tests::world::World;
 use std::fs;
 use std::net::UdpSocket;
@@ -51,12 +52,28 @@ async fn a_silent_stun_server_holds_nobody_up_and_its_late_answer_is_told() -> a
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     let ann = world.join("ann").await?;
     assert!(told(&ann, &world, "127.0.0.1"));
+    // Somebody who has an answer and has not found us yet.
+    let late = Join::new("call", "late");
+    let mut heard = world.node.listen("late");
+    world.node.join(&late);
+    let offer = serde_json::json!({"type": "offer", "sdp": ann.state().last_exchange.0.clone()});
+    world.node.rtc(&late, rtc::SDP, Some(offer));
     tokio::task::block_in_place(|| {
         wait_for("the complaint", || world.daemon.log().contains("no STUN server answers"));
         stun.answer("192.0.2.77:1", || world.daemon.log().contains("newcomers are told other addresses"));
     });
     let log = world.daemon.log();
     assert_eq!(log.matches("no STUN server answers").count(), 1, "{log}");
+    let trickled = async {
+        while let Some(message) = heard.recv().await {
+            let Received::Rtc(message) = message else { continue };
+            if message.kind == rtc::ICE && message.json().to_string().contains(" 192.0.2.77 ") {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(10), trickled).await?, "it is told of the new address, too");
 
     // A reload that cannot be complete never downgrades.
     let file = world.daemon.dir().join("config/config.toml");

@@ -201,7 +201,13 @@ impl Actor {
                 let _ = reply.send(infos);
             }
             Input::ClientGone(client) => self.client_gone(&client),
-            Input::Advertise(candidates) => self.settings.candidates = candidates,
+            Input::Advertise(candidates) => {
+                self.settings.candidates = candidates;
+                // Who still looks for a way to us may find it there.
+                let looking = |(id, session): (&TransportId, &Session)| session.first_check_due().map(|_| *id);
+                let looking: Vec<_> = self.sessions.iter().filter_map(looking).collect();
+                looking.into_iter().for_each(|id| self.trickle(id));
+            }
             Input::SetDraining(draining) => {
                 self.draining = draining;
                 self.report();

@@ -137,7 +137,7 @@ impl Actor {
     }
 
     /// Our candidates are in our descriptions; clients that wait for trickled ones get them, too.
-    fn trickle(&mut self, id: TransportId) {
+    pub(super) fn trickle(&mut self, id: TransportId) {
         let Some(session) = self.sessions.get(&id) else { return };
         let ufrag = session.negotiation.local().ufrag.clone();
         let mid = session.negotiation.first_mid().map(ToString::to_string);
