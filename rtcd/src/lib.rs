@@ -21,6 +21,7 @@ pub mod reload;
 pub mod service;
 pub mod shutdown;
 pub mod signal;
+pub mod source;
 pub mod store;
 pub mod systemd;
 

@@ -1,6 +1,6 @@
 //! A limit on bcrypt work: a flood of logins must not take the CPU from media, nor the turns from other people.
+use crate::source::Source;
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -19,25 +19,6 @@ const MAX_LINES: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many checks are waiting")]
 pub struct Busy;
-
-/// Where somebody comes from: an IPv4 address, or the 64 bits of an IPv6 one that a provider gives to a customer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Source(IpAddr);
-
-impl Default for Source {
-    fn default() -> Self {
-        Self(Ipv4Addr::LOCALHOST.into())
-    }
-}
-
-impl From<IpAddr> for Source {
-    fn from(ip: IpAddr) -> Self {
-        match ip.to_canonical() {
-            IpAddr::V6(ip) => Self(Ipv6Addr::from(u128::from(ip) >> 64 << 64).into()),
-            ip => Self(ip),
-        }
-    }
-}
 
 /// What is known of somebody before the check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,6 +174,7 @@ impl Queues {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
 
     fn source(last: u8) -> Source {
         IpAddr::from([192, 0, 2, last]).into()

@@ -4,8 +4,9 @@ mod limiter;
 mod verified;
 
 pub use crate::config::Secret;
+pub use crate::source::Source;
 pub use bearer::{BearerToken, Sessions};
-pub use limiter::{Busy, Claim, Limiter, Source};
+pub use limiter::{Busy, Claim, Limiter};
 
 use crate::ids::ClientId;
 use crate::store::{Store, StoreError};

@@ -1,8 +1,9 @@
 //! The TCP connections of a worker: taken, told from strangers', read, written, and let go.
 use super::counters::count;
-use super::strangers::{MAX_STRANGERS, Source};
+use super::strangers::MAX_STRANGERS;
 use super::tcp::Connection;
 use super::worker::{BELL, CONNECTION, LISTENER, Owner, Worker};
+use crate::source::Source;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{EpollEvent, EpollFlags};

@@ -1,7 +1,8 @@
 //! What those get who have not shown that they belong to a session: shares by source address, so that one source that
 //! wants everything takes only from itself.
+use crate::source::Source;
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Connections of strangers per worker.
@@ -15,19 +16,6 @@ const MAX_EARLY_LEN: usize = 600;
 /// How long a check waits: the answer with our credentials reaches the participant a moment before the command does
 /// its worker; the check would be repeated after 250 ms.
 const EARLY_WAIT: Duration = Duration::from_millis(150);
-
-/// Who gets one share: an IPv4 address, or the /64 that is the least a network gives one subscriber of IPv6.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Source(IpAddr);
-
-impl From<SocketAddr> for Source {
-    fn from(address: SocketAddr) -> Self {
-        Self(match address.ip().to_canonical() {
-            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
-            v4 => v4,
-        })
-    }
-}
 
 /// Connections that have carried no authentic check, the oldest of each source first.
 #[derive(Debug, Default)]
