@@ -1,4 +1,6 @@
 //! Where log lines go: the journal when systemd runs us, else standard output, and a file. Whoever logs waits for neither.
+#[cfg(test)]
+mod captured;
 mod console;
 mod file;
 mod json;

@@ -85,33 +85,24 @@ impl Visit for Fields {
 
 #[cfg(test)]
 mod tests {
+    use super::super::captured::Captured;
     use super::*;
-    use std::sync::{Arc, Mutex};
     use tracing_subscriber::layer::SubscriberExt as _;
 
     #[test]
     fn a_line_has_what_log_pipelines_read() {
-        let lines = Arc::new(Mutex::new(Vec::new()));
+        let lines = Captured::default();
         let writer = lines.clone();
-        struct Lines(Arc<Mutex<Vec<u8>>>);
-        impl std::io::Write for Lines {
-            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                self.0.lock().expect("not poisoned").write(bytes)
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
         let layer = tracing_subscriber::fmt::layer()
             .fmt_fields(JsonFields::new())
             .event_format(Json)
-            .with_writer(move || Lines(writer.clone()));
+            .with_writer(move || writer.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let span = tracing::info_span!("session", group_id = "g", level = 7);
             let _in = span.enter();
             tracing::warn!(count = 3, why = "a \"quote\"", msg = true, group_id = "nearer", "a {}", "message");
         });
-        let text = String::from_utf8(lines.lock().expect("not poisoned").clone()).expect("UTF-8");
+        let text = lines.text();
         assert!(text.starts_with(r#"{"timestamp":"20"#) && text.ends_with("}\n"), "{text}");
         let json: Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!((&json["level"], &json["msg"]), (&"warn".into(), &"a message".into()));

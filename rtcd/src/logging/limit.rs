@@ -188,6 +188,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for Limited {
 
 #[cfg(test)]
 mod tests {
+    use super::super::captured::Captured;
     use super::*;
     use std::time::Duration;
     use tracing_subscriber::Layer as _;
@@ -206,18 +207,9 @@ mod tests {
 
     #[test]
     fn new_sessions_do_not_give_a_client_more_and_other_clients_not_less() {
-        let lines = Arc::new(Mutex::new(Vec::new()));
+        let lines = Captured::default();
         let writer = lines.clone();
-        struct Lines(Arc<Mutex<Vec<u8>>>);
-        impl std::io::Write for Lines {
-            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                self.0.lock().expect("not poisoned").write(bytes)
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-        let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || Lines(writer.clone()));
+        let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
         let layer = layer.with_filter(Limited::new(Targets::new().with_default(LevelFilter::INFO), 0));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             for _ in 0..10_000 {
@@ -227,7 +219,7 @@ mod tests {
             tracing::info_span!("session", group_id = "quiet").in_scope(|| tracing::info!("heard"));
             tracing::info!("heard, too");
         });
-        let text = String::from_utf8(lines.lock().expect("not poisoned").clone()).expect("UTF-8");
+        let text = lines.text();
         let loud = text.lines().filter(|line| line.contains("loud")).count();
         assert!((4000..8000).contains(&loud), "{loud}");
         assert_eq!(text.matches("heard").count(), 2);
