@@ -1,6 +1,7 @@
 //! A few participants cannot silence everybody: what they say costs them, and a newcomer is let in beside the worst of it.
 use anyhow::Result;
 use rmpv::Value;
+use rtcd_tests::daemon::wait_for;
 use rtcd_tests::mattermost::Mattermost;
 use rtcd_tests::peer::{Peer, PeerConfig, sdp_message};
 use rtcd_tests::plugin::Plugin;
@@ -56,7 +57,9 @@ async fn beside_eight_data_channels_that_flood_offers_a_newcomer_is_let_in() -> 
             flooders.iter().for_each(|flooder| flooder.channel(&message));
         }
     });
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::task::block_in_place(|| {
+        wait_for("refusals", || world.daemon.metric("rtcd_signal_refused_total{reason=\"session\"}") > 0.0);
+    });
     let slowest = newcomers(&world, &world.node).await?;
     assert!(slowest < JOINED_BESIDE, "{slowest:?}");
     assert!(world.daemon.metric("rtcd_signal_refused_total{reason=\"session\"}") > 0.0, "some is refused, and counted");
@@ -93,7 +96,9 @@ async fn beside_four_websockets_that_flood_long_offers_a_newcomer_is_let_in() ->
             }
         }));
     }
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::task::block_in_place(|| {
+        wait_for("long offers to be read", || world.daemon.metric("rtcd_signal_queue_time_count") > 40.0);
+    });
     let slowest = newcomers(&world, &world.node).await?;
     assert!(slowest < JOINED_BESIDE, "{slowest:?}");
     floods.iter().for_each(|flood| flood.abort());
