@@ -46,7 +46,6 @@ pub(super) struct Actor {
     pub(super) calls: Calls,
     pub(super) intake: Intake,
     pub(super) outcomes: mpsc::UnboundedSender<Outcome>,
-    outcomes_in: Option<mpsc::UnboundedReceiver<Outcome>>,
     pub(super) quota: Quota,
     deadlines: BinaryHeap<Reverse<(Instant, TransportId)>>,
     pub(super) next_transport: u64,
@@ -63,8 +62,8 @@ impl Actor {
         metrics: Metrics,
         status: watch::Sender<Status>,
         heartbeat: Arc<AtomicU64>,
+        outcomes: mpsc::UnboundedSender<Outcome>,
     ) -> Self {
-        let (outcomes, outcomes_in) = mpsc::unbounded_channel();
         // Half of the cores at most: the rest is for media.
         let readers = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() / 2).clamp(1, MAX_READERS);
         Self {
@@ -78,7 +77,6 @@ impl Actor {
             calls: Calls::default(),
             intake: Intake::new(readers),
             outcomes,
-            outcomes_in: Some(outcomes_in),
             quota: Quota::default(),
             deadlines: BinaryHeap::new(),
             next_transport: 0,
@@ -89,8 +87,12 @@ impl Actor {
         }
     }
 
-    pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<Input>, mut events: mpsc::Receiver<Event>) {
-        let Some(mut outcomes) = self.outcomes_in.take() else { return };
+    pub(super) async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        mut events: mpsc::Receiver<Event>,
+        mut outcomes: mpsc::UnboundedReceiver<Outcome>,
+    ) {
         loop {
             self.heartbeat.fetch_add(1, Ordering::Relaxed);
             let sleep = self.next_wake(Instant::now());
@@ -183,6 +185,7 @@ impl Actor {
         match input {
             Input::Connected { client, conn, outgoing } => {
                 tracing::debug!(group_id = client.as_str(), conn_id = conn.as_str(), "websocket known");
+                self.intake.connect(Instant::now(), conn.clone());
                 self.router.connect(client, conn, outgoing);
             }
             Input::Disconnected { client, conn } => {

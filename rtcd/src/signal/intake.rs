@@ -237,9 +237,9 @@ impl Intake {
     /// Time was used for a session.
     pub(super) fn charge(&mut self, now: Instant, id: TransportId, conn: Option<&ConnId>, cost: Duration) {
         self.queue(now, id).account.charge(now, cost);
-        if let Some(conn) = conn {
-            let fresh = || Account::new(now, CONNECTION_SHARE);
-            self.connections.entry(conn.clone()).or_insert_with(fresh).charge(now, cost);
+        // A connection that has ended has no account any more, though sessions of it go on.
+        if let Some(account) = conn.and_then(|conn| self.connections.get_mut(conn)) {
+            account.charge(now, cost);
         }
     }
 
@@ -260,6 +260,11 @@ impl Intake {
         if let Some(queue) = self.sessions.remove(&id) {
             self.bytes -= queue.bytes;
         }
+    }
+
+    /// A WebSocket connection has come.
+    pub(super) fn connect(&mut self, now: Instant, conn: ConnId) {
+        self.connections.insert(conn, Account::new(now, CONNECTION_SHARE));
     }
 
     /// The connection has ended.

@@ -2,7 +2,7 @@
 use super::actor::Actor;
 use super::message::{Join, ServerMessage};
 use super::session::{Link, Session};
-use crate::ids::{ClientId, ConnId};
+use crate::ids::{ClientId, ConnId, SessionId};
 use crate::metrics::{ConnState, ErrorKind};
 use crate::plane::command::{Command, TransportId};
 use rtcd_media::transport::CloseReason;
@@ -44,18 +44,12 @@ impl Actor {
         if self.draining && self.calls.sessions(&group, &join.call).is_none() {
             self.metrics.error(&group, ErrorKind::Join);
             tracing::warn!(group_id, call_id, session_id, "join refused: the daemon is draining, no new calls");
-            self.ended.insert(group.clone(), join.session.clone());
-            let message = ServerMessage::Close { session: join.session };
-            let _ = self.router.deliver(&group, &mut conn.clone(), message);
-            return;
+            return self.turn_away(group, conn, join.session);
         }
         if !self.quota.take(&group, self.settings.max_sessions_per_client) {
             self.metrics.error(&group, ErrorKind::Join);
-            self.ended.insert(group.clone(), join.session.clone());
             tracing::warn!(group_id, call_id, session_id, "join refused: rtc.max_sessions_per_client is reached");
-            let message = ServerMessage::Close { session: join.session };
-            let _ = self.router.deliver(&group, &mut conn.clone(), message);
-            return;
+            return self.turn_away(group, conn, join.session);
         }
         let id = TransportId(self.next_transport);
         self.next_transport += 1;
@@ -67,6 +61,13 @@ impl Actor {
         self.metrics.session_joined(&group);
         self.schedule(id);
         self.report();
+    }
+
+    /// A session that never began ends at once: what is still said for it is no fault.
+    fn turn_away(&mut self, group: ClientId, mut conn: ConnId, session: SessionId) {
+        // Whoever asked may have gone.
+        let _ = self.router.deliver(&group, &mut conn, ServerMessage::Close { session: session.clone() });
+        self.ended.insert(group, session);
     }
 
     pub(super) fn end(&mut self, id: TransportId, reason: EndReason) {

@@ -128,8 +128,9 @@ pub fn start(settings: Settings, plane: PlaneHandle, events: mpsc::Receiver<Even
     let (input, inputs) = mpsc::channel(INPUTS);
     let (status, status_out) = watch::channel(Status::default());
     let heartbeat = Arc::new(AtomicU64::new(0));
-    let actor = actor::Actor::new(settings, plane, metrics, status, heartbeat.clone());
-    tokio::spawn(actor.run(inputs, events));
+    let (outcome, outcomes) = mpsc::unbounded_channel();
+    let actor = actor::Actor::new(settings, plane, metrics, status, heartbeat.clone(), outcome);
+    tokio::spawn(actor.run(inputs, events, outcomes));
     Signal { handle: SignalHandle::new(input), status: status_out, heartbeat }
 }
 

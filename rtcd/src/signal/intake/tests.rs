@@ -54,6 +54,7 @@ fn a_connection_with_many_busy_sessions_does_not_hold_up_another_one() {
     let now = Instant::now();
     let mut intake = Intake::new(1);
     let (flood, quiet): (ConnId, ConnId) = ("flood".into(), "quiet".into());
+    [&flood, &quiet].into_iter().for_each(|conn| intake.connect(now, conn.clone()));
     for id in 0..900 {
         intake.admit(now, TransportId(id), Some(&flood), offer(9));
     }
@@ -93,4 +94,15 @@ fn a_session_beyond_its_share_waits_and_is_said_when() {
     let due = intake.next_timeout(now).expect("it waits");
     assert!(due <= now + millis(510) && intake.next(due).is_some());
     assert_eq!(intake.next_timeout(due), None);
+}
+
+#[test]
+fn nothing_is_kept_of_a_connection_that_has_ended() {
+    let now = Instant::now();
+    let mut intake = Intake::new(1);
+    let conn = ConnId::from("conn");
+    intake.connect(now, conn.clone());
+    intake.forget_connection(&conn);
+    intake.charge(now, ANN, Some(&conn), millis(1));
+    assert!(intake.connections.is_empty());
 }
