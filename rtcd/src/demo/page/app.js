@@ -255,7 +255,9 @@ function transport(report, all) {
 }
 
 function renderNumbers() {
-  $('tracks').replaceChildren(...numbers.tracks.map((one) => {
+  // Sections that something is received in have a sender, too, that never sends.
+  const rows = numbers.tracks.filter((one) => one.inbound || one.bytes > 0);
+  $('tracks').replaceChildren(...rows.map((one) => {
     const row = document.createElement('tr');
     const size = one.width ? `${one.width} × ${one.height}` : '';
     const codec = one.codec.split('/').pop();
