@@ -4,10 +4,10 @@ use crate::plane::tcp::{Deframer, FrameTooLong, MAX_FRAME};
 use crate::signal::data_channel::{self, MAX_SDP, PeerMessage};
 use crate::signal::message::{ClientMessage, MAX_ID_LEN};
 use crate::signal::negotiation::{Negotiation, Sending};
+use rtcd_media::codec::Codec;
 use rtcd_media::dtls::Fingerprint;
 use rtcd_media::fuzzing::operations;
 use rtcd_media::sdp::{Description, MediaKind, Mid, SdpError};
-use rtcd_media::sfu::codec::Codec;
 
 /// One frame of a client.
 pub fn client_message(input: &[u8]) {

@@ -1,7 +1,8 @@
 //! Attacks on a running daemon while a call goes on beside them: it lives, keeps its memory and drops nothing.
 use anyhow::Result;
 use rtcd_media::fuzzing::forge::{self, Data, FIRST_TSN};
-use rtcd_media::srtp::{MAX_OVERHEAD, SeqNo};
+use rtcd_media::rtp::SeqNo;
+use rtcd_media::srtp::MAX_OVERHEAD;
 use rtcd_tests::daemon::{Daemon, DaemonConfig, wait_for};
 use rtcd_tests::hostile::records::{APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, fragment, record};
 use rtcd_tests::hostile::{Attacker, Channel, SILENCE};

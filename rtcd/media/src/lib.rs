@@ -6,6 +6,7 @@
 //! A packet's way: [`demux`] -> [`stun`]/[`ice`] | [`dtls`] -> [`sctp`] | [`srtp`] -> [`rtp`] -> [`sfu`] -> [`srtp`].
 #![deny(clippy::disallowed_methods)]
 
+pub mod codec;
 pub mod demux;
 pub mod dtls;
 #[cfg(feature = "fuzzing")]

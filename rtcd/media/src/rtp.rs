@@ -1,8 +1,22 @@
 //! RTP headers (RFC 3550, section 5.1) and header extensions (RFC 8285): a walk over the bytes, no allocation.
-use crate::srtp::SeqNo;
 
 /// A synchronisation source.
 pub type Ssrc = u32;
+/// An RTP sequence number under its roll-over counter (RFC 3711, section 3.3.1); the low 16 bits travel in the header.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct SeqNo(pub u64);
+
+impl SeqNo {
+    /// What travels in the header.
+    pub fn wire(self) -> u16 {
+        self.0 as u16
+    }
+    /// The roll-over counter.
+    pub fn roll_over(self) -> u32 {
+        (self.0 >> 16) as u32
+    }
+}
+
 /// Length of the header without CSRCs and extensions.
 pub const FIXED_HEADER: usize = 12;
 

@@ -1,10 +1,9 @@
 //! Session descriptions: offers and answers of peers are read with `rtc-sdp`, ours are written by [`mod@write`].
 pub mod write;
 
+use crate::codec::Codec;
 use crate::dtls::{Fingerprint, Role};
 use crate::rtp::{Extension, ExtensionIds, Ssrc};
-use crate::sfu::MAX_LAYERS;
-use crate::sfu::codec::Codec;
 use rtc_sdp::description::media::MediaDescription;
 use rtc_sdp::description::session::SessionDescription;
 use std::io::Cursor;
@@ -14,6 +13,8 @@ use std::io::Cursor;
 pub const MAX_LEN: usize = 1024 * 1024;
 /// Media sections in one description.
 pub const MAX_MEDIA: usize = 512;
+/// RIDs of one section that are looked at: `l`, `h`, and one to spare.
+pub const MAX_RIDS: usize = 3;
 const MAX_ID: usize = 64;
 
 /// URIs of the header extensions that we speak (contract, section 5).
@@ -283,7 +284,7 @@ fn read_media(index: usize, section: &MediaDescription) -> Result<Media, SdpErro
         other_extensions,
         ssrcs: read_ssrcs(values("ssrc"), values("ssrc-group")),
         msid: values("msid").next().and_then(read_msid).or_else(|| values("ssrc").find_map(read_ssrc_msid)),
-        send_rids: values("rid").filter_map(read_send_rid).take(MAX_LAYERS).collect(),
+        send_rids: values("rid").filter_map(read_send_rid).take(MAX_RIDS).collect(),
     })
 }
 
@@ -355,7 +356,7 @@ fn read_ssrcs<'a>(ssrcs: impl Iterator<Item = &'a str>, groups: impl Iterator<It
         .collect();
     let mut out = Vec::new();
     for ssrc in ssrcs.filter_map(|value| value.split_whitespace().next()?.parse().ok()) {
-        if !out.contains(&ssrc) && !repair.contains(&ssrc) && out.len() < MAX_LAYERS {
+        if !out.contains(&ssrc) && !repair.contains(&ssrc) && out.len() < MAX_RIDS {
             out.push(ssrc);
         }
     }

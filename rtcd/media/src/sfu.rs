@@ -3,21 +3,20 @@
 //! Incoming, in this order: [`receive`] (statistics, what to NACK), [`keyframe`], [`voice_activity`], then the packet
 //! stands as a [`Meta`] and its payload in the [`cache`]. Outgoing, per receiver: [`rewrite`].
 pub mod cache;
-pub mod codec;
 pub mod keyframe;
 pub mod receive;
 pub mod rewrite;
 pub mod voice_activity;
 
-use crate::srtp::SeqNo;
-use codec::Codec;
+use crate::codec::Codec;
+use crate::rtp::SeqNo;
 
 /// A simulcast layer, lowest first; 0 is also the only one of a track without RIDs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Layer(pub u8);
 
-/// Layers that a track may have: `l`, `h`, and one to spare.
-pub const MAX_LAYERS: usize = 3;
+/// Layers that a track may have.
+pub const MAX_LAYERS: usize = crate::sdp::MAX_RIDS;
 
 /// Which stream of a layer a packet belongs to: a sender that begins a layer anew under another SSRC numbers its packets
 /// anew, too. Each stream of a peer has its own, later ones higher ones.

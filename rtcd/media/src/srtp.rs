@@ -9,7 +9,7 @@ mod streams;
 mod unprotect;
 
 pub use protect::Protector;
-pub use replay::{ReplayWindow, SeqNo};
+pub use replay::ReplayWindow;
 pub use unprotect::{SrtpError, Unprotector};
 
 /// Bytes that protecting a packet may add: a GCM tag, and for SRTCP the index behind it.

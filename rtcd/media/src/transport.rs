@@ -2,8 +2,9 @@
 use crate::demux::Path;
 use crate::dtls::{Dtls, DtlsError, DtlsEvent, Fingerprint, Identity, Role};
 use crate::ice::{Check, Credentials, IceLite, Liveness};
+use crate::rtp::SeqNo;
 use crate::sctp::{ChannelId, Sctp, SctpEvent, SendError};
-use crate::srtp::{Profile, Protector, SeqNo, SrtpError, Unprotector};
+use crate::srtp::{Profile, Protector, SrtpError, Unprotector};
 use crate::stun::{Answer, Request};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

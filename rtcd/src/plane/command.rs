@@ -1,10 +1,10 @@
 //! The two enums in which control and plane meet.
 use super::worker::Claim;
+use rtcd_media::codec::Codec;
 use rtcd_media::dtls::{Fingerprint, Role};
 use rtcd_media::ice::Credentials;
 use rtcd_media::rtp::{ExtensionIds, Ssrc};
 use rtcd_media::sdp::{MediaKind, Mid, Rid};
-use rtcd_media::sfu::codec::Codec;
 use rtcd_media::sfu::rewrite::Numbers;
 use rtcd_media::transport::{CloseReason, TransportEvent};
 use std::sync::Arc;
@@ -73,6 +73,10 @@ pub struct Incoming {
     pub extensions: ExtensionIds,
     /// Announced streams, one per layer when there is no RID.
     pub ssrcs: Vec<Ssrc>,
+    /// Payload types of RTX, each with the one that it repairs (RFC 4588, section 8.6: `apt`).
+    pub rtx: Vec<(u8, u8)>,
+    /// Announced streams of RTX, each with the one that it repairs (`a=ssrc-group:FID`).
+    pub rtx_ssrcs: Vec<(Ssrc, Ssrc)>,
     /// Layers, lowest first; empty without simulcast.
     pub rids: Vec<Rid>,
     /// Whether voice activity is looked for.

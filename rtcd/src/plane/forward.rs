@@ -6,9 +6,9 @@ use super::outbox::Class;
 use super::peer::Peer;
 use super::socket::UdpSocket;
 use super::tcp::Connection;
+use rtcd_media::codec::Codec;
 use rtcd_media::rtcp;
 use rtcd_media::sfu::cache::PacketCache;
-use rtcd_media::sfu::codec::Codec;
 use rtcd_media::sfu::receive::ClockReference;
 use rtcd_media::sfu::rewrite::Rewriter;
 use rtcd_media::sfu::{Layer, MAX_LAYERS, Meta};
@@ -96,7 +96,7 @@ impl ForwardTrack {
     }
 
     /// A kept packet.
-    pub fn kept(&self, layer: Layer, seq: rtcd_media::srtp::SeqNo) -> Option<(&Meta, &[u8])> {
+    pub fn kept(&self, layer: Layer, seq: rtcd_media::rtp::SeqNo) -> Option<(&Meta, &[u8])> {
         self.caches.get(layer.0 as usize)?.as_ref()?.get(seq)
     }
 

@@ -8,9 +8,9 @@ use super::session::{AV1_PATIENCE, IncomingTrack, OutgoingTrack, Sent, Session};
 use super::tracks::track_type;
 use crate::metrics::Direction;
 use crate::plane::command::{Command, Outgoing, TrackId, TransportId, WorkerId, WorkerSet};
+use rtcd_media::codec::Codec;
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sdp::MediaKind;
-use rtcd_media::sfu::codec::Codec;
 use rtcd_media::sfu::rewrite::Numbers;
 use std::time::Instant;
 

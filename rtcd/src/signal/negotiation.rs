@@ -360,7 +360,7 @@ impl Negotiation {
         let section = self.sections.iter().find(of)?;
         let (remote, sending) = (section.remote.as_ref()?, section.sending.as_ref()?);
         let payload_type = remote.payload_type(sending.codec)?;
-        Some(Numbers { payload_type, audio_level_id: remote.extensions.audio_level })
+        Some(Numbers { payload_type, audio_level_id: remote.extensions.audio_level, ..Numbers::default() })
     }
 
     /// An offer of all that we send and receive; waits for its answer from now on.

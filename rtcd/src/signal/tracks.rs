@@ -4,8 +4,8 @@ use super::data_channel::TrackKind;
 use super::session::IncomingTrack;
 use crate::metrics::{Direction, ErrorKind, TrackType};
 use crate::plane::command::{Command, Incoming, TransportId};
+use rtcd_media::codec::Codec;
 use rtcd_media::sdp::{Media, Rid};
-use rtcd_media::sfu::codec::Codec;
 use serde::Deserialize;
 use std::time::Instant;
 
@@ -150,6 +150,8 @@ impl Actor {
             formats: track.media.formats.iter().map(|format| (format.payload_type, format.codec)).collect(),
             extensions: track.media.extensions,
             ssrcs: track.media.ssrcs.clone(),
+            rtx: Vec::new(),
+            rtx_ssrcs: Vec::new(),
             rids: lowest_first(track.media.send_rids.clone()),
             detect_voice: track.kind == Some(TrackKind::Voice),
             open: track.kind.is_some_and(|kind| kind != TrackKind::Voice || !session.muted),

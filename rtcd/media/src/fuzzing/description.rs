@@ -45,9 +45,9 @@ fn echo(media: &Media) -> LocalMedia {
     let formats = media.formats.iter().map(|format| LocalFormat {
         payload_type: format.payload_type,
         rtpmap: match format.codec {
-            crate::sfu::codec::Codec::Opus => "opus/48000/2",
-            crate::sfu::codec::Codec::Vp8 => "VP8/90000",
-            crate::sfu::codec::Codec::Av1 => "AV1/90000",
+            crate::codec::Codec::Opus => "opus/48000/2",
+            crate::codec::Codec::Vp8 => "VP8/90000",
+            crate::codec::Codec::Av1 => "AV1/90000",
         },
         parameters: format.parameters.clone(),
         feedback: format.feedback.clone(),

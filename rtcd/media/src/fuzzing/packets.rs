@@ -1,11 +1,11 @@
 //! STUN with ICE, RTP on its whole way through the SFU, RTCP.
 use super::operations;
+use crate::codec::{Codec, Vp8Descriptor};
 use crate::demux::{Path, Protocol};
 use crate::ice::{Check, Credentials, IceLite, MAX_PATHS};
 use crate::rtcp::{self, Message, TransportCcRecorder, lost_packets};
 use crate::rtp::{self, ExtensionIds, ExtensionMap, Header};
 use crate::sfu::cache::{MAX_PAYLOAD, PacketCache};
-use crate::sfu::codec::{Codec, Vp8Descriptor};
 use crate::sfu::receive::Reception;
 use crate::sfu::rewrite::{Numbers, Rewriter};
 use crate::sfu::voice_activity::VoiceActivity;
@@ -65,7 +65,8 @@ pub fn rtp(input: &[u8]) {
     let mut voice = VoiceActivity::default();
     let mut cache = PacketCache::new(32);
     let codecs = [Codec::Opus, Codec::Vp8, Codec::Av1];
-    let mut rewriters = codecs.map(|codec| Rewriter::new(5, codec, Numbers { payload_type: 96, audio_level_id: 1 }));
+    let mut rewriters = codecs
+        .map(|codec| Rewriter::new(5, codec, Numbers { payload_type: 96, audio_level_id: 1, ..Numbers::default() }));
     let mut out = [0; 2048];
     let mut sent = HashMap::new();
     for (count, step) in operations(input).enumerate() {
@@ -76,7 +77,8 @@ pub fn rtp(input: &[u8]) {
             reception = Reception::new(7, epoch, 90_000, true, now);
         }
         if step.what == 254 {
-            let numbers = Numbers { payload_type: 96 + step.bytes.len() as u8 % 16, audio_level_id: 2 };
+            let numbers =
+                Numbers { payload_type: 96 + step.bytes.len() as u8 % 16, audio_level_id: 2, ..Numbers::default() };
             rewriters.iter_mut().for_each(|rewriter| rewriter.renumber(numbers));
         }
         let packet = step.bytes;

@@ -1,7 +1,8 @@
 //! SRTP with valid, changed and replayed packets; DTLS with its guard in each phase of a handshake.
 use super::{Operation, operations};
 use crate::dtls::{Dtls, DtlsEvent, Identity, Role};
-use crate::srtp::{KeyingMaterial, MAX_OVERHEAD, Profile, Protector, SeqNo, SrtpError, Unprotector};
+use crate::rtp::SeqNo;
+use crate::srtp::{KeyingMaterial, MAX_OVERHEAD, Profile, Protector, SrtpError, Unprotector};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 

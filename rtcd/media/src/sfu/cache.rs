@@ -1,6 +1,6 @@
 //! The packets of one incoming stream that can be sent again, kept once per worker, never per receiver.
 use super::{Epoch, Meta};
-use crate::srtp::SeqNo;
+use crate::rtp::SeqNo;
 
 /// The longest payload that is forwarded. Browsers make packets of at most 1200 bytes plus tag; jumbo ones are refused.
 pub const MAX_PAYLOAD: usize = 1400;

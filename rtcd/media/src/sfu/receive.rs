@@ -1,8 +1,7 @@
 //! What we know of one incoming stream: statistics for receiver reports, and the packets to ask for again.
 use crate::rtcp::{ReportBlock, SenderInfo};
-use crate::rtp::Ssrc;
+use crate::rtp::{SeqNo, Ssrc};
 use crate::sfu::Epoch;
-use crate::srtp::SeqNo;
 use std::time::{Duration, Instant};
 
 /// Missing packets that are asked for; beyond it a key frame is the better cure.

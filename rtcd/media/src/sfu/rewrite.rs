@@ -1,12 +1,12 @@
 //! One outgoing track: whatever layer it is fed from, the receiver sees one stream without seams. Sequence numbers,
 //! timestamps and VP8 picture ids are shifted by constants that change only at a switch, so that any packet, also one
 //! sent again, is rewritten to the same bytes every time. (SRTP demands that: the sequence number is the nonce.)
-use super::codec::{Codec, PictureId, Vp8Descriptor};
 use super::{Epoch, Layer, Meta};
+use crate::codec::{Codec, PictureId, Vp8Descriptor};
 use crate::rtcp::SenderInfo;
-use crate::rtp::{OutHeader, Ssrc};
+use crate::rtp::{OutHeader, SeqNo, Ssrc};
 use crate::sfu::receive::ClockReference;
-use crate::srtp::{ReplayWindow, SeqNo};
+use crate::srtp::ReplayWindow;
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -22,6 +22,19 @@ pub struct Numbers {
     pub payload_type: u8,
     /// Of the audio level extension; 0 leaves the level out.
     pub audio_level_id: u8,
+    /// Of the transport-wide sequence number; 0 leaves it out.
+    pub transport_cc_id: u8,
+    /// How packets are sent again; `None`: as they were.
+    pub rtx: Option<Rtx>,
+}
+
+/// The stream that retransmissions of another one travel in (RFC 4588).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rtx {
+    /// `a=rtpmap:.. rtx`, with the repaired payload type as its `apt`.
+    pub payload_type: u8,
+    /// Its own SSRC, in one `a=ssrc-group:FID` with the repaired one.
+    pub ssrc: Ssrc,
 }
 
 /// Packets of one stream of a layer between two switches, how they are numbered, and by how much they are shifted.

@@ -1,7 +1,7 @@
 //! Outgoing: plain packets become protected ones, in the buffer that they lie in.
 use super::crypt::{CM_TAG, Crypt, GCM_TAG, Purpose, cm_apply, cm_tag, gcm_nonce};
-use super::{MAX_OVERHEAD, Master, Profile, SeqNo};
-use crate::rtp;
+use super::{MAX_OVERHEAD, Master, Profile};
+use crate::rtp::{self, SeqNo};
 use aws_lc_rs::aead;
 
 /// Protects what we send to one peer.

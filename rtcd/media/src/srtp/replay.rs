@@ -1,19 +1,6 @@
 //! Extended sequence numbers and the replay window of one stream (RFC 3711, sections 3.3.1 and 3.3.2).
 
-/// An RTP sequence number under its roll-over counter; the low 16 bits travel in the header.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct SeqNo(pub u64);
-
-impl SeqNo {
-    /// What travels in the header.
-    pub fn wire(self) -> u16 {
-        self.0 as u16
-    }
-    /// The roll-over counter.
-    pub fn roll_over(self) -> u32 {
-        (self.0 >> 16) as u32
-    }
-}
+use crate::rtp::SeqNo;
 
 /// Packets that may arrive behind the newest one. A retransmission comes a round trip or two late: at 2.5 Mbit/s
 /// (265 packets/s) 1024 packets reach back 3.9 s, in 128 bytes.

@@ -1,5 +1,6 @@
 //! The replay state of each stream that a peer sends, bounded, and what is left of it when a stream makes room.
-use super::{ReplayWindow, SeqNo};
+use super::ReplayWindow;
+use crate::rtp::SeqNo;
 use std::collections::VecDeque;
 
 /// Streams of one peer whose replay windows are kept. A participant sends at most eight (voice, camera, two screens in

@@ -1,4 +1,5 @@
 use super::*;
+use crate::rtp::SeqNo;
 use rtc_crypto::RTCCryptoProvider;
 use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;

@@ -1,8 +1,9 @@
 //! Incoming: protected packets become plain ones, in place, or are refused with a reason.
 use super::crypt::{CM_TAG, Crypt, GCM_TAG, NotAuthentic, Purpose, cm_apply, cm_verify, gcm_nonce};
 use super::streams::Streams;
-use super::{Master, Profile, SeqNo};
+use super::{Master, Profile};
 use crate::rtp;
+use crate::rtp::SeqNo;
 use aws_lc_rs::aead;
 
 /// Why a packet was refused: the peer's fault or the network's, counted and dropped.

@@ -1,12 +1,12 @@
 use crate::plane::command::{Command, Event, Incoming, Open, Outgoing, TrackId, TransportId, WorkerId};
 use crate::plane::handoff::Shared;
 use crate::plane::worker::{Claim, Worker};
+use rtcd_media::codec::Codec;
 use rtcd_media::dtls::{Identity, Role};
 use rtcd_media::ice::Credentials;
 use rtcd_media::rtp::{ExtensionIds, Ssrc};
 use rtcd_media::sdp::{MediaKind, Mid};
 use rtcd_media::sfu::Meta;
-use rtcd_media::sfu::codec::Codec;
 use rtcd_media::sfu::rewrite::Numbers;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -59,6 +59,8 @@ impl World {
             formats: vec![(111, Codec::Opus)],
             extensions: ExtensionIds::default(),
             ssrcs: Vec::new(),
+            rtx: Vec::new(),
+            rtx_ssrcs: Vec::new(),
             rids: Vec::new(),
             detect_voice: false,
             open: true,
@@ -73,7 +75,7 @@ impl World {
                 publisher: (SENDER, WorkerId(0)),
                 ssrc: transport.0 as Ssrc,
                 codec: Codec::Opus,
-                numbers: Numbers { payload_type: 111, audio_level_id: 0 },
+                numbers: Numbers { payload_type: 111, ..Numbers::default() },
                 cname: "ann".into(),
                 writes: histogram.clone(),
             };

@@ -1,9 +1,9 @@
 //! A track that a peer sends, and which of its packets belong to which stream of it.
 use super::gate::Gate;
 use crate::plane::command::{Incoming, TrackId};
+use rtcd_media::codec::Codec;
 use rtcd_media::rtp::Header;
 use rtcd_media::sdp::MediaKind;
-use rtcd_media::sfu::codec::Codec;
 use rtcd_media::sfu::keyframe::KeyframeRequests;
 use rtcd_media::sfu::receive::Reception;
 use rtcd_media::sfu::voice_activity::VoiceActivity;

@@ -58,6 +58,8 @@ fn video(track: u64, mid: &str, rids: &[&str]) -> Incoming {
         formats: vec![(AV1, Codec::Av1), (VP8, Codec::Vp8)],
         extensions: IDS,
         ssrcs: Vec::new(),
+        rtx: Vec::new(),
+        rtx_ssrcs: Vec::new(),
         rids: rids.iter().map(|rid| Rid((*rid).into())).collect(),
         detect_voice: false,
         open: true,

@@ -1,10 +1,10 @@
 //! Payload types and ids of header extensions: a number has one meaning in a session (RFC 8843, section 9), a meaning may
 //! have a number in each section. A section keeps what it was agreed with; new ones take numbers that are free.
 use super::section::{Section, may_hear};
+use rtcd_media::codec::Codec;
 use rtcd_media::rtp::Extension;
 use rtcd_media::sdp::write::{LocalFormat, LocalMedia, LocalStream};
 use rtcd_media::sdp::{Format, Media, MediaKind, extension};
-use rtcd_media::sfu::codec::Codec;
 
 /// Feedback that we understand (contract, section 5).
 const VIDEO_FEEDBACK: [&str; 5] = ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"];

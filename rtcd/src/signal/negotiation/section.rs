@@ -1,7 +1,7 @@
 //! One section of the description: what each side sends in it.
+use rtcd_media::codec::Codec;
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sdp::{Direction, Media, MediaKind, Mid};
-use rtcd_media::sfu::codec::Codec;
 
 /// A stream of ours in a section.
 #[derive(Clone, PartialEq, Eq, Debug)]

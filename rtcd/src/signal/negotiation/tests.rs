@@ -1,6 +1,6 @@
 use super::*;
+use rtcd_media::codec::Codec;
 use rtcd_media::dtls::Identity;
-use rtcd_media::sfu::codec::Codec;
 
 const FIRST: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
     m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sctp-port:5000\r\n";

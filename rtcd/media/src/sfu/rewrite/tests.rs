@@ -4,7 +4,7 @@ use crate::rtp::{ExtensionMap, Header};
 use crate::sfu::cache::PacketCache;
 use std::time::Duration;
 
-const NUMBERS: Numbers = Numbers { payload_type: 96, audio_level_id: 0 };
+const NUMBERS: Numbers = Numbers { payload_type: 96, audio_level_id: 0, transport_cc_id: 0, rtx: None };
 const NO_CLOCKS: [Option<ClockReference>; 2] = [None, None];
 
 /// One VP8 frame per packet with a 15-bit picture id and TL0PICIDX.
@@ -189,7 +189,7 @@ fn new_numbers_hold_for_new_packets_only() {
     let mut sent = Vec::new();
     for seq in 100..104u64 {
         if seq == 102 {
-            receiver.rewriter.renumber(Numbers { payload_type: 120, audio_level_id: 0 });
+            receiver.rewriter.renumber(Numbers { payload_type: 120, ..NUMBERS });
         }
         let (meta, payload) = frame(0, seq, seq as u32 * 3000, seq as u16, seq == 100);
         cache.insert(meta, &payload);
