@@ -21,7 +21,7 @@ pub mod reload;
 pub mod service;
 pub mod shutdown;
 pub mod signal;
-pub mod source;
+pub use rtcd_media::source;
 pub mod store;
 pub mod systemd;
 

@@ -18,8 +18,10 @@ pub mod rtp;
 pub mod sctp;
 pub mod sdp;
 pub mod sfu;
+pub mod source;
 pub mod srtp;
 pub mod stun;
+pub mod timers;
 pub mod transport;
 
 pub use random::{alphanumeric, random_u32, random_u64};

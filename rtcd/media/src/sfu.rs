@@ -1,11 +1,14 @@
 //! Selective forwarding: what happens to a plain packet between its sender and its receivers.
 //!
 //! Incoming, in this order: [`receive`] (statistics, what to NACK), [`keyframe`], [`voice_activity`], then the packet
-//! stands as a [`Meta`] and its payload in the [`cache`]. Outgoing, per receiver: [`rewrite`].
+//! stands as a [`Meta`] and its payload in the [`cache`]. Outgoing, per receiver: [`rewrite`]. The [`switch`] holds it all
+//! together, told by [`command`]s.
 pub mod cache;
+pub mod command;
 pub mod keyframe;
 pub mod receive;
 pub mod rewrite;
+pub mod switch;
 pub mod voice_activity;
 
 use crate::codec::Codec;

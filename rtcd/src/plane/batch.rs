@@ -1,11 +1,10 @@
 //! Packets under construction, until a flush sends them all: sealed in place, ordered so that packets to one receiver
 //! stand together.
+use super::connections::Connections;
 use super::counters::{Counters, count};
-use super::outbox::Class;
 use super::socket::{Datagram, SEND_BATCH, SEND_SIZE, SendScratch, UdpSocket};
-use super::tcp::Connection;
 use rtcd_media::demux::{Path, Protocol};
-use std::collections::HashMap;
+use rtcd_media::sfu::switch::Class;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
@@ -53,19 +52,12 @@ impl SendBatch {
 
     /// The first `len` bytes of the slot are a packet for `path`.
     #[inline]
-    pub fn commit(
-        &mut self,
-        path: Path,
-        len: usize,
-        class: Class,
-        connections: &mut HashMap<u32, Connection>,
-        counters: &Counters,
-    ) {
+    pub fn commit(&mut self, path: Path, len: usize, class: Class, connections: &mut Connections, counters: &Counters) {
         match path.protocol {
             Protocol::Udp => self.entries.push((path, len)),
             Protocol::Tcp => {
                 let bytes = &self.slots[self.entries.len()][..len];
-                let connection = connections.get_mut(&path.local);
+                let connection = connections.get_mut(path.local);
                 let queued = connection.is_some_and(|connection| connection.queue(self.now, class, bytes, counters));
                 count(if queued { &counters.sent } else { &counters.tcp_dropped });
                 // One that takes nothing may want a key frame.

@@ -1,233 +1,24 @@
-//! The two enums in which control and plane meet.
-use super::worker::Claim;
-use rtcd_media::codec::Codec;
-use rtcd_media::dtls::{Fingerprint, Role};
-use rtcd_media::ice::Credentials;
-use rtcd_media::rtp::{ExtensionIds, Ssrc};
-use rtcd_media::sdp::{MediaKind, Mid, Rid};
-use rtcd_media::sfu::rewrite::Numbers;
-use rtcd_media::transport::{CloseReason, TransportEvent};
-use std::sync::Arc;
-
-/// One participant's transport, unique in the life of the process.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct TransportId(pub u64);
-
-/// One incoming track, unique in the life of the process.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct TrackId(pub u64);
-
-/// The number of a worker.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct WorkerId(pub u8);
-
-/// Most workers that a plane has; a [`WorkerSet`] has a bit for each.
-pub const MAX_WORKERS: usize = 64;
-
-/// Some workers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct WorkerSet(pub u64);
-
-impl WorkerSet {
-    /// Adds one.
-    pub fn insert(&mut self, worker: WorkerId) {
-        self.0 |= 1 << worker.0;
-    }
-    /// Removes one.
-    pub fn remove(&mut self, worker: WorkerId) {
-        self.0 &= !(1 << worker.0);
-    }
-    /// Those that are in it.
-    pub fn iter(self) -> impl Iterator<Item = WorkerId> {
-        (0..MAX_WORKERS as u8).filter(move |bit| self.0 >> bit & 1 == 1).map(WorkerId)
-    }
-}
-
-/// A transport to wait for.
-#[derive(Clone, Debug)]
-pub struct Open {
-    /// Its id.
-    pub transport: TransportId,
-    /// Our ICE credentials.
-    pub local: Credentials,
-    /// The peer's ufrag.
-    pub remote_ufrag: String,
-    /// The peer's certificate.
-    pub fingerprint: Fingerprint,
-    /// Our part in DTLS.
-    pub role: Role,
-}
-
-/// A track that a peer may send, as its description announced it.
-#[derive(Clone, Debug)]
-pub struct Incoming {
-    /// Its id.
-    pub track: TrackId,
-    /// Where it was announced.
-    pub mid: Mid,
-    /// Sound or pictures.
-    pub kind: MediaKind,
-    /// Payload types that mean a codec of ours.
-    pub formats: Vec<(u8, Codec)>,
-    /// The peer's extension ids in this section.
-    pub extensions: ExtensionIds,
-    /// Announced streams, one per layer when there is no RID.
-    pub ssrcs: Vec<Ssrc>,
-    /// Payload types of RTX, each with the one that it repairs (RFC 4588, section 8.6: `apt`).
-    pub rtx: Vec<(u8, u8)>,
-    /// Announced streams of RTX, each with the one that it repairs (`a=ssrc-group:FID`).
-    pub rtx_ssrcs: Vec<(Ssrc, Ssrc)>,
-    /// Layers, lowest first; empty without simulcast.
-    pub rids: Vec<Rid>,
-    /// Whether voice activity is looked for.
-    pub detect_voice: bool,
-    /// Whether its packets pass (the mute gate).
-    pub open: bool,
-}
-
-/// A track that is sent to a peer.
-#[derive(Clone, Debug)]
-pub struct Outgoing {
-    /// The receiver.
-    pub transport: TransportId,
-    /// What is sent.
-    pub track: TrackId,
-    /// The sender's transport, and its worker: where key frames are asked for.
-    pub publisher: (TransportId, WorkerId),
-    /// The stream to the receiver.
-    pub ssrc: Ssrc,
-    /// What it carries.
-    pub codec: Codec,
-    /// What the receiver calls it.
-    pub numbers: Numbers,
-    /// The sender's session id.
-    pub cname: String,
-    /// Where the times of writes are sampled into.
-    pub writes: prometheus::Histogram,
-}
+//! What control tells a worker: what its switch is to do, and what is the worker's own business.
+use rtcd_media::sfu::command::{Command as SwitchCommand, TrackId};
 
 /// What control tells a worker.
 #[derive(Debug)]
 pub enum Command {
-    /// To every worker: the first to hear an authentic check claims the transport.
-    Open {
-        /// What is waited for.
-        open: Arc<Open>,
-        /// Where the owner is noted.
-        claim: Arc<Claim>,
-    },
-    /// To every worker: checks of this transport will use new credentials.
-    RestartIce {
-        /// Which.
-        transport: TransportId,
-        /// Our new credentials.
-        local: Credentials,
-        /// The peer's new ufrag.
-        remote_ufrag: String,
-    },
-    /// To every worker: the transport ends, its paths and ufrags are forgotten.
-    Close {
-        /// Which.
-        transport: TransportId,
-    },
-    /// A data channel message.
-    Send {
-        /// To whom.
-        transport: TransportId,
-        /// As text.
-        text: bool,
-        /// What it says.
-        data: Vec<u8>,
-    },
-    /// All that the peer may send from now on; what is missing from the list has ended.
-    SetIncoming {
-        /// The sender.
-        transport: TransportId,
-        /// The list.
-        tracks: Vec<Incoming>,
-    },
-    /// The mute gate of a track.
-    SetGate {
-        /// The sender.
-        transport: TransportId,
+    /// To its switch.
+    Switch(SwitchCommand),
+    /// Before the first receiver of a track: where the times of writes are sampled into.
+    Measure {
         /// The track.
         track: TrackId,
-        /// Whether packets pass.
-        open: bool,
-    },
-    /// To the sender's worker: which workers have receivers of the track.
-    Route {
-        /// The track.
-        track: TrackId,
-        /// The workers.
-        workers: WorkerSet,
-    },
-    /// To the receiver's worker.
-    AddOutgoing(Box<Outgoing>),
-    /// To the receiver's worker: it has agreed to other numbers.
-    Renumber {
-        /// The receiver.
-        transport: TransportId,
-        /// The stream.
-        ssrc: Ssrc,
-        /// What holds from the next packet on.
-        numbers: Numbers,
-    },
-    /// To the receiver's worker.
-    RemoveOutgoing {
-        /// The receiver.
-        transport: TransportId,
-        /// The stream.
-        ssrc: Ssrc,
+        /// In seconds.
+        writes: prometheus::Histogram,
     },
     /// The worker ends.
     Stop,
 }
 
-/// What a worker tells control.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The transport lives on this worker from now on.
-    Claimed {
-        /// Which.
-        transport: TransportId,
-        /// Where.
-        worker: WorkerId,
-    },
-    /// Something happened to a transport.
-    Transport {
-        /// Which.
-        transport: TransportId,
-        /// What.
-        event: TransportEvent,
-    },
-    /// The first authentic packet of a track has come, or the first one of another codec.
-    TrackStarted {
-        /// The sender.
-        transport: TransportId,
-        /// The track.
-        track: TrackId,
-        /// What it carries.
-        codec: Codec,
-    },
-    /// Voice has begun or ended.
-    Voice {
-        /// The sender.
-        transport: TransportId,
-        /// The track.
-        track: TrackId,
-        /// Begun.
-        active: bool,
-    },
-}
-
-impl Event {
-    /// Whether it may be dropped when control does not keep up: the state is not lost with it.
-    pub fn is_droppable(&self) -> bool {
-        matches!(self, Self::Voice { .. } | Self::Transport { event: TransportEvent::Message { .. }, .. })
-    }
-    /// The end of a transport.
-    pub fn closed(transport: TransportId, reason: CloseReason) -> Self {
-        Self::Transport { transport, event: TransportEvent::Closed(reason) }
+impl From<SwitchCommand> for Command {
+    fn from(command: SwitchCommand) -> Self {
+        Self::Switch(command)
     }
 }

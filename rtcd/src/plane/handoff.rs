@@ -1,13 +1,13 @@
 //! What workers give each other: bounded queues of plain messages, a pool of packet buffers, and a bell.
-use super::command::{Command, TrackId, TransportId, WorkerId};
-use super::counters::Counters;
+use super::command::Command;
+use super::counters::{Counters, Published};
 use crossbeam_queue::ArrayQueue;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use rtcd_media::demux::Path;
 use rtcd_media::dtls::Identity;
+use rtcd_media::sfu::Meta;
 use rtcd_media::sfu::cache::MAX_PAYLOAD;
-use rtcd_media::sfu::receive::ClockReference;
-use rtcd_media::sfu::{Layer, Meta};
+use rtcd_media::sfu::command::{TrackId, WorkerId};
+use rtcd_media::sfu::switch;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -34,13 +34,8 @@ pub struct MediaPacket {
 
 /// What one worker gives another.
 pub enum Handoff {
-    /// A datagram that arrived at the wrong worker's socket.
-    Datagram {
-        /// The way it came.
-        path: Path,
-        /// What it says.
-        bytes: Box<[u8]>,
-    },
+    /// From switch to switch.
+    Switch(switch::Handoff),
     /// A TCP connection that was accepted by the wrong worker.
     Connection {
         /// The socket.
@@ -52,24 +47,6 @@ pub enum Handoff {
     },
     /// A packet for this worker's receivers.
     Media(Box<MediaPacket>),
-    /// The sender's clock of a layer.
-    Clock {
-        /// Which track.
-        track: TrackId,
-        /// Which layer.
-        layer: Layer,
-        /// What the sender said.
-        clock: ClockReference,
-    },
-    /// A receiver needs a key frame from a sender of this worker.
-    Keyframe {
-        /// The sender.
-        transport: TransportId,
-        /// The track.
-        track: TrackId,
-        /// The layer.
-        layer: Layer,
-    },
 }
 
 /// The letter box of one worker.
@@ -79,6 +56,8 @@ pub struct Inbox {
     bell: EventFd,
     /// What the worker counts.
     pub counters: Counters,
+    /// What its switch counts, as of its last turn.
+    switch: Published,
     /// Grows with every turn of the worker's loop.
     pub heartbeat: Arc<AtomicU64>,
 }
@@ -95,6 +74,7 @@ impl Inbox {
             handoffs: ArrayQueue::new(HANDOFFS),
             bell: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             counters: Counters::default(),
+            switch: Published::default(),
             heartbeat: Arc::default(),
         })
     }
@@ -114,6 +94,14 @@ impl Inbox {
     /// The next command.
     pub fn next_command(&self) -> Option<Command> {
         self.commands.pop()
+    }
+    /// Publishes what the worker's switch has counted.
+    pub fn publish(&self, counters: &switch::Counters) {
+        self.switch.store(counters);
+    }
+    /// Names, meanings and values of everything that is counted here.
+    pub fn counted(&self) -> Vec<(&'static str, &'static str, u64)> {
+        [self.counters.snapshot(), self.switch.snapshot()].concat()
     }
     /// The next message of another worker.
     pub fn next_handoff(&self) -> Option<Handoff> {

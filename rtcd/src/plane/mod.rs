@@ -1,31 +1,29 @@
 //! The packet plane: one OS thread per core, each owning sockets, peers, buffers and a clock. It knows no signalling.
 //!
-//! A packet's way, each step a file: [`socket`] (receive batch) -> `ingress` (demux, hand-over) -> [`peer`] (unprotect,
-//! which track) -> [`forward`] (per receiver: rewrite and protect into the [`batch`]) -> [`socket`] (send batch).
-//! RTCP takes `feedback`. Control speaks through [`command`], workers to each other through [`handoff`].
-pub mod batch;
+//! [`worker`] is the loop. What a [`socket`] gives goes into the worker's switch (the SFU, `rtcd_media::sfu::switch`); what
+//! the switch sends leaves by `io`: the `batch` and the sockets, or the [`outbox`] of a TCP connection. Control speaks
+//! through [`command`], workers to each other through [`handoff`].
+mod accept;
+mod batch;
 pub mod command;
 mod connections;
-mod control;
 pub mod counters;
-mod feedback;
-pub mod forward;
 pub mod handoff;
-mod ingress;
+mod io;
 pub mod outbox;
 pub mod owner;
-pub mod peer;
 pub mod socket;
+mod stalls;
 mod strangers;
 pub mod tcp;
-pub mod timer;
 pub mod worker;
 
-use command::{Command, Event, MAX_WORKERS, WorkerId};
+use command::Command;
 use handoff::Shared;
 use rtcd_media::dtls::Identity;
+use rtcd_media::sfu::command::{Event, MAX_WORKERS, WorkerId};
 use socket::{BufferSizes, UdpSocket};
-use std::io;
+use std::io::Error as IoError;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -61,7 +59,7 @@ pub enum PlaneError {
         /// Where.
         address: SocketAddr,
         /// Why.
-        source: io::Error,
+        source: IoError,
     },
     /// Another process has the port: it would get a part of our packets, or we of its.
     #[error("cannot bind {protocol} {address}: port {} is in use by {owner}", .address.port())]
@@ -75,13 +73,13 @@ pub enum PlaneError {
     },
     /// The machine refuses threads, event descriptors or the like.
     #[error("cannot start the packet plane")]
-    System(#[from] io::Error),
+    System(#[from] IoError),
 }
 
 impl PlaneError {
-    fn bind(protocol: &'static str, address: SocketAddr) -> impl Fn(io::Error) -> Self {
+    fn bind(protocol: &'static str, address: SocketAddr) -> impl Fn(IoError) -> Self {
         move |source| match source.kind() {
-            io::ErrorKind::AddrInUse => {
+            std::io::ErrorKind::AddrInUse => {
                 Self::Taken { protocol, address, owner: owner::PortOwner::of(protocol, address) }
             }
             _ => Self::Bind { protocol, address, source },
@@ -111,14 +109,14 @@ impl PlaneHandle {
         self.0.workers()
     }
     /// Tells one worker.
-    pub fn send(&self, worker: WorkerId, command: Command) -> Result<(), handoff::QueueFull> {
-        self.0.command(worker, command)
+    pub fn send(&self, worker: WorkerId, command: impl Into<Command>) -> Result<(), handoff::QueueFull> {
+        self.0.command(worker, command.into())
     }
     /// The workers' counters, summed.
     pub fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
         let mut sum: Vec<(&'static str, &'static str, u64)> = Vec::new();
         for worker in self.0.workers() {
-            let snapshot = self.0.inbox(worker).counters.snapshot();
+            let snapshot = self.0.inbox(worker).counted();
             if sum.is_empty() {
                 sum = snapshot;
             } else {

@@ -1,6 +1,7 @@
 //! What waits for a TCP connection that takes less than there is: voice before pictures, and nothing that has gone stale.
 //! The kernel is given little at once, so that the order is ours until shortly before the wire.
 use super::counters::{Counters, count};
+use rtcd_media::sfu::switch::Class;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -22,27 +23,12 @@ const MAX_BROKEN: usize = 256;
 /// A key frame that was asked for and did not come is asked for again; senders are asked once a second at most.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a datagram is to the one who waits for it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Class {
-    /// STUN, DTLS, RTCP.
-    Control,
-    /// Sound.
-    Voice,
-    /// Pictures; with a key frame they can begin anew.
-    Video {
-        /// A decoder can start here.
-        keyframe: bool,
-    },
-}
-
-impl Class {
-    fn lane(self) -> usize {
-        match self {
-            Self::Control => 0,
-            Self::Voice => 1,
-            Self::Video { .. } => 2,
-        }
+/// The queue of a class.
+fn lane_of(class: Class) -> usize {
+    match class {
+        Class::Control => 0,
+        Class::Voice => 1,
+        Class::Video { .. } => 2,
     }
 }
 
@@ -97,8 +83,8 @@ impl Outbox {
             }
             self.broken.swap_remove(at);
         }
-        let lane = &mut self.lanes[class.lane()];
-        if lane.bytes.len() + 2 + datagram.len() > ROOM[class.lane()] {
+        let lane = &mut self.lanes[lane_of(class)];
+        if lane.bytes.len() + 2 + datagram.len() > ROOM[lane_of(class)] {
             if matches!(class, Class::Video { .. }) {
                 self.drop_video(now, counters);
             }

@@ -16,8 +16,8 @@ pub const RECV_SIZE: usize = 2048;
 pub const RECV_BATCH: usize = 64;
 /// Datagrams that are sent with one sendmmsg.
 pub const SEND_BATCH: usize = 128;
-/// Room for one outgoing packet: payload, header, tag.
-pub const SEND_SIZE: usize = 1536;
+/// Room for one outgoing packet.
+pub const SEND_SIZE: usize = rtcd_media::sfu::switch::SLOT_SIZE;
 /// Segments of one UDP_SEGMENT send; the kernel allows 64 and 64 KiB.
 const MAX_SEGMENTS: usize = 40;
 /// Bytes that the kernel takes of a TCP connection before it has sent them: 65 ms at 500 kbit/s.
@@ -339,6 +339,11 @@ impl RecvBatch {
         }
         let from = from_c(&self.addresses[index])?;
         Some((&mut self.buffers[index][..message.msg_len as usize], from))
+    }
+
+    /// How many of the first `count` datagrams were longer than a buffer.
+    pub fn cut(&self, count: usize) -> u64 {
+        self.messages[..count].iter().filter(|message| message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0).count() as u64
     }
 
     /// Bytes `range` of the datagram at `index`.

@@ -1,6 +1,7 @@
 //! ICE-TCP (RFC 6544, passive): datagrams framed by a 16-bit length (RFC 4571) over connections that peers open.
 use super::counters::Counters;
-use super::outbox::{Class, Outbox};
+use super::outbox::Outbox;
+use rtcd_media::sfu::switch::Class;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};

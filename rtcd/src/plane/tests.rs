@@ -1,8 +1,8 @@
 //! The plane as a whole, over loopback.
-use super::command::{Open, TransportId};
 use super::*;
 use rtcd_media::dtls::Role;
 use rtcd_media::ice::Credentials;
+use rtcd_media::sfu::command::{Command as SwitchCommand, Open, TransportId};
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
@@ -58,7 +58,10 @@ fn announce(plane: &Plane, local: Credentials) {
     });
     let claim = Arc::default();
     for worker in plane.handle().workers() {
-        plane.handle().send(worker, Command::Open { open: open.clone(), claim: Arc::clone(&claim) }).expect("queued");
+        plane
+            .handle()
+            .send(worker, SwitchCommand::Open { open: open.clone(), claim: Arc::clone(&claim) })
+            .expect("queued");
     }
 }
 

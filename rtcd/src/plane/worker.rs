@@ -1,25 +1,23 @@
-//! A worker: one thread that owns its sockets, its peers and its clock. It waits for packets, commands, messages of
-//! other workers and deadlines, handles all that is there, and sends what came of it in one flush.
-use super::batch::SendBatch;
-use super::command::{Event, Open, TrackId, TransportId, WorkerId};
+//! A worker: one thread that owns its sockets, its switch and its clock. It waits for packets, commands, messages of
+//! other workers and deadlines, gives all that is there to the switch, and sends what came of it in one flush.
+use super::accept::Acceptor;
+use super::command::Command;
 use super::counters::count;
-use super::forward::{ForwardTrack, Outlet};
-use super::handoff::{Inbox, MediaPacket, Shared};
-use super::peer::Peer;
+use super::handoff::{Handoff, MediaPacket, Shared};
+use super::io::{Io, Received};
 use super::socket::{RECV_BATCH, RECV_SIZE, RecvBatch, UdpSocket};
-use super::strangers::{EarlyChecks, Strangers};
+use super::stalls::Stalls;
 use super::tcp::Connection;
-use super::timer::{Stalls, Timers};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::eventfd::EventFd;
-use rtcd_media::demux::Path;
-use slab::Slab;
-use std::collections::{HashMap, VecDeque};
+use rtcd_media::demux::{Path, Protocol};
+use rtcd_media::sfu::command::{Event, WorkerId};
+use rtcd_media::sfu::switch::{Age, Switch, SwitchConfig};
+use std::collections::VecDeque;
 use std::io;
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -36,103 +34,18 @@ pub(super) const SOCKET: u64 = 1 << 32;
 pub(super) const LISTENER: u64 = 2 << 32;
 pub(super) const CONNECTION: u64 = 3 << 32;
 
-/// A transport that is waited for, as every worker knows it.
-pub(super) struct Registration {
-    pub(super) open: Arc<Open>,
-    /// Our password for this ufrag: a restart makes another.
-    pub(super) password: String,
-    /// Counts restarts of ICE.
-    pub(super) generation: u32,
-    pub(super) claim: Arc<Claim>,
-}
-
-/// Who owns a transport. Set once, by whoever hears its first authentic check.
-#[derive(Debug)]
-pub struct Claim(AtomicU8);
-
-impl Default for Claim {
-    fn default() -> Self {
-        Self(AtomicU8::new(u8::MAX))
-    }
-}
-
-impl Claim {
-    /// The owner, which is `worker` if nobody was faster.
-    pub(super) fn claim(&self, worker: WorkerId) -> WorkerId {
-        match self.0.compare_exchange(u8::MAX, worker.0, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => worker,
-            Err(owner) => WorkerId(owner),
-        }
-    }
-}
-
-/// Where a path leads.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Owner {
-    /// A peer of this worker.
-    Peer(usize),
-    /// Another worker.
-    Worker(TransportId, WorkerId),
-}
-
-/// A packet of the current batch that waits to be forwarded.
-pub(super) struct Pending {
-    pub(super) forward: usize,
-    pub(super) datagram: usize,
-    pub(super) payload: std::ops::Range<usize>,
-    pub(super) meta: rtcd_media::sfu::Meta,
-}
-
 /// The state of one worker.
 pub struct Worker {
-    pub(super) id: WorkerId,
-    pub(super) shared: Arc<Shared>,
-    pub(super) epoll: Epoll,
-    pub(super) sockets: Vec<UdpSocket>,
-    pub(super) listeners: Vec<TcpListener>,
-    pub(super) connections: HashMap<u32, Connection>,
-    pub(super) next_connection: u32,
-    /// Which of them have not shown that they belong to a session.
-    pub(super) strangers: Strangers,
-    /// Descriptors that go to newcomers when there are no others.
-    pub(super) reserve: Vec<EventFd>,
-    /// When more are put by.
-    pub(super) refills_at: Instant,
-    /// When listeners are listened to again, after descriptors had run out.
-    pub(super) accepts_again: Option<Instant>,
-    /// Checks whose transport has not been announced yet.
-    pub(super) early: EarlyChecks<Path>,
-    pub(super) peers: Slab<Peer>,
-    pub(super) peers_by_id: HashMap<TransportId, usize>,
-    pub(super) registrations: HashMap<Box<str>, Registration>,
-    pub(super) paths: HashMap<Path, Owner>,
-    pub(super) tracks: Slab<ForwardTrack>,
-    pub(super) tracks_by_id: HashMap<TrackId, usize>,
-    pub(super) timers: Timers,
-    pub(super) batch: SendBatch,
-    pub(super) pending: Vec<Pending>,
+    switch: Switch,
+    io: Io,
+    acceptor: Acceptor,
     /// Packets that other workers have given and that are not forwarded yet.
     #[allow(clippy::vec_box, reason = "they come from a pool and go back to it: nothing is copied")]
-    pub(super) media: Vec<Box<MediaPacket>>,
-    pub(super) touched: Vec<usize>,
-    /// Groups of packets forwarded so far, and who wants to know how long this turn's took.
-    pub(super) forwards: u32,
-    pub(super) sampled: Vec<prometheus::Histogram>,
-    pub(super) ring: u64,
-    pub(super) rtcp: Vec<u8>,
-    /// Tokens for STUN requests without credentials.
-    pub(super) anonymous: (f64, Instant),
-    pub(super) events: Vec<Event>,
+    media: Vec<Box<MediaPacket>>,
     waiting_events: VecDeque<Event>,
     control: mpsc::Sender<Event>,
     /// Whether this process stood still, and what has lain unread since.
-    pub(super) stalls: Stalls,
-    /// Media that is being read now has lain there for too long.
-    pub(super) discards_media: bool,
-    /// The peer that is being worked for: a panic ends it alone.
-    pub(super) current: Option<usize>,
-    /// The track that is being forwarded.
-    pub(super) forwarding: Option<usize>,
+    stalls: Stalls,
     stopping: bool,
 }
 
@@ -146,7 +59,7 @@ impl Worker {
         control: mpsc::Sender<Event>,
         now: Instant,
     ) -> io::Result<Self> {
-        let sockets_count = sockets.len();
+        let stalls = Stalls::new(sockets.len(), now);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let readable = |tag| EpollEvent::new(EpollFlags::EPOLLIN, tag);
         epoll.add(shared.inbox(id).bell(), readable(BELL))?;
@@ -156,46 +69,17 @@ impl Worker {
         for (at, listener) in listeners.iter().enumerate() {
             epoll.add(listener, readable(LISTENER | at as u64))?;
         }
-        let mut worker = Self {
-            id,
-            shared,
-            epoll,
-            sockets,
-            listeners,
-            connections: HashMap::new(),
-            next_connection: 0,
-            strangers: Strangers::default(),
-            reserve: Vec::new(),
-            refills_at: now,
-            accepts_again: None,
-            early: EarlyChecks::default(),
-            peers: Slab::new(),
-            peers_by_id: HashMap::new(),
-            registrations: HashMap::new(),
-            paths: HashMap::new(),
-            tracks: Slab::new(),
-            tracks_by_id: HashMap::new(),
-            timers: Timers::default(),
-            batch: SendBatch::new(),
-            pending: Vec::new(),
+        let config = SwitchConfig { worker: id, identity: shared.identity.clone(), nack_buffer: shared.nack_buffer };
+        Ok(Self {
+            switch: Switch::new(config, now),
+            io: Io::new(id, shared, epoll, sockets),
+            acceptor: Acceptor::new(listeners, now),
             media: Vec::with_capacity(RECV_BATCH),
-            touched: Vec::new(),
-            forwards: 0,
-            sampled: Vec::new(),
-            ring: 0,
-            rtcp: Vec::new(),
-            anonymous: (0.0, now),
-            events: Vec::new(),
             waiting_events: VecDeque::new(),
             control,
-            stalls: Stalls::new(sockets_count, now),
-            discards_media: false,
-            current: None,
-            forwarding: None,
+            stalls,
             stopping: false,
-        };
-        worker.refill_reserve(now);
-        Ok(worker)
+        })
     }
 
     /// Works until told to stop.
@@ -204,18 +88,15 @@ impl Worker {
         let mut frame = vec![0; RECV_SIZE];
         let mut ready = [EpollEvent::empty(); 64];
         while !self.stopping {
-            let shared = self.shared.clone();
-            shared.inbox(self.id).heartbeat.fetch_add(1, Ordering::Relaxed);
-            let sleep = self.sleep();
-            let count = self.epoll.wait(&mut ready, sleep).unwrap_or(0);
-            self.guarded(|worker| worker.turn(&ready[..count], &mut received, &mut frame));
-        }
-    }
-
-    /// Does something that a bug of ours may cut short.
-    pub(super) fn guarded(&mut self, work: impl FnOnce(&mut Self)) {
-        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
-            self.after_panic();
+            let inbox = self.io.shared.inbox(self.io.id);
+            inbox.heartbeat.fetch_add(1, Ordering::Relaxed);
+            let count = self.io.epoll.wait(&mut ready, self.sleep()).unwrap_or(0);
+            let turn = || self.turn(&ready[..count], &mut received, &mut frame);
+            if catch_unwind(AssertUnwindSafe(turn)).is_err() {
+                self.media.clear();
+                self.switch.handle_panic(&mut self.io);
+                self.tell_control();
+            }
         }
     }
 
@@ -223,7 +104,8 @@ impl Worker {
         if !self.waiting_events.is_empty() {
             return EpollTimeout::from(5u8);
         }
-        let until = self.timers.next().map_or(MAX_SLEEP, |at| at.saturating_duration_since(Instant::now()));
+        let next = self.switch.next_timeout().into_iter().chain(self.acceptor.next_timeout(&self.io.connections)).min();
+        let until = next.map_or(MAX_SLEEP, |at| at.saturating_duration_since(Instant::now()));
         // Rounded up, or the loop would spin through the last millisecond.
         let millis = until.min(MAX_SLEEP).as_micros().div_ceil(1000) as u16;
         EpollTimeout::from(millis)
@@ -231,32 +113,38 @@ impl Worker {
 
     fn turn(&mut self, ready: &[EpollEvent], received: &mut RecvBatch, frame: &mut [u8]) {
         let now = Instant::now();
-        self.batch.now = now;
+        self.io.batch.now = now;
         self.stalls.turn(now);
         for event in ready {
             let (kind, index) = (event.data() & !0xffff_ffff, event.data() as u32);
             match kind {
                 SOCKET => self.receive(now, index as usize, received),
-                LISTENER => self.accept(now, index as usize),
+                LISTENER => self.acceptor.accept(now, index as usize, &mut self.io),
                 CONNECTION => self.connection_ready(now, index, event.events(), frame),
-                _ => self.shared.inbox(self.id).silence(),
+                _ => self.io.shared.inbox(self.io.id).silence(),
             }
         }
-        self.take_messages(now);
-        self.fire_timers(now);
+        self.take_messages(now, frame);
+        self.switch.handle_timeout(now, &mut self.io);
+        for path in self.acceptor.handle_timeout(now, &mut self.io) {
+            self.switch.handle_path_closed(path);
+        }
         self.finish(now);
     }
 
     fn receive(&mut self, now: Instant, index: usize, received: &mut RecvBatch) {
         for _ in 0..BATCHES_PER_TURN {
-            let count = match self.sockets[index].receive(received) {
+            let count = match self.io.sockets[index].receive(received) {
                 Ok(count) => count,
                 // ICMP errors surface here; the next call gives packets again.
                 Err(_) => return,
             };
-            self.discards_media = self.stalls.is_behind(now, index);
-            self.handle_batch(now, index as u32, received, count);
-            self.discards_media = false;
+            let counters = &self.io.shared.inbox(self.io.id).counters;
+            counters.received.fetch_add(count as u64, Ordering::Relaxed);
+            counters.too_long.fetch_add(received.cut(count), Ordering::Relaxed);
+            let age = if self.stalls.is_behind(now, index) { Age::Stale } else { Age::Fresh };
+            let mut batch = Received { batch: received, local: index as u32, count };
+            self.switch.handle_batch(now, &mut batch, age, &mut self.io);
             if count < RECV_BATCH {
                 self.stalls.caught_up(index);
                 return;
@@ -264,15 +152,34 @@ impl Worker {
         }
     }
 
-    fn take_messages(&mut self, now: Instant) {
-        let shared = self.shared.clone();
-        let inbox: &Inbox = shared.inbox(self.id);
+    fn take_messages(&mut self, now: Instant, frame: &mut [u8]) {
+        let shared = self.io.shared.clone();
+        let inbox = shared.inbox(self.io.id);
         while let Some(command) = inbox.next_command() {
-            self.handle_command(now, command);
+            match command {
+                Command::Switch(command) => self.switch.handle_command(now, command, &mut self.io),
+                Command::Measure { track, writes } => {
+                    let switch = &self.switch;
+                    self.io.measure(track, writes, |track| switch.knows_track(track));
+                }
+                Command::Stop => self.stopping = true,
+            }
         }
-        self.answer_early_checks(now);
         while let Some(handoff) = inbox.next_handoff() {
-            self.handle_handoff(now, handoff);
+            match handoff {
+                Handoff::Switch(handoff) => self.switch.handle_handoff(now, handoff, &mut self.io),
+                Handoff::Media(packet) if self.stalls.is_catching_up(now) => {
+                    self.switch.handle_stale_media(1);
+                    shared.recycle(packet);
+                }
+                Handoff::Media(packet) => self.media.push(packet),
+                Handoff::Connection { stream, remote, read } => {
+                    if let Ok(connection) = Connection::new(stream, remote, read, now) {
+                        let id = self.io.add_connection(connection);
+                        self.read_frames(now, id, Age::Fresh, frame);
+                    }
+                }
+            }
             if self.media.len() >= RECV_BATCH {
                 self.forward_media(now);
             }
@@ -280,140 +187,99 @@ impl Worker {
         self.forward_media(now);
     }
 
-    fn fire_timers(&mut self, now: Instant) {
-        while let Some((at, key)) = self.timers.pop_due(now) {
-            let Some(peer) = self.peers.get_mut(key) else { continue };
-            if peer.scheduled != Some(at) {
-                continue;
-            }
-            peer.scheduled = None;
-            self.current = Some(key);
-            peer.transport.handle_timeout(now);
-            self.send_feedback(now, key);
-            self.touch(key);
+    /// Forwards what other workers have given: per track, all packets, so that they leave together.
+    fn forward_media(&mut self, now: Instant) {
+        let mut media = std::mem::take(&mut self.media);
+        // Stable: the order of arrival within a track stays.
+        media.sort_by_key(|packet| packet.track);
+        for packets in media.chunk_by(|a, b| a.track == b.track) {
+            let packet = |at: usize| {
+                let packet: &MediaPacket = &packets[at];
+                (packet.meta, &packet.payload[..packet.len])
+            };
+            self.switch.handle_media(now, packets[0].track, packets.len(), packet, &mut self.io);
         }
-        self.current = None;
-        self.close_silent_connections(now);
-        self.resume_accepting(now);
+        media.drain(..).for_each(|packet| self.io.shared.recycle(packet));
+        self.media = media;
     }
 
-    /// Notes that a peer's output and deadlines are to be looked at before the turn ends.
-    pub(super) fn touch(&mut self, key: usize) {
-        if let Some(peer) = self.peers.get_mut(key)
-            && !std::mem::replace(&mut peer.touched, true)
-        {
-            self.touched.push(key);
+    fn connection_ready(&mut self, now: Instant, id: u32, events: EpollFlags, frame: &mut [u8]) {
+        if events.contains(EpollFlags::EPOLLOUT) {
+            self.io.batch.dirty_connections.push(id);
+        }
+        if !events.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
+            return;
+        }
+        let Some(connection) = self.io.connections.get_mut(id) else { return };
+        match connection.fill(frame) {
+            Ok(true) => {
+                let age = if self.stalls.is_catching_up(now) { Age::Stale } else { Age::Fresh };
+                self.read_frames(now, id, age, frame);
+            }
+            Ok(false) | Err(_) => self.drop_connection(id),
+        }
+    }
+
+    fn read_frames(&mut self, now: Instant, id: u32, age: Age, frame: &mut [u8]) {
+        while let Some(connection) = self.io.connections.get_mut(id) {
+            let path = Path { protocol: Protocol::Tcp, local: id, remote: connection.remote() };
+            match connection.next_frame(frame) {
+                Ok(Some(len)) => {
+                    count(&self.io.shared.inbox(self.io.id).counters.received);
+                    self.switch.handle_datagram(now, path, &mut frame[..len], age, &mut self.io);
+                }
+                Ok(None) => return,
+                Err(_) => return self.drop_connection(id),
+            }
+        }
+    }
+
+    fn drop_connection(&mut self, id: u32) {
+        if let Some(path) = self.io.close(id) {
+            self.switch.handle_path_closed(path);
         }
     }
 
     /// Sends everything, tells control, rings other workers.
     fn finish(&mut self, now: Instant) {
-        while let Some(key) = self.touched.pop() {
-            self.current = Some(key);
-            self.drain_peer(now, key);
+        self.switch.settle(now, &mut self.io);
+        self.io.flush();
+        let written = self.io.write_connections(now);
+        written.closed.into_iter().for_each(|path| self.switch.handle_path_closed(path));
+        for (path, ssrc) in written.broken {
+            self.switch.handle_backlog_dropped(now, path, ssrc, &mut self.io);
         }
-        self.current = None;
-        let shared = self.shared.clone();
-        self.batch.flush(&mut self.sockets, &shared.inbox(self.id).counters);
-        self.flush_connections(now);
         // Key frames that were asked for.
-        self.batch.flush(&mut self.sockets, &shared.inbox(self.id).counters);
-        for writes in self.sampled.drain(..) {
-            writes.observe(now.elapsed().as_secs_f64());
-        }
-        for worker in shared.workers().filter(|worker| self.ring >> worker.0 & 1 == 1) {
-            shared.inbox(worker).ring();
-        }
-        self.ring = 0;
+        self.io.flush();
+        self.io.end_turn(now);
+        self.io.shared.inbox(self.io.id).publish(self.switch.counters());
         self.tell_control();
     }
 
-    /// Takes what a peer's transport has to say, and its next deadline.
-    fn drain_peer(&mut self, now: Instant, key: usize) {
-        let shared = self.shared.clone();
-        let Some(peer) = self.peers.get_mut(key) else { return };
-        peer.touched = false;
-        let mut datagrams = Vec::new();
-        while let Some(datagram) = peer.transport.poll_datagram() {
-            datagrams.push(datagram);
-        }
-        let mut closed = false;
-        while let Some(event) = peer.transport.poll_event() {
-            closed |= matches!(event, rtcd_media::transport::TransportEvent::Closed(_));
-            self.events.push(Event::Transport { transport: peer.id, event });
-        }
-        let next = peer.next_timeout(now);
-        self.timers.schedule(key, next, &mut peer.scheduled);
-        let id = peer.id;
-        let mut outlet = self.outlet(&shared);
-        for (path, bytes) in datagrams {
-            outlet.send(path, &bytes);
-        }
-        if closed {
-            self.remove_transport(id);
-        }
-    }
-
-    pub(super) fn outlet<'a>(&'a mut self, shared: &'a Shared) -> Outlet<'a> {
-        Outlet {
-            peers: &mut self.peers,
-            batch: &mut self.batch,
-            sockets: &mut self.sockets,
-            connections: &mut self.connections,
-            counters: &shared.inbox(self.id).counters,
-        }
-    }
-
     fn tell_control(&mut self) {
-        let dropped = &self.shared.inbox(self.id).counters.events_dropped;
+        let dropped = &self.io.shared.inbox(self.io.id).counters.events_dropped;
         while let Some(event) = self.waiting_events.pop_front() {
             if let Err(mpsc::error::TrySendError::Full(event)) = self.control.try_send(event) {
                 self.waiting_events.push_front(event);
                 break;
             }
         }
-        for event in self.events.drain(..) {
-            if !self.waiting_events.is_empty() {
-                keep_waiting(&mut self.waiting_events, event, dropped);
-            } else if let Err(mpsc::error::TrySendError::Full(event)) = self.control.try_send(event) {
-                keep_waiting(&mut self.waiting_events, event, dropped);
+        while let Some(event) = self.switch.poll_event() {
+            let refused = if self.waiting_events.is_empty() { self.control.try_send(event) } else { Err(full(event)) };
+            match refused {
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
+                Err(mpsc::error::TrySendError::Full(event)) => {
+                    if event.is_droppable() || self.waiting_events.len() >= MAX_WAITING_EVENTS {
+                        count(dropped);
+                    } else {
+                        self.waiting_events.push_back(event);
+                    }
+                }
             }
         }
-    }
-
-    /// A bug of ours: the session that it happened in ends, everything else goes on.
-    fn after_panic(&mut self) {
-        count(&self.shared.inbox(self.id).counters.panics);
-        self.pending.clear();
-        self.discards_media = false;
-        self.media.clear();
-        self.touched.clear();
-        for (_, peer) in &mut self.peers {
-            peer.touched = false;
-        }
-        let current = self.current.take().and_then(|key| self.peers.get(key)).map(|peer| peer.id);
-        let blamed = match self.forwarding.take().and_then(|place| self.tracks.get_mut(place)) {
-            Some(track) => track.blame(current),
-            None => current,
-        };
-        if let Some(id) = blamed {
-            self.events.push(Event::closed(id, rtcd_media::transport::CloseReason::Local));
-            if self.peers_by_id.contains_key(&id) {
-                self.remove_transport(id);
-            }
-        }
-        self.tell_control();
-    }
-
-    pub(super) fn stop(&mut self) {
-        self.stopping = true;
     }
 }
 
-fn keep_waiting(waiting: &mut VecDeque<Event>, event: Event, dropped: &std::sync::atomic::AtomicU64) {
-    if event.is_droppable() || waiting.len() >= MAX_WAITING_EVENTS {
-        count(dropped);
-    } else {
-        waiting.push_back(event);
-    }
+fn full(event: Event) -> mpsc::error::TrySendError<Event> {
+    mpsc::error::TrySendError::Full(event)
 }

@@ -12,8 +12,8 @@ use super::session::{FIRST_OFFER_TIMEOUT, Link, Session};
 use super::{Input, Settings, Status};
 use crate::ids::{ClientId, ConnId, SessionId};
 use crate::metrics::{ErrorKind, Metrics};
-use crate::plane::PlaneHandle;
-use crate::plane::command::{Command, Event, TrackId, TransportId, WorkerId};
+use crate::plane::{PlaneHandle, command as plane};
+use rtcd_media::sfu::command::{Command, Event, TrackId, TransportId, WorkerId};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::panic::AssertUnwindSafe;
@@ -307,7 +307,7 @@ impl Actor {
         }
     }
 
-    pub(super) fn send_to(&self, worker: WorkerId, command: Command) {
+    pub(super) fn send_to(&self, worker: WorkerId, command: impl Into<plane::Command>) {
         if let Err(error) = self.plane.send(worker, command) {
             // The worker hangs: the watchdog will see it, too.
             tracing::error!(%error, "command dropped");

@@ -1,6 +1,6 @@
 //! Groups and calls: who is in which, and who shares a screen.
 use crate::ids::{CallId, ClientId};
-use crate::plane::command::TransportId;
+use rtcd_media::sfu::command::TransportId;
 use std::collections::HashMap;
 
 /// One call.

@@ -4,7 +4,7 @@ use super::data_channel::{self, DataChannelError, PeerMessage};
 use super::life::EndReason;
 use super::message::{RtcMessage, RtcType};
 use crate::metrics::{ConnState, ErrorKind};
-use crate::plane::command::{Command, Event, TransportId};
+use rtcd_media::sfu::command::{Command, Event, TransportId};
 use rtcd_media::transport::TransportEvent;
 use std::time::{Duration, Instant};
 

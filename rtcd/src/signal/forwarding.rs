@@ -7,10 +7,11 @@ use super::negotiation::{Agreement, Sending};
 use super::session::{AV1_PATIENCE, IncomingTrack, OutgoingTrack, Sent, Session};
 use super::tracks::track_type;
 use crate::metrics::Direction;
-use crate::plane::command::{Command, Outgoing, TrackId, TransportId, WorkerId, WorkerSet};
+use crate::plane::command as plane;
 use rtcd_media::codec::Codec;
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sdp::MediaKind;
+use rtcd_media::sfu::command::{Command, Outgoing, TrackId, TransportId, WorkerId, WorkerSet};
 use rtcd_media::sfu::rewrite::Numbers;
 use std::time::Instant;
 
@@ -208,10 +209,11 @@ impl Actor {
             codec: track.codec,
             numbers,
             cname: publisher.join.session.as_str().into(),
-            writes: self.metrics.writes_time(&session.group, track_type(track.codec)),
         };
         let (publisher, track, codec) = (track.publisher, track.track, track.codec);
         self.metrics.track_started(&session.group, Direction::Out, track_type(codec));
+        let writes = self.metrics.writes_time(&session.group, track_type(codec));
+        self.send_to(worker, plane::Command::Measure { track, writes });
         // First the receiver, then the road to it: the first packet finds it there.
         self.send(id, Command::AddOutgoing(Box::new(outgoing)));
         self.route(publisher, track, worker, true);

@@ -7,7 +7,7 @@ use super::data_channel::PeerMessage;
 use super::message::RtcMessage;
 use super::offers::Way;
 use crate::ids::ConnId;
-use crate::plane::command::TransportId;
+use rtcd_media::sfu::command::TransportId;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 

@@ -4,7 +4,7 @@ use super::message::{Join, ServerMessage};
 use super::session::{Link, Session};
 use crate::ids::{ClientId, ConnId, SessionId};
 use crate::metrics::{ConnState, ErrorKind};
-use crate::plane::command::{Command, TransportId};
+use rtcd_media::sfu::command::{Command, TransportId};
 use rtcd_media::transport::CloseReason;
 use std::time::Instant;
 

@@ -2,8 +2,8 @@
 use super::data_channel::{self, DataChannelError, MAX_SDP};
 use super::offers::{Way, object};
 use crate::metrics::ErrorKind;
-use crate::plane::command::TransportId;
 use rtcd_media::sdp::{Description, SdpError};
+use rtcd_media::sfu::command::TransportId;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::time::{Duration, Instant};

@@ -3,9 +3,9 @@ use super::actor::Actor;
 use super::data_channel::TrackKind;
 use super::session::IncomingTrack;
 use crate::metrics::{Direction, ErrorKind, TrackType};
-use crate::plane::command::{Command, Incoming, TransportId};
 use rtcd_media::codec::Codec;
 use rtcd_media::sdp::{Media, Rid};
+use rtcd_media::sfu::command::{Command, Incoming, TransportId};
 use serde::Deserialize;
 use std::time::Instant;
 

@@ -8,7 +8,7 @@ use super::offers::Way;
 use super::reading::{self, Outcome, Read};
 use crate::ids::ConnId;
 use crate::metrics::ErrorKind;
-use crate::plane::command::TransportId;
+use rtcd_media::sfu::command::TransportId;
 use std::time::Instant;
 
 /// Longest `data` of a message that is no description: a candidate or a stream id.

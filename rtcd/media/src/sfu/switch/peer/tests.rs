@@ -1,8 +1,9 @@
+#![allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
 use super::*;
-use rtcd_media::dtls::{Identity, Role};
-use rtcd_media::rtp::ExtensionIds;
-use rtcd_media::sdp::{MediaKind, Mid, Rid};
-use rtcd_media::transport::Parameters;
+use crate::dtls::{Identity, Role};
+use crate::rtp::ExtensionIds;
+use crate::sdp::{MediaKind, Mid, Rid};
+use crate::transport::Parameters;
 
 const IDS: ExtensionIds = ExtensionIds { mid: 4, rid: 10, repaired_rid: 11, audio_level: 1, transport_cc: 0 };
 const KEY_FRAME: &[u8] = &[0x10, 0x00, 0xaa];
@@ -14,19 +15,19 @@ struct World {
     peer: Peer,
     now: Instant,
     counters: Counters,
-    events: Vec<Event>,
+    events: VecDeque<Event>,
 }
 
 impl World {
     fn new(specs: Vec<Incoming>) -> Self {
         let identity = Identity::generate().expect("a certificate");
-        let local = rtcd_media::ice::Credentials::generate();
+        let local = crate::ice::Credentials::generate();
         let parameters =
             Parameters { local, remote_ufrag: "peer".into(), fingerprint: identity.fingerprint(), role: Role::Server };
         let now = Instant::now();
         let mut peer = Peer::new(TransportId(1), Transport::new(&identity, parameters, now), now);
         peer.set_tracks(specs, |id| id.0 as usize);
-        Self { peer, now, counters: Counters::default(), events: Vec::new() }
+        Self { peer, now, counters: Counters::default(), events: VecDeque::new() }
     }
 
     fn send(&mut self, ssrc: Ssrc, payload_type: u8, seq: u64, extensions: &[u8], payload: &[u8]) -> Option<Meta> {
@@ -40,7 +41,7 @@ impl World {
             packet.extend(extensions);
         }
         packet.extend(payload);
-        let ingested = self.peer.ingest_plain(self.now, &packet, SeqNo(seq), &self.counters, &mut self.events);
+        let ingested = self.peer.ingest_plain(self.now, &packet, SeqNo(seq), &mut self.counters, &mut self.events);
         ingested.map(|ingested| ingested.meta)
     }
 

@@ -2,21 +2,21 @@
 mod gate;
 mod incoming;
 
-pub use incoming::{IncomingTrack, Stream};
+pub(super) use incoming::{IncomingTrack, Stream};
 
-use super::command::{Event, Incoming, TrackId, TransportId};
-use super::counters::{Counters, count};
+use super::Counters;
+use crate::codec::Codec;
+use crate::ice::Credentials;
+use crate::rtcp::TransportCcRecorder;
+use crate::rtp::{ExtensionMap, Header, SeqNo, Ssrc};
+use crate::sfu::command::{Event, Incoming, TrackId, TransportId};
+use crate::sfu::keyframe::KeyframeRequests;
+use crate::sfu::receive::Reception;
+use crate::sfu::voice_activity::VoiceActivity;
+use crate::sfu::{Epoch, Layer, Meta};
+use crate::srtp::SrtpError;
+use crate::transport::Transport;
 use gate::Gate;
-use rtcd_media::codec::Codec;
-use rtcd_media::ice::Credentials;
-use rtcd_media::rtcp::TransportCcRecorder;
-use rtcd_media::rtp::{ExtensionMap, Header, SeqNo, Ssrc};
-use rtcd_media::sfu::keyframe::KeyframeRequests;
-use rtcd_media::sfu::receive::Reception;
-use rtcd_media::sfu::voice_activity::VoiceActivity;
-use rtcd_media::sfu::{Epoch, Layer, Meta};
-use rtcd_media::srtp::SrtpError;
-use rtcd_media::transport::Transport;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ const RETRANSMISSION_BURST: f64 = 256.0;
 
 /// A packet that may be forwarded: what it is, and where its payload lies in the datagram.
 #[derive(Debug)]
-pub struct Ingested {
+pub(super) struct Ingested {
     /// Place in the worker's forward table.
     pub forward: usize,
     /// What it is.
@@ -55,7 +55,7 @@ enum NoStream {
 }
 
 /// One participant on its worker.
-pub struct Peer {
+pub(super) struct Peer {
     /// Its id.
     pub id: TransportId,
     /// ICE, DTLS, SCTP, SRTP.
@@ -147,17 +147,17 @@ impl Peer {
         &mut self,
         now: Instant,
         datagram: &mut [u8],
-        counters: &Counters,
-        events: &mut Vec<Event>,
+        counters: &mut Counters,
+        events: &mut VecDeque<Event>,
     ) -> Option<Ingested> {
         let (len, seq) = match self.transport.unprotect_rtp(datagram) {
             Ok(opened) => opened,
             Err(SrtpError::Replayed) => {
-                count(&counters.srtp_replayed);
+                counters.srtp_replayed += 1;
                 return None;
             }
             Err(_) => {
-                count(&counters.srtp_refused);
+                counters.srtp_refused += 1;
                 return None;
             }
         };
@@ -170,23 +170,23 @@ impl Peer {
         now: Instant,
         packet: &[u8],
         seq: SeqNo,
-        counters: &Counters,
-        events: &mut Vec<Event>,
+        counters: &mut Counters,
+        events: &mut VecDeque<Event>,
     ) -> Option<Ingested> {
         let header = Header::parse(packet, &self.extensions)?;
         if let Some(number) = header.transport_cc {
             self.arrivals.record(now, header.ssrc, number);
-            self.arrivals_due.get_or_insert(now + rtcd_media::rtcp::TRANSPORT_CC_INTERVAL);
+            self.arrivals_due.get_or_insert(now + crate::rtcp::TRANSPORT_CC_INTERVAL);
             self.touched = true;
         }
         let (stream, codec) = match self.stream_of(now, &header) {
             Ok(found) => found,
             Err(NoStream::Unknown) => {
-                count(&counters.rtp_unknown);
+                counters.rtp_unknown += 1;
                 return None;
             }
             Err(NoStream::Superseded) => {
-                count(&counters.rtp_superseded);
+                counters.rtp_superseded += 1;
                 return None;
             }
         };
@@ -207,10 +207,10 @@ impl Peer {
         }
         let track = self.tracks.iter_mut().find(|track| track.spec.track == id)?;
         if track.carries(now, codec) {
-            events.push(Event::TrackStarted { transport: self.id, track: id, codec });
+            events.push_back(Event::TrackStarted { transport: self.id, track: id, codec });
         }
         let Some((seq, resumed)) = entry.gate.pass(track.spec.open, seq) else {
-            count(&counters.rtp_gated);
+            counters.rtp_gated += 1;
             return None;
         };
         if let (Some(voice), Some(level)) = (&mut track.voice, header.audio_level)
@@ -218,7 +218,7 @@ impl Peer {
         {
             // Voice ends by the clock, too.
             self.touched |= active;
-            events.push(Event::Voice { transport: self.id, track: id, active });
+            events.push_back(Event::Voice { transport: self.id, track: id, active });
         }
         let meta = Meta {
             layer,
@@ -303,11 +303,11 @@ impl Peer {
     }
 
     /// Voices that end by the clock.
-    pub fn end_voices(&mut self, now: Instant, events: &mut Vec<Event>) {
+    pub fn end_voices(&mut self, now: Instant, events: &mut VecDeque<Event>) {
         for track in &mut self.tracks {
             let due = track.voice.as_mut().filter(|voice| voice.next_timeout().is_some_and(|due| due <= now));
             if let Some(active) = due.and_then(|voice| voice.handle_timeout(now)) {
-                events.push(Event::Voice { transport: self.id, track: track.spec.track, active });
+                events.push_back(Event::Voice { transport: self.id, track: track.spec.track, active });
             }
         }
     }

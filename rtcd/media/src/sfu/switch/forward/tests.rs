@@ -1,17 +1,18 @@
-use crate::plane::command::{Command, Event, Incoming, Open, Outgoing, TrackId, TransportId, WorkerId};
-use crate::plane::handoff::Shared;
-use crate::plane::worker::{Claim, Worker};
-use rtcd_media::codec::Codec;
-use rtcd_media::dtls::{Identity, Role};
-use rtcd_media::ice::Credentials;
-use rtcd_media::rtp::{ExtensionIds, Ssrc};
-use rtcd_media::sdp::{MediaKind, Mid};
-use rtcd_media::sfu::Meta;
-use rtcd_media::sfu::rewrite::Numbers;
+#![allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+use crate::codec::Codec;
+use crate::demux::Path;
+use crate::dtls::{Identity, Role};
+use crate::ice::Credentials;
+use crate::rtp::{ExtensionIds, Ssrc};
+use crate::sdp::{MediaKind, Mid};
+use crate::sfu::Meta;
+use crate::sfu::command::{Claim, Command, Event, Incoming, Open, Outgoing, TrackId, TransportId, WorkerId};
+use crate::sfu::rewrite::Numbers;
+use crate::sfu::switch::{Class, Handoff, SLOT_SIZE, Sink, Switch, SwitchConfig};
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::mpsc;
 
 thread_local! {
     /// The receiver whose next packet hits a bug.
@@ -28,19 +29,34 @@ pub(super) fn hit_bug(ssrc: Ssrc) {
 const SENDER: TransportId = TransportId(1);
 const RECEIVERS: [TransportId; 3] = [TransportId(2), TransportId(3), TransportId(4)];
 
+/// A road that leads nowhere.
+struct Nowhere([u8; SLOT_SIZE]);
+
+impl Sink for Nowhere {
+    fn slot(&mut self) -> &mut [u8; SLOT_SIZE] {
+        &mut self.0
+    }
+    fn commit(&mut self, _path: Path, _len: usize, _class: Class) {}
+    fn hand_over(&mut self, _worker: WorkerId, _handoff: Handoff) {}
+    fn hand_over_media(&mut self, _worker: WorkerId, _track: TrackId, _meta: &Meta, _payload: &[u8]) {}
+    fn path_verified(&mut self, _path: Path) {}
+    fn path_closed(&mut self, _path: Path) {}
+    fn forwarded(&mut self, _track: TrackId) {}
+}
+
 struct World {
-    worker: Worker,
-    events: mpsc::Receiver<Event>,
+    switch: Switch,
+    sink: Nowhere,
 }
 
 impl World {
     /// One sender of a voice and three receivers, whose streams have the numbers of their transports.
     fn new() -> Self {
         let identity = Identity::generate().expect("a certificate");
-        let shared = Arc::new(Shared::new(identity.clone(), 0, 1).expect("a letter box"));
-        let (control, events) = mpsc::channel(1000);
         let now = Instant::now();
-        let mut worker = Worker::new(WorkerId(0), shared, Vec::new(), Vec::new(), control, now).expect("a worker");
+        let config = SwitchConfig { worker: WorkerId(0), identity: identity.clone(), nack_buffer: 0 };
+        let mut sink = Nowhere([0; SLOT_SIZE]);
+        let mut switch = Switch::new(config, now);
         for transport in [SENDER].into_iter().chain(RECEIVERS) {
             let open = Arc::new(Open {
                 transport,
@@ -49,8 +65,9 @@ impl World {
                 fingerprint: identity.fingerprint(),
                 role: Role::Server,
             });
-            worker.handle_command(now, Command::Open { open: open.clone(), claim: Arc::new(Claim::default()) });
-            worker.adopt(now, &open);
+            let command = Command::Open { open: open.clone(), claim: Arc::new(Claim::default()) };
+            switch.handle_command(now, command, &mut sink);
+            switch.adopt(now, &open);
         }
         let voice = Incoming {
             track: TrackId(1),
@@ -65,9 +82,7 @@ impl World {
             detect_voice: false,
             open: true,
         };
-        worker.handle_command(now, Command::SetIncoming { transport: SENDER, tracks: vec![voice] });
-        let histogram =
-            prometheus::Histogram::with_opts(prometheus::HistogramOpts::new("writes", "writes")).expect("well formed");
+        switch.handle_command(now, Command::SetIncoming { transport: SENDER, tracks: vec![voice] }, &mut sink);
         for transport in RECEIVERS {
             let outgoing = Outgoing {
                 transport,
@@ -77,30 +92,31 @@ impl World {
                 codec: Codec::Opus,
                 numbers: Numbers { payload_type: 111, ..Numbers::default() },
                 cname: "ann".into(),
-                writes: histogram.clone(),
             };
-            worker.handle_command(now, Command::AddOutgoing(Box::new(outgoing)));
+            switch.handle_command(now, Command::AddOutgoing(Box::new(outgoing)), &mut sink);
         }
-        Self { worker, events }
+        Self { switch, sink }
     }
 
     /// Forwards a packet; the bug hits at this receiver.
     fn forward(&mut self, bug: Option<TransportId>) {
         BUG.set(bug.map(|transport| transport.0 as Ssrc));
-        let place = self.worker.tracks_by_id[&TrackId(1)];
-        self.worker.guarded(|worker| {
-            worker.forward_packets(Instant::now(), place, 1, |_| (Meta::default(), &b"opus"[..]));
-        });
+        let Self { switch, sink } = self;
+        let packet = |_| (Meta::default(), &b"opus"[..]);
+        let work = || switch.handle_media(Instant::now(), TrackId(1), 1, packet, sink);
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            switch.handle_panic(sink);
+        }
     }
 
     fn receivers(&self) -> Vec<Ssrc> {
-        let track = &self.worker.tracks[self.worker.tracks_by_id[&TrackId(1)]];
+        let track = &self.switch.tracks[self.switch.tracks_by_id[&TrackId(1)]];
         track.receivers.iter().map(|receiver| receiver.rewriter.ssrc()).collect()
     }
 
     fn closed(&mut self) -> Vec<TransportId> {
         let mut closed = Vec::new();
-        while let Ok(event) = self.events.try_recv() {
+        while let Some(event) = self.switch.poll_event() {
             if let Event::Transport { transport, .. } = event {
                 closed.push(transport);
             }

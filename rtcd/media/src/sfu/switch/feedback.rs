@@ -1,13 +1,12 @@
 //! RTCP both ways: what receivers want, what senders say of their clocks, what we report and ask for.
-use super::command::TrackId;
-use super::counters::count;
-use super::handoff::Handoff;
-use super::outbox::Class;
+use super::forward::Receiver;
 use super::peer::REPORT_INTERVAL;
-use super::worker::Worker;
-use rtcd_media::rtcp::{self, Message, SenderInfo};
-use rtcd_media::rtp::Ssrc;
-use rtcd_media::sfu::Layer;
+use super::{Class, Handoff, Owner, Sink, Switch};
+use crate::demux::Path;
+use crate::rtcp::{self, Message, SenderInfo};
+use crate::rtp::Ssrc;
+use crate::sfu::Layer;
+use crate::sfu::command::TrackId;
 use std::time::Instant;
 
 /// Our own stream in RTCP: we have none, any constant will do.
@@ -25,13 +24,14 @@ enum Action {
     Keyframe(Ssrc),
 }
 
-impl Worker {
+impl Switch {
     /// Opens and acts upon a compound RTCP packet of a peer.
-    pub(super) fn handle_rtcp(&mut self, now: Instant, key: usize, datagram: &mut [u8]) {
-        let shared = self.shared.clone();
-        let counters = &shared.inbox(self.id).counters;
+    pub(super) fn handle_rtcp(&mut self, now: Instant, key: usize, datagram: &mut [u8], sink: &mut impl Sink) {
         let Some(peer) = self.peers.get_mut(key) else { return };
-        let Ok(len) = peer.transport.unprotect_rtcp(datagram) else { return count(&counters.srtp_refused) };
+        let Ok(len) = peer.transport.unprotect_rtcp(datagram) else {
+            self.counters.srtp_refused += 1;
+            return;
+        };
         let mut actions = Vec::new();
         rtcp::read(&datagram[..len], |message| {
             if actions.len() >= MAX_MESSAGES {
@@ -48,14 +48,14 @@ impl Worker {
         });
         for action in actions {
             match action {
-                Action::Sender(info) => self.handle_sender_info(now, key, info),
-                Action::Resend(ssrc, seq) => self.resend(now, key, ssrc, seq),
-                Action::Keyframe(ssrc) => self.receiver_lost_picture(now, key, ssrc),
+                Action::Sender(info) => self.handle_sender_info(now, key, info, sink),
+                Action::Resend(ssrc, seq) => self.resend(now, key, ssrc, seq, sink),
+                Action::Keyframe(ssrc) => self.receiver_lost_picture(now, key, ssrc, sink),
             }
         }
     }
 
-    fn handle_sender_info(&mut self, now: Instant, key: usize, info: SenderInfo) {
+    fn handle_sender_info(&mut self, now: Instant, key: usize, info: SenderInfo, sink: &mut impl Sink) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         let Some(stream) = peer.streams.iter_mut().find(|stream| stream.reception.ssrc() == info.ssrc) else { return };
         stream.reception.handle_sender_info(now, info);
@@ -66,67 +66,80 @@ impl Worker {
             *known = Some(clock);
         }
         for worker in entry.remote.iter() {
-            self.hand_over(worker, Handoff::Clock { track, layer, clock });
+            sink.hand_over(worker, Handoff::Clock { track, layer, clock });
         }
     }
 
     /// Sends a packet again that a receiver misses.
-    fn resend(&mut self, now: Instant, key: usize, ssrc: Ssrc, seq: u16) {
-        let shared = self.shared.clone();
-        let counters = &shared.inbox(self.id).counters;
+    fn resend(&mut self, now: Instant, key: usize, ssrc: Ssrc, seq: u16, sink: &mut impl Sink) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         let Some(place) = peer.receives.iter().find(|(known, _)| *known == ssrc).map(|(_, place)| *place) else {
             return;
         };
         if !peer.may_retransmit(now) {
-            return count(&counters.retransmit_missed);
+            self.counters.retransmit_missed += 1;
+            return;
         }
         let Some(track) = self.tracks.get(place) else { return };
         let Some(receiver) = track.receivers.iter().find(|receiver| receiver.rewriter.ssrc() == ssrc) else { return };
-        if self.batch.is_full() {
-            self.batch.flush(&mut self.sockets, counters);
-        }
-        let slot = self.batch.slot();
+        let slot = sink.slot();
         let written = receiver.rewriter.retransmit(seq, |layer, seq| track.kept(layer, seq), slot);
-        let Some((len, seq)) = written else { return count(&counters.retransmit_missed) };
+        let Some((len, seq)) = written else {
+            self.counters.retransmit_missed += 1;
+            return;
+        };
         let Some((path, protector)) = peer.transport.outgoing() else { return };
         if let Some(len) = protector.protect_rtp(slot, len, seq) {
-            self.batch.commit(path, len, Class::Video { keyframe: false }, &mut self.connections, counters);
-            count(&counters.retransmitted);
+            sink.commit(path, len, Class::Video { keyframe: false });
+            self.counters.retransmitted += 1;
         }
     }
 
-    pub(super) fn receiver_lost_picture(&mut self, now: Instant, key: usize, ssrc: Ssrc) {
+    /// A stream over this path has a hole that nothing but a key frame closes: what waited for the path was dropped.
+    pub fn handle_backlog_dropped(&mut self, now: Instant, path: Path, ssrc: Ssrc, sink: &mut impl Sink) {
+        if let Some(Owner::Peer(key)) = self.paths.get(&path).copied() {
+            self.receiver_lost_picture(now, key, ssrc, sink);
+        }
+    }
+
+    fn receiver_lost_picture(&mut self, now: Instant, key: usize, ssrc: Ssrc, sink: &mut impl Sink) {
         let Some(peer) = self.peers.get(key) else { return };
         let Some((_, place)) = peer.receives.iter().find(|(known, _)| *known == ssrc).copied() else { return };
         let Some(track) = self.tracks.get(place) else { return };
         let receiver = track.receivers.iter().find(|receiver| receiver.rewriter.ssrc() == ssrc);
         if let Some(layer) = receiver.map(|receiver| receiver.rewriter.target()) {
-            self.ask_for_keyframe(now, place, layer);
+            self.ask_for_keyframe(now, place, layer, sink);
         }
     }
 
     /// Asks the sender of a track, on whatever worker it is.
-    pub(super) fn ask_for_keyframe(&mut self, now: Instant, place: usize, layer: Layer) {
+    pub(super) fn ask_for_keyframe(&mut self, now: Instant, place: usize, layer: Layer, sink: &mut impl Sink) {
         let Some((id, publisher)) = self.tracks.get(place).and_then(|track| Some((track.id, track.publisher?))) else {
             return;
         };
         let (transport, worker) = publisher;
-        if worker != self.id {
-            return self.hand_over(worker, Handoff::Keyframe { transport, track: id, layer });
+        if worker != self.config.worker {
+            return sink.hand_over(worker, Handoff::Keyframe { transport, track: id, layer });
         }
         if let Some(key) = self.peers_by_id.get(&transport).copied() {
-            self.request_keyframe(now, key, id, layer);
+            self.request_keyframe(now, key, id, layer, sink);
         }
     }
 
     /// Asks a sender of ours, within the rule of one a second.
-    pub(super) fn request_keyframe(&mut self, now: Instant, key: usize, track: TrackId, layer: Layer) {
+    pub(super) fn request_keyframe(
+        &mut self,
+        now: Instant,
+        key: usize,
+        track: TrackId,
+        layer: Layer,
+        sink: &mut impl Sink,
+    ) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         let ssrc = peer.request_keyframe(now, track, layer);
         self.touch_anew(key);
         if let Some(ssrc) = ssrc {
-            self.send_pli(key, ssrc);
+            self.send_pli(key, ssrc, sink);
         }
     }
 
@@ -139,20 +152,19 @@ impl Worker {
         self.touch(key);
     }
 
-    fn send_pli(&mut self, key: usize, ssrc: Ssrc) {
-        let shared = self.shared.clone();
+    fn send_pli(&mut self, key: usize, ssrc: Ssrc, sink: &mut impl Sink) {
         let mut compound = std::mem::take(&mut self.rtcp);
         compound.clear();
         rtcp::pli(&mut compound, OUR_SSRC, ssrc);
-        self.outlet(&shared).send_rtcp(key, &compound);
-        count(&shared.inbox(self.id).counters.keyframe_requests);
+        if let Some(peer) = self.peers.get_mut(key) {
+            Self::send_rtcp(peer, &compound, &mut self.counters, sink);
+        }
+        self.counters.keyframe_requests += 1;
         self.rtcp = compound;
     }
 
     /// Whatever is due of NACKs, key frame requests, arrival feedback and reports.
-    pub(super) fn send_feedback(&mut self, now: Instant, key: usize) {
-        let shared = self.shared.clone();
-        let counters = &shared.inbox(self.id).counters;
+    pub(super) fn send_feedback(&mut self, now: Instant, key: usize, sink: &mut impl Sink) {
         let mut compound = std::mem::take(&mut self.rtcp);
         let mut missing = Vec::new();
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
@@ -166,7 +178,7 @@ impl Worker {
             }
             if stream.keyframes.poll(now) {
                 rtcp::pli(&mut compound, OUR_SSRC, stream.reception.ssrc());
-                count(&counters.keyframe_requests);
+                self.counters.keyframe_requests += 1;
             }
         }
         if is_due(peer.arrivals_due) {
@@ -183,28 +195,29 @@ impl Worker {
             let has_media = !peer.streams.is_empty() || !peer.receives.is_empty();
             peer.report_due = has_media.then_some(now + REPORT_INTERVAL);
         }
-        self.outlet(&shared).send_rtcp(key, &compound);
+        Self::send_rtcp(peer, &compound, &mut self.counters, sink);
         self.rtcp = compound;
         if report {
-            self.send_sender_reports(now, key);
+            self.send_sender_reports(now, key, sink);
         }
     }
 
     /// Tells a receiver the clocks of what it receives.
-    fn send_sender_reports(&mut self, now: Instant, key: usize) {
-        let shared = self.shared.clone();
+    fn send_sender_reports(&mut self, now: Instant, key: usize, sink: &mut impl Sink) {
         let mut compound = std::mem::take(&mut self.rtcp);
         compound.clear();
         let receives = self.peers.get(key).map(|peer| peer.receives.clone()).unwrap_or_default();
         for (ssrc, place) in receives {
             let Some(track) = self.tracks.get(place) else { continue };
-            let mine = |receiver: &&super::forward::Receiver| receiver.peer == key && receiver.rewriter.ssrc() == ssrc;
+            let mine = |receiver: &&Receiver| receiver.peer == key && receiver.rewriter.ssrc() == ssrc;
             let Some(receiver) = track.receivers.iter().find(mine) else { continue };
             let Some(info) = receiver.rewriter.sender_report(now, &track.clocks) else { continue };
             rtcp::sender_report(&mut compound, &info);
             rtcp::source_description(&mut compound, ssrc, &receiver.cname);
         }
-        self.outlet(&shared).send_rtcp(key, &compound);
+        if let Some(peer) = self.peers.get_mut(key) {
+            Self::send_rtcp(peer, &compound, &mut self.counters, sink);
+        }
         self.rtcp = compound;
     }
 }

@@ -1,36 +1,34 @@
-//! What a worker does when control tells it to.
-use super::command::{Command, Event, Incoming, Open, Outgoing, TrackId, TransportId, WorkerSet};
-use super::counters::count;
+//! What a switch does when control tells it to.
 use super::forward::{ForwardTrack, Receiver};
-use super::handoff::Handoff;
 use super::peer::{Peer, REPORT_INTERVAL};
-use super::worker::{Registration, Worker};
-use rtcd_media::ice::Credentials;
-use rtcd_media::rtp::Ssrc;
-use rtcd_media::sfu::Layer;
-use rtcd_media::sfu::rewrite::{Numbers, Rewriter};
-use rtcd_media::transport::{Parameters, Transport};
+use super::{Handoff, Owner, Registration, Sink, Switch};
+use crate::ice::Credentials;
+use crate::rtp::Ssrc;
+use crate::sfu::Layer;
+use crate::sfu::command::{Claim, Command, Event, Incoming, Open, Outgoing, TrackId, TransportId, WorkerSet};
+use crate::sfu::rewrite::{Numbers, Rewriter};
+use crate::transport::{Parameters, Transport};
 use std::sync::Arc;
 use std::time::Instant;
 
-impl Worker {
-    pub(super) fn handle_command(&mut self, now: Instant, command: Command) {
+impl Switch {
+    /// Does what control says.
+    pub fn handle_command(&mut self, now: Instant, command: Command, sink: &mut impl Sink) {
         match command {
             Command::Open { open, claim } => self.register(open, claim),
             Command::RestartIce { transport, local, remote_ufrag } => self.restart_ice(transport, local, remote_ufrag),
-            Command::Close { transport } => self.close(transport),
+            Command::Close { transport } => self.close(transport, sink),
             Command::Send { transport, text, data } => self.send_data(now, transport, text, &data),
             Command::SetIncoming { transport, tracks } => self.set_incoming(transport, tracks),
             Command::SetGate { transport, track, open } => self.set_gate(transport, track, open),
-            Command::Route { track, workers } => self.route(track, workers),
-            Command::AddOutgoing(outgoing) => self.add_outgoing(now, *outgoing),
+            Command::Route { track, workers } => self.route(track, workers, sink),
+            Command::AddOutgoing(outgoing) => self.add_outgoing(now, *outgoing, sink),
             Command::Renumber { transport, ssrc, numbers } => self.renumber(transport, ssrc, numbers),
             Command::RemoveOutgoing { transport, ssrc } => self.remove_outgoing(transport, ssrc),
-            Command::Stop => self.stop(),
         }
     }
 
-    fn register(&mut self, open: Arc<Open>, claim: Arc<super::worker::Claim>) {
+    fn register(&mut self, open: Arc<Open>, claim: Arc<Claim>) {
         let ufrag = open.local.ufrag.as_str().into();
         let password = open.local.password.clone();
         self.registrations.insert(ufrag, Registration { open, password, generation: 0, claim });
@@ -44,10 +42,10 @@ impl Worker {
             fingerprint: open.fingerprint,
             role: open.role,
         };
-        let transport = Transport::new(&self.shared.identity, parameters, now);
+        let transport = Transport::new(&self.config.identity, parameters, now);
         let key = self.peers.insert(Peer::new(open.transport, transport, now));
         self.peers_by_id.insert(open.transport, key);
-        self.events.push(Event::Claimed { transport: open.transport, worker: self.id });
+        self.events.push_back(Event::Claimed { transport: open.transport, worker: self.config.worker });
         key
     }
 
@@ -75,45 +73,33 @@ impl Worker {
         }
     }
 
-    fn close(&mut self, transport: TransportId) {
+    fn close(&mut self, transport: TransportId, sink: &mut impl Sink) {
         if let Some((key, peer)) = self.peer_mut(transport) {
             peer.transport.close();
             // The goodbye goes out and the transport is removed when its end is drained.
             self.touch(key);
         } else {
-            self.remove_transport(transport);
+            self.remove_transport(transport, sink);
         }
     }
 
     /// Forgets everything of a transport.
-    pub(super) fn remove_transport(&mut self, transport: TransportId) {
+    pub(super) fn remove_transport(&mut self, transport: TransportId, sink: &mut impl Sink) {
         self.registrations.retain(|_, known| known.open.transport != transport);
         let key = self.peers_by_id.remove(&transport);
-        let connections: Vec<u32> = self
-            .paths
-            .iter()
-            .filter(|(path, owner)| {
-                path.protocol == rtcd_media::demux::Protocol::Tcp && self.owns(owner, transport, key)
-            })
-            .map(|(path, _)| path.local)
-            .collect();
-        let mut paths = std::mem::take(&mut self.paths);
-        paths.retain(|_, owner| !self.owns(owner, transport, key));
-        self.paths = paths;
-        connections.into_iter().for_each(|connection| self.drop_connection(connection));
+        let is_owned = |owner: &Owner| match owner {
+            Owner::Peer(peer) => Some(*peer) == key,
+            Owner::Worker(id, _) => *id == transport,
+        };
+        for (path, _) in self.paths.extract_if(|_, owner| is_owned(owner)) {
+            sink.path_closed(path);
+        }
         let Some((key, peer)) = key.and_then(|key| Some((key, self.peers.try_remove(key)?))) else { return };
         for track in peer.tracks {
             self.end_source(track.forward);
         }
         for (ssrc, forward) in peer.receives {
             self.drop_receiver(forward, key, ssrc);
-        }
-    }
-
-    fn owns(&self, owner: &super::worker::Owner, transport: TransportId, key: Option<usize>) -> bool {
-        match owner {
-            super::worker::Owner::Peer(peer) => Some(*peer) == key,
-            super::worker::Owner::Worker(id, _) => *id == transport,
         }
     }
 
@@ -127,8 +113,8 @@ impl Worker {
 
     fn set_incoming(&mut self, transport: TransportId, specs: Vec<Incoming>) {
         let Some(key) = self.peers_by_id.get(&transport).copied() else { return };
-        let (tracks, tracks_by_id, cache) = (&mut self.tracks, &mut self.tracks_by_id, self.shared.nack_buffer);
-        let me = self.id;
+        let (tracks, tracks_by_id, cache) = (&mut self.tracks, &mut self.tracks_by_id, self.config.nack_buffer);
+        let me = self.config.worker;
         let ended = self.peers[key].set_tracks(specs, |id| {
             let place = *tracks_by_id.entry(id).or_insert_with(|| tracks.insert(ForwardTrack::new(id, cache)));
             tracks[place].source = Some(key);
@@ -158,40 +144,39 @@ impl Worker {
         if let Some((_, peer)) = self.peer_mut(transport)
             && peer.set_gate(track, open)
         {
-            self.events.push(Event::Voice { transport, track, active: false });
+            self.events.push_back(Event::Voice { transport, track, active: false });
         }
     }
 
-    fn route(&mut self, track: TrackId, mut workers: WorkerSet) {
-        workers.remove(self.id);
+    fn route(&mut self, track: TrackId, mut workers: WorkerSet, sink: &mut impl Sink) {
+        workers.remove(self.config.worker);
         let Some(place) = self.tracks_by_id.get(&track).copied() else { return };
         self.tracks[place].remote = workers;
         // Newcomers on other workers need the clocks that have been heard so far.
         for (layer, clock) in self.tracks[place].clocks.into_iter().enumerate() {
             let Some(clock) = clock else { continue };
             for worker in workers.iter() {
-                self.hand_over(worker, Handoff::Clock { track, layer: Layer(layer as u8), clock });
+                sink.hand_over(worker, Handoff::Clock { track, layer: Layer(layer as u8), clock });
             }
         }
     }
 
-    fn add_outgoing(&mut self, now: Instant, outgoing: Outgoing) {
+    fn add_outgoing(&mut self, now: Instant, outgoing: Outgoing, sink: &mut impl Sink) {
         let Some(key) = self.peers_by_id.get(&outgoing.transport).copied() else { return };
-        let (tracks, cache) = (&mut self.tracks, self.shared.nack_buffer);
+        let (tracks, cache) = (&mut self.tracks, self.config.nack_buffer);
         let fresh = || tracks.insert(ForwardTrack::new(outgoing.track, cache));
         let place = *self.tracks_by_id.entry(outgoing.track).or_insert_with(fresh);
         let Outgoing { ssrc, codec, numbers, .. } = outgoing;
         let rewriter = Rewriter::new(ssrc, codec, numbers);
         let track = &mut self.tracks[place];
         track.publisher = Some(outgoing.publisher);
-        track.writes.get_or_insert(outgoing.writes);
         let needed = track.add_receiver(Receiver { peer: key, rewriter, cname: outgoing.cname }, codec);
         let peer = &mut self.peers[key];
         peer.receives.push((ssrc, place));
         peer.report_due.get_or_insert(now + REPORT_INTERVAL);
         self.touch(key);
         if let Some(layer) = needed {
-            self.ask_for_keyframe(now, place, layer);
+            self.ask_for_keyframe(now, place, layer, sink);
         }
     }
 
@@ -217,13 +202,5 @@ impl Worker {
             track.receivers.retain(|receiver| receiver.peer != peer || receiver.rewriter.ssrc() != ssrc);
             self.collect_track(forward);
         }
-    }
-
-    /// Gives another worker something; it is woken at the end of the turn.
-    pub(super) fn hand_over(&mut self, worker: super::command::WorkerId, handoff: Handoff) {
-        self.ring |= 1 << worker.0;
-        let given = self.shared.hand_over(worker, handoff);
-        let counters = &self.shared.inbox(self.id).counters;
-        count(if given { &counters.handed_over } else { &counters.handover_dropped });
     }
 }

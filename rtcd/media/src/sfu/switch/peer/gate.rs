@@ -1,5 +1,5 @@
 //! The mute gate of one stream. What it swallows leaves no hole: numbering goes on where it stopped.
-use rtcd_media::rtp::SeqNo;
+use crate::rtp::SeqNo;
 
 /// How the numbers of one stream are shifted by what was swallowed. Whether it is open is the track's business.
 #[derive(Debug, Default)]

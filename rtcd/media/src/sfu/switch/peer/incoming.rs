@@ -1,20 +1,20 @@
 //! A track that a peer sends, and which of its packets belong to which stream of it.
 use super::gate::Gate;
-use crate::plane::command::{Incoming, TrackId};
-use rtcd_media::codec::Codec;
-use rtcd_media::rtp::Header;
-use rtcd_media::sdp::MediaKind;
-use rtcd_media::sfu::keyframe::KeyframeRequests;
-use rtcd_media::sfu::receive::Reception;
-use rtcd_media::sfu::voice_activity::VoiceActivity;
-use rtcd_media::sfu::{Layer, MAX_LAYERS};
+use crate::codec::Codec;
+use crate::rtp::Header;
+use crate::sdp::MediaKind;
+use crate::sfu::command::{Incoming, TrackId};
+use crate::sfu::keyframe::KeyframeRequests;
+use crate::sfu::receive::Reception;
+use crate::sfu::voice_activity::VoiceActivity;
+use crate::sfu::{Layer, MAX_LAYERS};
 use std::time::{Duration, Instant};
 
 /// A sender that changes its codec again and again is followed once in this time: each change is negotiated anew.
 const CODEC_KEPT_FOR: Duration = Duration::from_secs(1);
 
 /// A track that the peer sends.
-pub struct IncomingTrack {
+pub(in crate::sfu::switch) struct IncomingTrack {
     /// As announced.
     pub spec: Incoming,
     /// Its place in the worker's forward table.
@@ -96,7 +96,7 @@ impl IncomingTrack {
 }
 
 /// One stream of a track: a layer.
-pub struct Stream {
+pub(in crate::sfu::switch) struct Stream {
     /// Statistics and what is missing.
     pub reception: Reception,
     /// Requests towards the peer.

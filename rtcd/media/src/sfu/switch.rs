@@ -1,0 +1,252 @@
+//! The SFU of one worker as one sans-IO machine: it owns what the worker knows of its peers (registrations, paths,
+//! transports), the forward table with its caches, feedback, key frame requests, and all their deadlines.
+//!
+//! Datagrams, commands and what other workers have handed over go in with `now`; packets leave through a [`Sink`], which
+//! lends slots of a batch. A packet's way: `ingress` (demux, which peer or worker) -> [`peer`] (unprotect, which track) ->
+//! [`forward`] (per receiver: rewrite, protect). RTCP takes `feedback`, what control says `control`.
+mod control;
+mod counters;
+mod early;
+mod feedback;
+mod forward;
+mod ingress;
+mod peer;
+mod sink;
+
+pub use counters::Counters;
+pub use peer::REPORT_INTERVAL;
+pub use sink::{Age, Class, Datagrams, SLOT_SIZE, Sink};
+
+use super::command::{Claim, Event, Open, TrackId, TransportId, WorkerId};
+use super::receive::ClockReference;
+use super::{Layer, Meta};
+use crate::demux::Path;
+use crate::dtls::Identity;
+use crate::timers::Timers;
+use crate::transport::{CloseReason, TransportEvent};
+use early::EarlyChecks;
+use forward::ForwardTrack;
+use peer::Peer;
+use slab::Slab;
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a switch is made of.
+#[derive(Clone)]
+pub struct SwitchConfig {
+    /// Whose switch it is.
+    pub worker: WorkerId,
+    /// Our certificate.
+    pub identity: Identity,
+    /// Packets kept per stream for retransmission: 0 or a power of two.
+    pub nack_buffer: usize,
+}
+
+/// What one switch gives another.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Handoff {
+    /// A datagram that arrived at the wrong worker's socket.
+    Datagram {
+        /// The way it came.
+        path: Path,
+        /// What it says.
+        bytes: Box<[u8]>,
+    },
+    /// The sender's clock of a layer.
+    Clock {
+        /// Which track.
+        track: TrackId,
+        /// Which layer.
+        layer: Layer,
+        /// What the sender said.
+        clock: ClockReference,
+    },
+    /// A receiver needs a key frame from a sender of that worker.
+    Keyframe {
+        /// The sender.
+        transport: TransportId,
+        /// The track.
+        track: TrackId,
+        /// The layer.
+        layer: Layer,
+    },
+}
+
+/// A transport that is waited for, as every worker knows it.
+struct Registration {
+    open: Arc<Open>,
+    /// Our password for this ufrag: a restart makes another.
+    password: String,
+    /// Counts restarts of ICE.
+    generation: u32,
+    claim: Arc<Claim>,
+}
+
+/// Where a path leads.
+#[derive(Clone, Copy, Debug)]
+enum Owner {
+    /// A peer of this worker.
+    Peer(usize),
+    /// Another worker.
+    Worker(TransportId, WorkerId),
+}
+
+/// A packet of the current batch that waits to be forwarded.
+struct Pending {
+    forward: usize,
+    datagram: usize,
+    payload: Range<usize>,
+    meta: Meta,
+}
+
+/// The SFU of one worker. After the inputs of a turn call [`settle`](Self::settle), drain [`poll_event`](Self::poll_event),
+/// and sleep until [`next_timeout`](Self::next_timeout).
+pub struct Switch {
+    config: SwitchConfig,
+    counters: Counters,
+    /// Checks whose transport has not been announced yet.
+    early: EarlyChecks<Path>,
+    peers: Slab<Peer>,
+    peers_by_id: HashMap<TransportId, usize>,
+    registrations: HashMap<Box<str>, Registration>,
+    paths: HashMap<Path, Owner>,
+    tracks: Slab<ForwardTrack>,
+    tracks_by_id: HashMap<TrackId, usize>,
+    timers: Timers<usize>,
+    pending: Vec<Pending>,
+    /// Peers whose output and deadlines are looked at before the turn ends.
+    touched: Vec<usize>,
+    /// A compound packet under construction.
+    rtcp: Vec<u8>,
+    /// Tokens for STUN requests without credentials.
+    anonymous: (f64, Instant),
+    events: VecDeque<Event>,
+    /// The peer that is being worked for: a panic ends it alone.
+    current: Option<usize>,
+    /// The track that is being forwarded.
+    forwarding: Option<usize>,
+}
+
+impl Switch {
+    /// A switch that knows nobody.
+    pub fn new(config: SwitchConfig, now: Instant) -> Self {
+        Self {
+            config,
+            counters: Counters::default(),
+            early: EarlyChecks::default(),
+            peers: Slab::new(),
+            peers_by_id: HashMap::new(),
+            registrations: HashMap::new(),
+            paths: HashMap::new(),
+            tracks: Slab::new(),
+            tracks_by_id: HashMap::new(),
+            timers: Timers::default(),
+            pending: Vec::new(),
+            touched: Vec::new(),
+            rtcp: Vec::new(),
+            anonymous: (0.0, now),
+            events: VecDeque::new(),
+            current: None,
+            forwarding: None,
+        }
+    }
+
+    /// What it has counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Whether anybody here sends or receives the track.
+    pub fn knows_track(&self, track: TrackId) -> bool {
+        self.tracks_by_id.contains_key(&track)
+    }
+
+    /// The time that [`next_timeout`](Self::next_timeout) gave has come.
+    pub fn handle_timeout(&mut self, now: Instant, sink: &mut impl Sink) {
+        while let Some((at, key)) = self.timers.pop_due(now) {
+            let Some(peer) = self.peers.get_mut(key) else { continue };
+            if peer.scheduled != Some(at) {
+                continue;
+            }
+            peer.scheduled = None;
+            self.current = Some(key);
+            peer.transport.handle_timeout(now);
+            self.send_feedback(now, key, sink);
+            self.touch(key);
+        }
+        self.current = None;
+        self.counters.stun_refused += self.early.expire(now);
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub fn next_timeout(&self) -> Option<Instant> {
+        [self.timers.next(), self.early.next_timeout()].into_iter().flatten().min()
+    }
+
+    /// Ends a turn: answers what could not be answered before, sends what transports have to say, notes deadlines.
+    pub fn settle(&mut self, now: Instant, sink: &mut impl Sink) {
+        self.answer_early_checks(now, sink);
+        while let Some(key) = self.touched.pop() {
+            self.current = Some(key);
+            self.drain_peer(now, key, sink);
+        }
+        self.current = None;
+    }
+
+    /// The next event for control.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Notes that a peer's output and deadlines are to be looked at before the turn ends.
+    fn touch(&mut self, key: usize) {
+        if let Some(peer) = self.peers.get_mut(key)
+            && !std::mem::replace(&mut peer.touched, true)
+        {
+            self.touched.push(key);
+        }
+    }
+
+    /// Takes what a peer's transport has to say, and its next deadline.
+    fn drain_peer(&mut self, now: Instant, key: usize, sink: &mut impl Sink) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.touched = false;
+        while let Some((path, bytes)) = peer.transport.poll_datagram() {
+            sink.send(path, &bytes);
+        }
+        let mut closed = false;
+        while let Some(event) = peer.transport.poll_event() {
+            closed |= matches!(event, TransportEvent::Closed(_));
+            self.events.push_back(Event::Transport { transport: peer.id, event });
+        }
+        let next = peer.next_timeout(now);
+        self.timers.schedule(key, next, &mut peer.scheduled);
+        let id = peer.id;
+        if closed {
+            self.remove_transport(id, sink);
+        }
+    }
+
+    /// A bug of ours has cut a turn short: the session that it happened in ends, everything else goes on.
+    pub fn handle_panic(&mut self, sink: &mut impl Sink) {
+        self.counters.panics += 1;
+        self.pending.clear();
+        self.touched.clear();
+        for (_, peer) in &mut self.peers {
+            peer.touched = false;
+        }
+        let current = self.current.take().and_then(|key| self.peers.get(key)).map(|peer| peer.id);
+        let blamed = match self.forwarding.take().and_then(|place| self.tracks.get_mut(place)) {
+            Some(track) => track.blame(current),
+            None => current,
+        };
+        if let Some(id) = blamed {
+            self.events.push_back(Event::closed(id, CloseReason::Local));
+            if self.peers_by_id.contains_key(&id) {
+                self.remove_transport(id, sink);
+            }
+        }
+    }
+}

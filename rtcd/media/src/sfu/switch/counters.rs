@@ -1,0 +1,56 @@
+//! What a switch counts. Plain numbers: whoever runs it publishes them.
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
+        /// Counters of one switch.
+        #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+        impl Counters {
+            /// Names and meanings, in the order of [`values`](Self::values).
+            pub const NAMES: &[(&str, &str)] = &[$((stringify!($name), concat!($($doc),+))),+];
+            /// The numbers.
+            pub fn values(&self) -> [u64; Self::NAMES.len()] {
+                [$(self.$name),+]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams from addresses that no authentic check has come from.
+    stray,
+    /// STUN messages that are malformed, not authentic or for nobody here.
+    stun_refused,
+    /// STUN requests without credentials that were answered.
+    stun_anonymous,
+    /// STUN requests without credentials beyond the rate limit or shorter than the answer.
+    stun_limited,
+    /// DTLS datagrams with something in them that is malformed, forged or more than is looked at.
+    dtls_refused,
+    /// SRTP packets that are not authentic or malformed.
+    srtp_refused,
+    /// SRTP packets that were seen before.
+    srtp_replayed,
+    /// RTP packets of streams that no description announced.
+    rtp_unknown,
+    /// RTP packets of streams that others had just taken the place of.
+    rtp_superseded,
+    /// RTP packets that passed the mute gate of none.
+    rtp_gated,
+    /// RTP packets forwarded to receivers.
+    forwarded,
+    /// RTP packets sent again upon NACK.
+    retransmitted,
+    /// NACKed packets that are no longer in the cache or beyond the budget.
+    retransmit_missed,
+    /// RTCP packets that are longer than a datagram may be.
+    rtcp_dropped,
+    /// Key frame requests sent to senders.
+    keyframe_requests,
+    /// Packets of media that lay unread while the process stood still.
+    media_stale,
+    /// Panics that ended a session.
+    panics,
+}
