@@ -140,6 +140,8 @@ pub struct Header<'a> {
     pub mid: Option<&'a [u8]>,
     /// RID, when it is there.
     pub rid: Option<&'a [u8]>,
+    /// RID of the stream that an RTX packet repairs, when it is there.
+    pub repaired_rid: Option<&'a [u8]>,
     /// The audio level extension's byte: voice flag and -dBov (RFC 6464, section 3).
     pub audio_level: Option<u8>,
     /// The transport-wide sequence number.
@@ -195,6 +197,7 @@ impl<'a> Header<'a> {
         match (extension, value) {
             (Some(Extension::Mid), value) => self.mid = Some(value),
             (Some(Extension::Rid), value) => self.rid = Some(value),
+            (Some(Extension::RepairedRid), value) => self.repaired_rid = Some(value),
             (Some(Extension::AudioLevel), [level, ..]) => self.audio_level = Some(*level),
             (Some(Extension::TransportCc), [high, low]) => self.transport_cc = Some(u16::from_be_bytes([*high, *low])),
             _ => {}
@@ -219,24 +222,44 @@ pub struct OutHeader {
     pub padding: bool,
     /// The receiver's id of the audio level extension and its byte.
     pub audio_level: Option<(u8, u8)>,
+    /// The receiver's id of the transport-wide sequence number and the number.
+    pub transport_cc: Option<(u8, u16)>,
 }
 
 impl OutHeader {
-    /// The longest header that [`write`](Self::write) makes.
-    pub const MAX_LEN: usize = FIXED_HEADER + 8;
+    /// The longest header that [`write`](Self::write) makes: both extensions are five bytes.
+    pub const MAX_LEN: usize = FIXED_HEADER + 4 + 8;
 
     /// Writes the header at the start of `buffer`, which must hold [`Self::MAX_LEN`]; returns its length.
     #[inline]
     pub fn write(&self, buffer: &mut [u8]) -> usize {
-        let extension = self.audio_level.filter(|(id, _)| (1..15).contains(id));
-        buffer[0] = 0x80 | u8::from(self.padding) << 5 | u8::from(extension.is_some()) << 4;
+        let audio_level = self.audio_level.filter(|(id, _)| (1..15).contains(id));
+        let transport_cc = self.transport_cc.filter(|(id, _)| (1..15).contains(id));
+        let extended = audio_level.is_some() || transport_cc.is_some();
+        buffer[0] = 0x80 | u8::from(self.padding) << 5 | u8::from(extended) << 4;
         buffer[1] = u8::from(self.marker) << 7 | self.payload_type;
         buffer[2..4].copy_from_slice(&self.sequence.wire().to_be_bytes());
         buffer[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
         buffer[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
-        let Some((id, level)) = extension else { return FIXED_HEADER };
-        buffer[12..20].copy_from_slice(&[0xbe, 0xde, 0, 1, id << 4, level, 0, 0]);
-        Self::MAX_LEN
+        if !extended {
+            return FIXED_HEADER;
+        }
+        // RFC 8285, section 4.2: each id stands beside the length of its value less one.
+        let mut end = FIXED_HEADER + 4;
+        buffer[end..end + 8].fill(0);
+        if let Some((id, number)) = transport_cc {
+            let [high, low] = number.to_be_bytes();
+            buffer[end..end + 3].copy_from_slice(&[id << 4 | 1, high, low]);
+            end += 3;
+        }
+        if let Some((id, level)) = audio_level {
+            buffer[end..end + 2].copy_from_slice(&[id << 4, level]);
+            end += 2;
+        }
+        let end = end.next_multiple_of(4);
+        let words = (end - FIXED_HEADER - 4) / 4;
+        buffer[FIXED_HEADER..FIXED_HEADER + 4].copy_from_slice(&[0xbe, 0xde, 0, words as u8]);
+        end
     }
 }
 
@@ -313,11 +336,18 @@ mod tests {
             ssrc: 5,
             padding: false,
             audio_level: Some((1, 0x85)),
+            transport_cc: None,
         };
         let mut bytes = [0; OutHeader::MAX_LEN];
         let len = out.write(&mut bytes);
         let header = Header::parse(&bytes[..len], &map()).expect("well formed");
         assert_eq!((header.len, header.sequence, header.timestamp, header.ssrc), (20, 1, 77, 5));
         assert_eq!((header.marker, header.payload_type, header.audio_level), (true, 96, Some(0x85)));
+        for (audio_level, expected) in [(None, 20), (Some((1, 0x85)), 24)] {
+            let len = OutHeader { audio_level, transport_cc: Some((3, 0xabcd)), ..out }.write(&mut bytes);
+            let header = Header::parse(&bytes[..len], &map()).expect("well formed");
+            assert_eq!((header.len, header.transport_cc), (expected, Some(0xabcd)));
+            assert_eq!(header.audio_level, audio_level.map(|(_, level)| level));
+        }
     }
 }

@@ -2,7 +2,7 @@
 use crate::demux::Path;
 use crate::dtls::{Dtls, DtlsError, DtlsEvent, Fingerprint, Identity, Role};
 use crate::ice::{Check, Credentials, IceLite, Liveness};
-use crate::rtp::SeqNo;
+use crate::rtp::{SeqNo, Ssrc};
 use crate::sctp::{ChannelId, Sctp, SctpEvent, SendError};
 use crate::srtp::{Profile, Protector, SrtpError, Unprotector};
 use crate::stun::{Answer, Request};
@@ -252,6 +252,11 @@ impl Transport {
     pub fn unprotect_rtp(&mut self, packet: &mut [u8]) -> Result<(usize, SeqNo), SrtpError> {
         let (_, unprotector) = self.srtp.as_mut().ok_or(SrtpError::NotAuthentic)?;
         unprotector.unprotect_rtp(packet)
+    }
+
+    /// Notes a packet that has come inside of an RTX stream; see [`Unprotector::accept_repaired`].
+    pub fn accept_repaired(&mut self, ssrc: Ssrc, wire: u16) -> Option<SeqNo> {
+        self.srtp.as_mut()?.1.accept_repaired(ssrc, wire)
     }
 
     /// Opens an SRTCP packet of this peer in place.

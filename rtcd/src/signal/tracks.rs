@@ -153,6 +153,7 @@ impl Actor {
             rtx: Vec::new(),
             rtx_ssrcs: Vec::new(),
             rids: lowest_first(track.media.send_rids.clone()),
+            nack: track.media.formats.iter().any(|format| format.feedback.iter().any(|feedback| feedback == "nack")),
             detect_voice: track.kind == Some(TrackKind::Voice),
             open: track.kind.is_some_and(|kind| kind != TrackKind::Voice || !session.muted),
         };

@@ -6,7 +6,7 @@ use crate::ice::{Check, Credentials, IceLite, MAX_PATHS};
 use crate::rtcp::{self, Message, TransportCcRecorder, lost_packets};
 use crate::rtp::{self, ExtensionIds, ExtensionMap, Header};
 use crate::sfu::cache::{MAX_PAYLOAD, PacketCache};
-use crate::sfu::receive::Reception;
+use crate::sfu::receive::{AnswerTime, Reception};
 use crate::sfu::rewrite::{Numbers, Rewriter};
 use crate::sfu::voice_activity::VoiceActivity;
 use crate::sfu::{Epoch, Layer, Meta};
@@ -53,7 +53,8 @@ fn check(agent: &mut IceLite, now: Instant, path: Path, bytes: &[u8]) {
 
 const IDS: ExtensionIds = ExtensionIds { mid: 4, rid: 10, repaired_rid: 11, audio_level: 1, transport_cc: 3 };
 
-/// Steps: a packet each; the number picks codec and layer, 255 begins the stream anew, 254 changes the receivers' numbers.
+/// Steps: a packet each; the number picks codec and layer, 255 begins the stream anew, 254 changes the receivers' numbers,
+/// 253 suspends them.
 /// Every 16th reports.
 pub fn rtp(input: &[u8]) {
     let map = ExtensionMap::from(&IDS);
@@ -80,6 +81,9 @@ pub fn rtp(input: &[u8]) {
             let numbers =
                 Numbers { payload_type: 96 + step.bytes.len() as u8 % 16, audio_level_id: 2, ..Numbers::default() };
             rewriters.iter_mut().for_each(|rewriter| rewriter.renumber(numbers));
+        }
+        if step.what == 253 {
+            rewriters.iter_mut().for_each(Rewriter::suspend);
         }
         let packet = step.bytes;
         let Some(header) = Header::parse(packet, &map) else { continue };
@@ -113,14 +117,14 @@ pub fn rtp(input: &[u8]) {
         let _ = Vp8Descriptor::parse(payload);
         cache.insert(meta, payload);
         rewriters[which].set_target(Layer(u8::from(step.what & 0x40 != 0)));
-        if let Some((len, number)) = rewriters[which].forward(now, &meta, payload, &[], &mut out) {
+        if let Some((len, number)) = rewriters[which].forward(now, &meta, payload, &[], 0, &mut out) {
             let read = Header::parse(&out[..len], &map).expect("what we send is RTP");
             assert_eq!((read.ssrc, read.sequence, len - read.len), (5, number.wire(), payload.len()));
             let first = out[..len].to_vec();
             let before = sent.insert((which, number), first.clone());
             assert!(before.is_none(), "{number:?} goes out twice: one nonce for two packets");
             let find = |_, seq| cache.get(seq);
-            if let Some((again, same)) = rewriters[which].retransmit(number.wire(), find, &mut out) {
+            if let Some((again, same)) = rewriters[which].retransmit(number.wire(), find, 0, &mut out) {
                 let first = sent.get(&(which, same)).map(Vec::as_slice);
                 assert_eq!(first, Some(&out[..again]), "a retransmission is the same packet");
             }
@@ -134,7 +138,7 @@ pub fn rtp(input: &[u8]) {
 
 fn feedback(reception: &mut Reception, arrivals: &mut TransportCcRecorder, now: Instant) {
     let mut missing = Vec::new();
-    reception.poll_missing(now, &mut missing);
+    let _ = reception.poll_missing(now, &AnswerTime::default(), &mut missing);
     let mut compound = Vec::new();
     let report = reception.report(now);
     rtcp::receiver_report(&mut compound, 1, report.as_slice());

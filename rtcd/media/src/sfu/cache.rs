@@ -5,11 +5,18 @@ use crate::rtp::SeqNo;
 /// The longest payload that is forwarded. Browsers make packets of at most 1200 bytes plus tag; jumbo ones are refused.
 pub const MAX_PAYLOAD: usize = 1400;
 
+/// Packets of sound that are kept: 1.28 s, longer than anybody waits for them.
+const VOICE_PACKETS: usize = 64;
+/// Longest packet of sound that is kept: 20 ms at 128 kbit/s.
+const MAX_VOICE_PAYLOAD: usize = 320;
+
 /// A ring of packets addressed by sequence number. Memory is taken when it is made, none per packet.
 pub struct PacketCache {
     epoch: Epoch,
     slots: Box<[Slot]>,
     payloads: Box<[u8]>,
+    /// Room for one payload.
+    room: usize,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -22,13 +29,23 @@ struct Slot {
 }
 
 impl PacketCache {
-    /// A cache of `packets` (a power of two) packets, or of none.
+    /// A cache of `packets` (a power of two) pictures' packets, or of none.
     pub fn new(packets: usize) -> Self {
+        Self::with_room(packets, MAX_PAYLOAD)
+    }
+
+    /// A cache for the [`VOICE_PACKETS`] of sound.
+    pub fn for_voice() -> Self {
+        Self::with_room(VOICE_PACKETS, MAX_VOICE_PAYLOAD)
+    }
+
+    fn with_room(packets: usize, room: usize) -> Self {
         debug_assert!(packets == 0 || packets.is_power_of_two());
         Self {
             epoch: Epoch::default(),
             slots: vec![Slot::default(); packets].into(),
-            payloads: vec![0; packets * MAX_PAYLOAD].into(),
+            payloads: vec![0; packets * room].into(),
+            room,
         }
     }
 
@@ -49,12 +66,12 @@ impl PacketCache {
             slot.ambiguous |= slot.meta.seq == meta.seq;
             return;
         }
-        if payload.len() > MAX_PAYLOAD {
+        if payload.len() > self.room {
             *slot = Slot { meta, len: 0, filled: true, ambiguous: true };
             return;
         }
         *slot = Slot { meta, len: payload.len() as u16, filled: true, ambiguous: false };
-        self.payloads[place * MAX_PAYLOAD..][..payload.len()].copy_from_slice(payload);
+        self.payloads[place * self.room..][..payload.len()].copy_from_slice(payload);
     }
 
     /// The packet with this number, if it is still here.
@@ -64,7 +81,7 @@ impl PacketCache {
         if !slot.filled || slot.ambiguous || slot.meta.seq != seq {
             return None;
         }
-        Some((&self.slots[place].meta, &self.payloads[place * MAX_PAYLOAD..][..slot.len as usize]))
+        Some((&self.slots[place].meta, &self.payloads[place * self.room..][..slot.len as usize]))
     }
 }
 

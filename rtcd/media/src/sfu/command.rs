@@ -99,6 +99,8 @@ pub struct Incoming {
     pub rtx_ssrcs: Vec<(Ssrc, Ssrc)>,
     /// Layers, lowest first; empty without simulcast.
     pub rids: Vec<Rid>,
+    /// Whether the peer answers NACKs of sound, too (`a=rtcp-fb:.. nack`).
+    pub nack: bool,
     /// Whether voice activity is looked for.
     pub detect_voice: bool,
     /// Whether its packets pass (the mute gate).

@@ -8,10 +8,37 @@ use std::time::{Duration, Instant};
 const MAX_MISSING: usize = 128;
 /// How often one packet is asked for.
 const MAX_ASKS: u8 = 8;
-/// Least time between two requests for the same packet: about a long round trip.
-const ASK_AGAIN_AFTER: Duration = Duration::from_millis(120);
+/// Requests without an answer after which a key frame is asked for beside them.
+const HOPELESS_AFTER: u8 = 2;
 /// A hole is given this long to be a mere reordering.
 const REORDERING: Duration = Duration::from_millis(10);
+
+/// How long an answer to a NACK takes: the round trip to the sender and what its pacer adds, smoothed as TCP does
+/// (RFC 6298, section 2). A packet that was asked for more than once tells nothing (section 3).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AnswerTime {
+    /// Mean and deviation.
+    smoothed: Option<(Duration, Duration)>,
+}
+
+impl AnswerTime {
+    /// Until the first answer has come: a long way, but not the longest.
+    const UNKNOWN: Duration = Duration::from_millis(120);
+    /// Of a round trip of nothing, and of one that a call can hardly be held over.
+    const LIMITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(600));
+
+    /// An answer has come after so long.
+    pub fn sample(&mut self, took: Duration) {
+        let (mean, deviation) = self.smoothed.unwrap_or((took, took / 2));
+        self.smoothed = Some((mean * 7 / 8 + took / 8, deviation * 3 / 4 + mean.abs_diff(took) / 4));
+    }
+
+    /// When there is no point in waiting for the answer any longer.
+    pub fn patience(&self) -> Duration {
+        let (least, most) = Self::LIMITS;
+        self.smoothed.map_or(Self::UNKNOWN, |(mean, deviation)| (mean + deviation * 2).clamp(least, most))
+    }
+}
 
 /// The last sender report of a stream and when it came: maps the stream's clock to the sender's NTP time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +79,8 @@ struct Ask {
     seq: SeqNo,
     asked: u8,
     due: Instant,
+    /// When it was asked for last.
+    last: Instant,
 }
 
 /// What the arrival of a packet means.
@@ -61,6 +90,8 @@ pub struct Arrival {
     pub first: bool,
     /// More was lost at once than can be asked for: a key frame is needed.
     pub unrepairable: bool,
+    /// It had been asked for once, so long ago.
+    pub answered: Option<Duration>,
 }
 
 impl Reception {
@@ -97,18 +128,20 @@ impl Reception {
         let Some((first, newest)) = self.range else {
             self.range = Some((seq, seq));
             self.update_jitter(now, timestamp);
-            return Arrival { first: true, unrepairable: false };
+            return Arrival { first: true, unrepairable: false, answered: None };
         };
         if seq <= newest {
             self.range = Some((first.min(seq), newest));
-            if let Some(Missing(asks)) = &mut self.asks {
-                asks.retain(|ask| ask.seq != seq);
-            }
-            return Arrival { first: false, unrepairable: false };
+            let answered = self.asks.as_mut().and_then(|Missing(asks)| {
+                let at = asks.iter().position(|ask| ask.seq == seq)?;
+                let ask = asks.remove(at);
+                (ask.asked == 1).then(|| now.saturating_duration_since(ask.last))
+            });
+            return Arrival { first: false, unrepairable: false, answered };
         }
         self.range = Some((first, seq));
         self.update_jitter(now, timestamp);
-        Arrival { first: false, unrepairable: self.note_gap(now, newest, seq) }
+        Arrival { first: false, unrepairable: self.note_gap(now, newest, seq), answered: None }
     }
 
     fn note_gap(&mut self, now: Instant, newest: SeqNo, seq: SeqNo) -> bool {
@@ -118,7 +151,8 @@ impl Reception {
             asks.clear();
             return true;
         }
-        asks.extend((newest.0 + 1..seq.0).map(|seq| Ask { seq: SeqNo(seq), asked: 0, due: now + REORDERING }));
+        let ask = |seq| Ask { seq: SeqNo(seq), asked: 0, due: now + REORDERING, last: now };
+        asks.extend((newest.0 + 1..seq.0).map(ask));
         false
     }
 
@@ -135,18 +169,23 @@ impl Reception {
         self.last_transit = Some(transit);
     }
 
-    /// The packets to ask for now, at most `MAX_MISSING`, ascending; appended to `out`.
-    pub fn poll_missing(&mut self, now: Instant, out: &mut Vec<u16>) {
-        let Some(Missing(asks)) = &mut self.asks else { return };
+    /// The packets to ask for now, at most `MAX_MISSING`, ascending; appended to `out`. `answers`: how long an answer
+    /// takes. Returns whether one of them has been asked for in vain so often that a key frame is needed beside.
+    pub fn poll_missing(&mut self, now: Instant, answers: &AnswerTime, out: &mut Vec<u16>) -> bool {
+        let Some(Missing(asks)) = &mut self.asks else { return false };
+        let mut hopeless = false;
         asks.retain_mut(|ask| {
             if ask.due > now {
                 return true;
             }
+            hopeless |= ask.asked == HOPELESS_AFTER;
             ask.asked += 1;
-            ask.due = now + ASK_AGAIN_AFTER;
+            ask.due = now + answers.patience();
+            ask.last = now;
             out.push(ask.seq.wire());
             ask.asked < MAX_ASKS
         });
+        hopeless
     }
 
     /// When [`poll_missing`](Self::poll_missing) has something next.
@@ -198,7 +237,7 @@ mod tests {
 
     fn missing(reception: &mut Reception, now: Instant) -> Vec<u16> {
         let mut out = Vec::new();
-        reception.poll_missing(now, &mut out);
+        reception.poll_missing(now, &AnswerTime::default(), &mut out);
         out
     }
 
@@ -215,10 +254,37 @@ mod tests {
         assert_eq!(missing(&mut reception, later), [0u16; 0]);
         reception.handle_packet(later, SeqNo(13), 0);
         for _ in 1..MAX_ASKS {
-            later += ASK_AGAIN_AFTER;
+            later += AnswerTime::UNKNOWN;
             assert_eq!(missing(&mut reception, later), [12]);
         }
         assert_eq!(reception.next_timeout(), None);
+    }
+
+    #[test]
+    fn requests_follow_the_time_that_answers_take_and_two_in_vain_call_for_a_key_frame() {
+        let now = Instant::now();
+        let (mut reception, mut answers) = (reception(now), AnswerTime::default());
+        let mut out = Vec::new();
+        let ms = Duration::from_millis;
+        for at in 0..20 {
+            reception.handle_packet(now, SeqNo(10 + 2 * at), 0);
+            let asked = now + REORDERING;
+            reception.poll_missing(asked, &answers, &mut out);
+            if at > 0 {
+                let arrival = reception.handle_packet(asked + ms(40), SeqNo(9 + 2 * at), 0);
+                answers.sample(arrival.answered.expect("asked for once"));
+            }
+        }
+        assert!((ms(40)..ms(50)).contains(&answers.patience()), "{:?}", answers.patience());
+        reception.handle_packet(now, SeqNo(100), 0);
+        let mut later = now + REORDERING;
+        assert!(!reception.poll_missing(later, &answers, &mut out));
+        assert_eq!(reception.next_timeout(), Some(later + answers.patience()));
+        later += answers.patience();
+        assert!(!reception.poll_missing(later, &answers, &mut out), "asked for twice, and it may be answered yet");
+        assert!(reception.handle_packet(later + ms(1), SeqNo(99), 0).answered.is_none(), "to which of both?");
+        later += answers.patience();
+        assert!(reception.poll_missing(later, &answers, &mut out));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! One outgoing track: whatever layer it is fed from, the receiver sees one stream without seams. Sequence numbers,
 //! timestamps and VP8 picture ids are shifted by constants that change only at a switch, so that any packet, also one
-//! sent again, is rewritten to the same bytes every time. (SRTP demands that: the sequence number is the nonce.)
+//! sent again, is rewritten to the same bytes every time. (SRTP demands that: the sequence number is the nonce.) With RTX
+//! (RFC 4588) what is sent again travels in a stream of its own, under numbers of its own.
+mod transport_numbers;
+
 use super::{Epoch, Layer, Meta};
 use crate::codec::{Codec, PictureId, Vp8Descriptor};
 use crate::rtcp::SenderInfo;
@@ -9,6 +12,7 @@ use crate::sfu::receive::ClockReference;
 use crate::srtp::ReplayWindow;
 use std::collections::VecDeque;
 use std::time::Instant;
+use transport_numbers::TransportNumbers;
 
 /// Finished segments that late packets and retransmissions may still belong to: four switches back.
 const HISTORY: usize = 4;
@@ -88,6 +92,12 @@ pub struct Rewriter {
     sent: ReplayWindow,
     packets: u32,
     octets: u32,
+    /// Nothing goes out until a key frame of the target comes.
+    suspended: bool,
+    /// The next number of the RTX stream.
+    rtx_seq: SeqNo,
+    /// Transport-wide numbers of what went out, when it may have to be sent again as it was.
+    transport_numbers: Option<TransportNumbers>,
 }
 
 impl Rewriter {
@@ -105,6 +115,9 @@ impl Rewriter {
             sent: ReplayWindow::default(),
             packets: 0,
             octets: 0,
+            suspended: false,
+            rtx_seq: SeqNo(u64::from(crate::random_u32() % FIRST_SEQ)),
+            transport_numbers: None,
         }
     }
 
@@ -134,15 +147,38 @@ impl Rewriter {
         self.target
     }
 
+    /// The layer that the receiver gets now, if any.
+    pub fn current(&self) -> Option<Layer> {
+        self.current.filter(|_| !self.suspended).map(|segment| segment.layer)
+    }
+
+    /// What the receiver calls things now.
+    pub fn numbers(&self) -> &Numbers {
+        &self.numbers
+    }
+
     /// Whether the receiver waits for a key frame of [`target`](Self::target).
-    pub fn needs_keyframe(&self) -> bool {
-        self.codec.is_video() && self.current.is_none_or(|segment| segment.layer != self.target)
+    pub fn awaits_keyframe(&self) -> bool {
+        self.codec.is_video() && self.current() != Some(self.target)
+    }
+
+    /// Sends nothing more until a key frame of the target comes, without a hole in the numbering.
+    pub fn suspend(&mut self) {
+        self.suspended = true;
+    }
+
+    /// Whether a packet may concern this receiver: it is of the layer that it gets or waits for.
+    #[inline]
+    pub fn may_take(&self, meta: &Meta) -> bool {
+        meta.codec == self.codec
+            && (meta.layer == self.target || self.current.is_some_and(|segment| segment.layer == meta.layer))
     }
 
     /// Writes the packet for this receiver into `out`, which must hold header, payload and tag; returns the length and
     /// the outgoing number. `None`: this receiver does not get the packet.
     ///
-    /// `clocks` are the sender's clocks by layer; with both known, a switch keeps the timeline exactly.
+    /// `clocks` are the sender's clocks by layer; with both known, a switch keeps the timeline exactly. `number` is the
+    /// transport-wide one that the packet gets if it goes out and such numbers are agreed.
     #[inline]
     pub fn forward(
         &mut self,
@@ -150,14 +186,19 @@ impl Rewriter {
         meta: &Meta,
         payload: &[u8],
         clocks: &[Option<ClockReference>],
+        number: u16,
         out: &mut [u8],
     ) -> Option<(usize, SeqNo)> {
         // A sender may change its codec within a stream; what it sends now is another track to the receiver.
         if meta.codec != self.codec {
             return None;
         }
-        if !self.current.is_some_and(|segment| segment.goes_on_with(meta) && segment.numbers == self.numbers) {
-            if self.current.is_some_and(|segment| segment.goes_on_with(meta) && meta.seq > segment.last) {
+        if !self.current.is_some_and(|segment| segment.goes_on_with(meta) && segment.numbers == self.numbers)
+            || self.suspended
+        {
+            let goes_on = !self.suspended
+                && self.current.is_some_and(|segment| segment.goes_on_with(meta) && meta.seq > segment.last);
+            if goes_on {
                 self.switch_numbers();
             } else if self.starts_with(meta) {
                 self.switch(now, meta, payload, clocks);
@@ -165,28 +206,33 @@ impl Rewriter {
                 // A packet of before the switch that comes late.
                 let segments = self.current.iter().chain(&self.history);
                 let segment = *segments.into_iter().find(|old| old.contains(meta))?;
-                return self.write(&segment, meta, payload, out);
+                return self.write(&segment, meta, payload, number, out);
             }
         }
         let segment = self.current.as_mut()?;
         segment.last = segment.last.max(meta.seq);
         let segment = *segment;
         self.note_newest(now, &segment, meta, payload);
-        self.write(&segment, meta, payload, out)
+        self.write(&segment, meta, payload, number, out)
     }
 
     /// Whether a segment begins with this packet: another layer is wanted, or the layer's stream has begun anew. Streams
     /// only follow each other: one that comes late takes nothing back.
     fn starts_with(&self, meta: &Meta) -> bool {
-        let follows = self.current.is_none_or(|old| old.layer != meta.layer || old.epoch < meta.epoch);
+        let follows = self.current.is_none_or(|old| {
+            old.layer != meta.layer || old.epoch < meta.epoch || (self.suspended && old.last < meta.seq)
+        });
         meta.layer == self.target && meta.keyframe && follows
     }
 
-    /// Writes the packet with the outgoing wire number `wire` once more, as `find` gives it; the same bytes as before.
+    /// Writes the packet with the outgoing wire number `wire` once more, as `find` gives it: inside of the RTX stream, with
+    /// the transport-wide number `number`, if that is agreed, else the same bytes as before. Returns its length, and its
+    /// number in the stream that it is of.
     pub fn retransmit<'a>(
-        &self,
+        &mut self,
         wire: u16,
         find: impl FnOnce(Layer, SeqNo) -> Option<(&'a Meta, &'a [u8])>,
+        number: u16,
         out: &mut [u8],
     ) -> Option<(usize, SeqNo)> {
         let newest = self.newest?.seq;
@@ -194,13 +240,86 @@ impl Rewriter {
         let out_seq = newest.0.checked_sub(u64::from(behind))?;
         let segments = self.current.iter().chain(&self.history);
         let (segment, seq) = segments
-            .map(|segment| (segment, SeqNo(out_seq.wrapping_add_signed(-segment.shift))))
+            .map(|segment| (*segment, SeqNo(out_seq.wrapping_add_signed(-segment.shift))))
             .find(|(segment, seq)| segment.first <= *seq && *seq <= segment.last)?;
         let (meta, payload) = find(segment.layer, seq).filter(|(meta, _)| segment.contains(meta))?;
-        if meta.codec != self.codec {
+        // What has not gone out is not sent again.
+        if meta.codec != self.codec || self.sent.is_fresh(SeqNo(out_seq)) {
             return None;
         }
-        self.write_packet(segment, meta, payload, out)
+        if let Some(rtx) = self.numbers.rtx {
+            return self.write_rtx(rtx, &segment, meta, payload, number, out);
+        }
+        let number = match segment.numbers.transport_cc_id {
+            0 => 0,
+            _ => self.transport_numbers.as_ref()?.get(wire)?,
+        };
+        self.write_packet(&segment, meta, payload, number, out)
+    }
+
+    /// The wire number of the newest packet that went out, if retransmissions have a stream of their own: what follows it
+    /// backwards can be sent as padding.
+    pub fn newest_with_rtx(&self) -> Option<u16> {
+        self.numbers.rtx?;
+        Some(self.newest?.seq.wire())
+    }
+
+    /// Writes a packet of nothing but padding into the RTX stream, `len` bytes of it. `None` without such a stream, or
+    /// before the first packet.
+    pub fn pad(&mut self, len: u8, number: u16, out: &mut [u8]) -> Option<(usize, SeqNo)> {
+        let (rtx, newest) = (self.numbers.rtx?, self.newest?);
+        let at = self.write_rtx_header(rtx, false, newest.timestamp, true, number, out)?;
+        let padding = out.get_mut(at..at + usize::from(len)).filter(|padding| !padding.is_empty())?;
+        padding.fill(0);
+        // RFC 3550, section 5.1: the last byte says how much there is.
+        *padding.last_mut()? = len;
+        Some((at + usize::from(len), self.take_rtx_seq()))
+    }
+
+    fn write_rtx(
+        &mut self,
+        rtx: Rtx,
+        segment: &Segment,
+        meta: &Meta,
+        payload: &[u8],
+        number: u16,
+        out: &mut [u8],
+    ) -> Option<(usize, SeqNo)> {
+        let timestamp = meta.timestamp.wrapping_add(segment.timestamp_shift);
+        let at = self.write_rtx_header(rtx, meta.marker, timestamp, meta.padding, number, out)?;
+        let body = out.get_mut(at..at + 2 + payload.len())?;
+        // RFC 4588, section 4: the original number stands in front of the original payload.
+        body[..2].copy_from_slice(&segment.out(meta.seq).wire().to_be_bytes());
+        self.write_payload(segment, payload, &mut body[2..]);
+        Some((at + 2 + payload.len(), self.take_rtx_seq()))
+    }
+
+    fn write_rtx_header(
+        &self,
+        rtx: Rtx,
+        marker: bool,
+        timestamp: u32,
+        padding: bool,
+        number: u16,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let header = OutHeader {
+            marker,
+            payload_type: rtx.payload_type,
+            sequence: self.rtx_seq,
+            timestamp,
+            ssrc: rtx.ssrc,
+            padding,
+            audio_level: None,
+            transport_cc: Some((self.numbers.transport_cc_id, number)),
+        };
+        Some(header.write(out.get_mut(..OutHeader::MAX_LEN)?))
+    }
+
+    fn take_rtx_seq(&mut self) -> SeqNo {
+        let seq = self.rtx_seq;
+        self.rtx_seq.0 += 1;
+        seq
     }
 
     /// The same stream goes on under other numbers.
@@ -239,6 +358,7 @@ impl Rewriter {
             self.remember(old);
         }
         self.current = Some(segment);
+        self.suspended = false;
     }
 
     /// Where the new layer's packet lies on the receiver's timeline: by both layers' sender reports if there are, else
@@ -285,19 +405,39 @@ impl Rewriter {
         });
     }
 
-    fn write(&mut self, segment: &Segment, meta: &Meta, payload: &[u8], out: &mut [u8]) -> Option<(usize, SeqNo)> {
+    fn write(
+        &mut self,
+        segment: &Segment,
+        meta: &Meta,
+        payload: &[u8],
+        number: u16,
+        out: &mut [u8],
+    ) -> Option<(usize, SeqNo)> {
         if !self.sent.is_fresh(segment.out(meta.seq)) {
             return None;
         }
-        let written = self.write_packet(segment, meta, payload, out)?;
+        let written = self.write_packet(segment, meta, payload, number, out)?;
         self.sent.commit(written.1);
+        if segment.numbers.transport_cc_id != 0 && self.numbers.rtx.is_none() {
+            let is_video = self.codec.is_video();
+            self.transport_numbers
+                .get_or_insert_with(|| TransportNumbers::new(is_video))
+                .note(written.1.wire(), number);
+        }
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(payload.len() as u32);
         Some(written)
     }
 
     #[inline]
-    fn write_packet(&self, segment: &Segment, meta: &Meta, payload: &[u8], out: &mut [u8]) -> Option<(usize, SeqNo)> {
+    fn write_packet(
+        &self,
+        segment: &Segment,
+        meta: &Meta,
+        payload: &[u8],
+        number: u16,
+        out: &mut [u8],
+    ) -> Option<(usize, SeqNo)> {
         if out.len() < OutHeader::MAX_LEN + payload.len() {
             return None;
         }
@@ -310,14 +450,19 @@ impl Rewriter {
             ssrc: self.ssrc,
             padding: meta.padding,
             audio_level: meta.audio_level.map(|level| (segment.numbers.audio_level_id, level)),
+            transport_cc: Some((segment.numbers.transport_cc_id, number)),
         };
         let at = header.write(out);
-        let body = &mut out[at..at + payload.len()];
-        body.copy_from_slice(payload);
-        if self.codec == Codec::Vp8 && (segment.picture_id_shift != 0 || segment.tl0_shift != 0) {
-            shift_picture_numbers(body, segment);
-        }
+        self.write_payload(segment, payload, &mut out[at..at + payload.len()]);
         Some((at + payload.len(), sequence))
+    }
+
+    #[inline]
+    fn write_payload(&self, segment: &Segment, payload: &[u8], out: &mut [u8]) {
+        out.copy_from_slice(payload);
+        if self.codec == Codec::Vp8 && (segment.picture_id_shift != 0 || segment.tl0_shift != 0) {
+            shift_picture_numbers(out, segment);
+        }
     }
 
     /// The sender report of this track at `now`, once the sender's clock is known and something was sent: the sender's

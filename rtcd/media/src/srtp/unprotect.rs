@@ -1,9 +1,8 @@
 //! Incoming: protected packets become plain ones, in place, or are refused with a reason.
 use super::crypt::{CM_TAG, Crypt, GCM_TAG, NotAuthentic, Purpose, cm_apply, cm_verify, gcm_nonce};
-use super::streams::Streams;
+use super::streams::{Known, Streams};
 use super::{Master, Profile};
-use crate::rtp;
-use crate::rtp::SeqNo;
+use crate::rtp::{self, SeqNo, Ssrc};
 use aws_lc_rs::aead;
 
 /// Why a packet was refused: the peer's fault or the network's, counted and dropped.
@@ -82,6 +81,20 @@ impl Unprotector {
                 Ok(len)
             }
         }
+    }
+
+    /// A packet of `ssrc` with the number `wire` has come inside of another stream (RFC 4588). It counts as seen from now
+    /// on; `None` when it was seen before, is too old, or nothing of the stream has been heard yet.
+    pub fn accept_repaired(&mut self, ssrc: Ssrc, wire: u16) -> Option<SeqNo> {
+        let known = self.streams.find(ssrc);
+        if matches!(known, Known::New) {
+            return None;
+        }
+        let seq = self.streams.extend(&known, wire);
+        self.streams.is_fresh(&known, seq).then(|| {
+            self.streams.commit(known, ssrc, seq);
+            seq
+        })
     }
 
     /// Opens a compound RTCP packet in place; returns the plain length.

@@ -41,7 +41,7 @@ impl Receiver {
         (meta, payload): (Meta, Vec<u8>),
     ) -> Option<(u64, u32, u16, u8)> {
         let mut out = [0; 100];
-        let (len, seq) = self.rewriter.forward(self.now, &meta, &payload, clocks, &mut out)?;
+        let (len, seq) = self.rewriter.forward(self.now, &meta, &payload, clocks, 0, &mut out)?;
         let header = Header::parse(&out[..len], &ExtensionMap::default()).expect("an RTP packet");
         assert_eq!((header.ssrc, header.sequence), (5, seq.wire()));
         assert_eq!(header.payload_type, self.rewriter.numbers.payload_type);
@@ -54,10 +54,10 @@ impl Receiver {
 #[test]
 fn nothing_goes_out_before_a_key_frame() {
     let mut receiver = Receiver::new();
-    assert!(receiver.rewriter.needs_keyframe());
+    assert!(receiver.rewriter.awaits_keyframe());
     assert_eq!(receiver.forward(frame(0, 100, 0, 1, false)), None);
     let (first, ..) = receiver.forward(frame(0, 101, 3000, 2, true)).expect("forwarded");
-    assert!(!receiver.rewriter.needs_keyframe());
+    assert!(!receiver.rewriter.awaits_keyframe());
     assert_eq!(receiver.forward(frame(0, 100, 0, 1, false)), None, "a late packet of before the start");
     assert_eq!(receiver.forward(frame(0, 103, 9000, 4, false)), Some((first + 2, 9000, 4, 4)), "a gap stays a gap");
     assert_eq!(receiver.forward(frame(0, 102, 6000, 3, false)), Some((first + 1, 6000, 3, 3)), "and can be filled");
@@ -105,17 +105,17 @@ fn a_packet_sent_again_has_the_same_bytes_also_across_a_switch() {
         caches[layer as usize].insert(meta, &payload);
         let mut out = [0; 100];
         let (len, seq) =
-            receiver.rewriter.forward(receiver.now, &meta, &payload, &NO_CLOCKS, &mut out).expect("forwarded");
+            receiver.rewriter.forward(receiver.now, &meta, &payload, &NO_CLOCKS, 0, &mut out).expect("forwarded");
         sent.push((seq, out[..len].to_vec()));
     }
     for (seq, bytes) in &sent {
         let mut out = [0; 100];
         let find = |layer: Layer, seq| caches[layer.0 as usize].get(seq);
-        let (len, again) = receiver.rewriter.retransmit(seq.wire(), find, &mut out).expect("still cached");
+        let (len, again) = receiver.rewriter.retransmit(seq.wire(), find, 0, &mut out).expect("still cached");
         assert_eq!((again, &out[..len]), (*seq, &bytes[..]));
     }
     let unsent = sent[9].0.wire().wrapping_add(1);
-    assert_eq!(receiver.rewriter.retransmit(unsent, |_, _| panic!("never sent"), &mut [0; 100]), None);
+    assert_eq!(receiver.rewriter.retransmit(unsent, |_, _| panic!("never sent"), 0, &mut [0; 100]), None);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn sound_that_begins_anew_goes_on_with_its_first_packet() {
     let packet = |epoch, seq| Meta { epoch: Epoch(epoch), seq: SeqNo(seq), keyframe: true, ..Meta::default() };
     let mut send = |epoch, seq| {
         let meta = packet(epoch, seq);
-        rewriter.forward(Instant::now(), &meta, b"opus", &[], &mut [0; 100]).map(|(_, seq)| seq.0)
+        rewriter.forward(Instant::now(), &meta, b"opus", &[], 0, &mut [0; 100]).map(|(_, seq)| seq.0)
     };
     let first = send(0, 900).expect("forwarded");
     assert_eq!([send(1, 5), send(1, 6), send(0, 901)], [Some(first + 1), Some(first + 2), None]);
@@ -178,8 +178,8 @@ fn nothing_is_sent_again_out_of_another_stream() {
     let old = send(&mut receiver, frame(0, 100, 3000, 7, true)).expect("forwarded");
     let new = send(&mut receiver, of_epoch(1, frame(0, 100, 3000, 70, true))).expect("forwarded");
     let mut out = [0; 100];
-    assert_eq!(receiver.rewriter.retransmit(old, |_, seq| cache.get(seq), &mut out), None);
-    assert!(receiver.rewriter.retransmit(new, |_, seq| cache.get(seq), &mut out).is_some());
+    assert_eq!(receiver.rewriter.retransmit(old, |_, seq| cache.get(seq), 0, &mut out), None);
+    assert!(receiver.rewriter.retransmit(new, |_, seq| cache.get(seq), 0, &mut out).is_some());
 }
 
 #[test]
@@ -195,13 +195,13 @@ fn new_numbers_hold_for_new_packets_only() {
         cache.insert(meta, &payload);
         let mut out = [0; 100];
         let (len, seq) =
-            receiver.rewriter.forward(receiver.now, &meta, &payload, &NO_CLOCKS, &mut out).expect("forwarded");
+            receiver.rewriter.forward(receiver.now, &meta, &payload, &NO_CLOCKS, 0, &mut out).expect("forwarded");
         sent.push((seq, out[..len].to_vec()));
     }
     assert_eq!(sent.iter().map(|(_, bytes)| bytes[1] & 0x7f).collect::<Vec<_>>(), [96, 96, 120, 120]);
     for (seq, bytes) in &sent {
         let mut out = [0; 100];
-        let (len, _) = receiver.rewriter.retransmit(seq.wire(), |_, seq| cache.get(seq), &mut out).expect("cached");
+        let (len, _) = receiver.rewriter.retransmit(seq.wire(), |_, seq| cache.get(seq), 0, &mut out).expect("cached");
         assert_eq!(&out[..len], &bytes[..], "the nonce is the same, so the bytes must be");
     }
 }
@@ -213,4 +213,65 @@ fn a_packet_of_another_codec_is_not_sent_as_what_it_is_not() {
     let (meta, payload) = frame(0, 101, 6000, 8, true);
     assert_eq!(receiver.forward((Meta { codec: Codec::Av1, ..meta }, payload)), None);
     assert!(receiver.forward(frame(0, 102, 9000, 9, true)).is_some());
+}
+
+const RTX: Rtx = Rtx { payload_type: 97, ssrc: 6 };
+
+#[test]
+fn with_rtx_what_is_sent_again_has_a_stream_and_numbers_of_its_own() {
+    let mut receiver = Receiver::new();
+    receiver.rewriter = Rewriter::new(5, Codec::Vp8, Numbers { rtx: Some(RTX), transport_cc_id: 3, ..NUMBERS });
+    let mut cache = PacketCache::new(32);
+    let (mut out, mut sent) = ([0; 100], Vec::new());
+    for at in 0..3u16 {
+        let (meta, payload) = frame(0, 100 + u64::from(at), 3000, at, at == 0);
+        cache.insert(meta, &payload);
+        let (_, seq) =
+            receiver.rewriter.forward(receiver.now, &meta, &payload, &NO_CLOCKS, at, &mut out).expect("sent");
+        sent.push((seq.wire(), payload));
+    }
+    let ids = crate::rtp::ExtensionIds { transport_cc: 3, ..Default::default() };
+    let mut numbers = Vec::new();
+    for (again, (wire, payload)) in sent.iter().chain(&sent).enumerate() {
+        let number = 100 + again as u16;
+        let (len, seq) =
+            receiver.rewriter.retransmit(*wire, |_, seq| cache.get(seq), number, &mut out).expect("cached");
+        let header = Header::parse(&out[..len], &ExtensionMap::from(&ids)).expect("an RTP packet");
+        assert_eq!((header.ssrc, header.payload_type, header.timestamp), (6, 97, 3000));
+        assert_eq!((header.transport_cc, header.sequence), (Some(number), seq.wire()));
+        assert_eq!(out[header.len..len], [&wire.to_be_bytes(), &payload[..]].concat());
+        numbers.push(seq.0);
+    }
+    let (len, seq) = receiver.rewriter.pad(200, 9, &mut [0; 300]).expect("padding");
+    numbers.push(seq.0);
+    assert_eq!(len, 20 + 200);
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+}
+
+#[test]
+fn without_rtx_a_packet_sent_again_keeps_its_transport_wide_number() {
+    let mut receiver = Receiver::new();
+    receiver.rewriter = Rewriter::new(5, Codec::Vp8, Numbers { transport_cc_id: 3, ..NUMBERS });
+    let (meta, payload) = frame(0, 100, 3000, 7, true);
+    let (mut first, mut again) = ([0; 100], [0; 100]);
+    let (len, seq) =
+        receiver.rewriter.forward(receiver.now, &meta, &payload, &NO_CLOCKS, 77, &mut first).expect("sent");
+    let written = receiver.rewriter.retransmit(seq.wire(), |_, _| Some((&meta, &payload)), 78, &mut again);
+    assert_eq!((written, &again[..len]), (Some((len, seq)), &first[..len]), "or its nonce would seal two packets");
+    assert_eq!(receiver.rewriter.pad(200, 79, &mut again), None, "there is no stream for it");
+}
+
+#[test]
+fn a_receiver_that_was_suspended_goes_on_with_a_key_frame_and_without_a_hole() {
+    let mut receiver = Receiver::new();
+    let (first, ..) = receiver.forward(frame(0, 100, 3000, 7, true)).expect("forwarded");
+    receiver.rewriter.suspend();
+    assert_eq!(receiver.rewriter.current(), None);
+    for seq in 101..110 {
+        assert_eq!(receiver.forward(frame(0, seq, 6000, 8, false)), None);
+    }
+    receiver.now += Duration::from_millis(400);
+    assert_eq!(receiver.forward(frame(0, 110, 39_000, 17, true)), Some((first + 1, 39_000, 8, 8)));
+    assert_eq!(receiver.forward(frame(0, 111, 42_000, 18, false)), Some((first + 2, 42_000, 9, 9)));
+    assert_eq!(receiver.forward(frame(0, 105, 6000, 8, false)), None, "swallowed is swallowed");
 }

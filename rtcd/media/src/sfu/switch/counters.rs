@@ -39,6 +39,10 @@ counters! {
     rtp_superseded,
     /// RTP packets that passed the mute gate of none.
     rtp_gated,
+    /// RTP packets that were missing and came inside of an RTX stream.
+    rtx_repaired,
+    /// RTX packets that are padding, or carry what is here already.
+    rtx_useless,
     /// RTP packets forwarded to receivers.
     forwarded,
     /// RTP packets sent again upon NACK.

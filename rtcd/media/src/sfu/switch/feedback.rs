@@ -80,17 +80,18 @@ impl Switch {
             self.counters.retransmit_missed += 1;
             return;
         }
-        let Some(track) = self.tracks.get(place) else { return };
-        let Some(receiver) = track.receivers.iter().find(|receiver| receiver.rewriter.ssrc() == ssrc) else { return };
+        let Some(track) = self.tracks.get_mut(place) else { return };
+        let Some((receiver, kept)) = track.receiver_and_kept(key, ssrc) else { return };
         let slot = sink.slot();
-        let written = receiver.rewriter.retransmit(seq, |layer, seq| track.kept(layer, seq), slot);
+        let written = receiver.rewriter.retransmit(seq, |layer, seq| kept.get(layer, seq), 0, slot);
         let Some((len, seq)) = written else {
             self.counters.retransmit_missed += 1;
             return;
         };
         let Some((path, protector)) = peer.transport.outgoing() else { return };
         if let Some(len) = protector.protect_rtp(slot, len, seq) {
-            sink.commit(path, len, Class::Video { keyframe: false });
+            let is_video = receiver.rewriter.codec().is_video();
+            sink.commit(path, len, if is_video { Class::Video { keyframe: false } } else { Class::Voice });
             self.counters.retransmitted += 1;
         }
     }
@@ -172,7 +173,9 @@ impl Switch {
         let Some(peer) = self.peers.get_mut(key) else { return };
         for stream in &mut peer.streams {
             missing.clear();
-            stream.reception.poll_missing(now, &mut missing);
+            if stream.reception.poll_missing(now, &peer.answers, &mut missing) && stream.is_video {
+                stream.keyframes.want(now);
+            }
             if !missing.is_empty() {
                 rtcp::nack(&mut compound, OUR_SSRC, stream.reception.ssrc(), &missing);
             }

@@ -3,7 +3,7 @@ use super::peer::Peer;
 use super::{Class, Counters, Sink, Switch};
 use crate::codec::Codec;
 use crate::rtcp;
-use crate::rtp::SeqNo;
+use crate::rtp::{SeqNo, Ssrc};
 use crate::sfu::cache::PacketCache;
 use crate::sfu::command::{TrackId, TransportId, WorkerId, WorkerSet};
 use crate::sfu::receive::ClockReference;
@@ -38,11 +38,22 @@ pub(super) struct ForwardTrack {
     pub receivers: Vec<Receiver>,
     /// The sender's clock, by layer.
     pub clocks: [Option<ClockReference>; MAX_LAYERS],
-    /// What can be sent again, by layer; made for video when the first receiver comes.
+    /// What can be sent again, by layer; made when the first receiver comes.
     caches: [Option<PacketCache>; MAX_LAYERS],
     cache_size: usize,
     /// Panics while it was forwarded.
     panics: u32,
+}
+
+/// The packets of a track that can be sent again.
+#[derive(Clone, Copy)]
+pub(super) struct Kept<'a>(&'a [Option<PacketCache>]);
+
+impl<'a> Kept<'a> {
+    /// One of them.
+    pub fn get(self, layer: Layer, seq: SeqNo) -> Option<(&'a Meta, &'a [u8])> {
+        self.0.get(layer.0 as usize)?.as_ref()?.get(seq)
+    }
 }
 
 impl ForwardTrack {
@@ -77,19 +88,20 @@ impl ForwardTrack {
     /// Keeps a packet for retransmission when somebody here may ask for it.
     #[inline]
     pub fn keep(&mut self, meta: Meta, payload: &[u8]) {
-        // Sound is never asked for.
-        if !meta.codec.is_video() || self.receivers.is_empty() || self.cache_size == 0 {
+        if self.receivers.is_empty() || self.cache_size == 0 {
             return;
         }
         let size = self.cache_size;
+        let make = || if meta.codec.is_video() { PacketCache::new(size) } else { PacketCache::for_voice() };
         if let Some(cache) = self.caches.get_mut(meta.layer.0 as usize) {
-            cache.get_or_insert_with(|| PacketCache::new(size)).insert(meta, payload);
+            cache.get_or_insert_with(make).insert(meta, payload);
         }
     }
 
-    /// A kept packet.
-    pub fn kept(&self, layer: Layer, seq: SeqNo) -> Option<(&Meta, &[u8])> {
-        self.caches.get(layer.0 as usize)?.as_ref()?.get(seq)
+    /// The receiver with this outgoing stream, and what can be sent to it again.
+    pub fn receiver_and_kept(&mut self, peer: usize, ssrc: Ssrc) -> Option<(&mut Receiver, Kept<'_>)> {
+        let mine = |receiver: &&mut Receiver| receiver.peer == peer && receiver.rewriter.ssrc() == ssrc;
+        Some((self.receivers.iter_mut().find(mine)?, Kept(&self.caches)))
     }
 
     /// Adds a receiver; returns the layer that it needs a key frame of.
@@ -171,7 +183,7 @@ fn forward_one(
     tests::hit_bug(receiver.rewriter.ssrc());
     let Some((path, protector)) = peer.transport.outgoing() else { return false };
     let slot = sink.slot();
-    let Some((len, seq)) = receiver.rewriter.forward(now, meta, payload, clocks, slot) else { return false };
+    let Some((len, seq)) = receiver.rewriter.forward(now, meta, payload, clocks, 0, slot) else { return false };
     let Some(len) = protector.protect_rtp(slot, len, seq) else { return false };
     let is_video = receiver.rewriter.codec().is_video();
     let class = if is_video { Class::Video { keyframe: meta.keyframe } } else { Class::Voice };

@@ -1,6 +1,7 @@
 //! One participant on its worker: the transport, the tracks it sends, the streams it receives.
 mod gate;
 mod incoming;
+mod repair;
 
 pub(super) use incoming::{IncomingTrack, Stream};
 
@@ -11,12 +12,13 @@ use crate::rtcp::TransportCcRecorder;
 use crate::rtp::{ExtensionMap, Header, SeqNo, Ssrc};
 use crate::sfu::command::{Event, Incoming, TrackId, TransportId};
 use crate::sfu::keyframe::KeyframeRequests;
-use crate::sfu::receive::Reception;
+use crate::sfu::receive::{AnswerTime, Reception};
 use crate::sfu::voice_activity::VoiceActivity;
 use crate::sfu::{Epoch, Layer, Meta};
 use crate::srtp::SrtpError;
 use crate::transport::Transport;
 use gate::Gate;
+use repair::{NoRepair, Repair};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -52,6 +54,19 @@ enum NoStream {
     Unknown,
     /// Its stream has just been replaced.
     Superseded,
+    /// It is of an RTX stream.
+    Repair(NoRepair),
+}
+
+/// Where a packet belongs.
+struct Packet {
+    /// Place among the peer's streams.
+    stream: usize,
+    codec: Codec,
+    /// Its number in that stream.
+    seq: SeqNo,
+    /// Where its payload lies.
+    payload: Range<usize>,
 }
 
 /// One participant on its worker.
@@ -69,6 +84,10 @@ pub(super) struct Peer {
     /// What the ids of header extensions mean, over all sections.
     extensions: ExtensionMap,
     retired: VecDeque<(Ssrc, Instant)>,
+    /// RTX streams that it repairs others by.
+    repairs: Vec<Repair>,
+    /// How long it takes to send again what we ask for.
+    pub answers: AnswerTime,
     /// Streams heard so far.
     epochs: Epoch,
     /// Arrival times for the peer's congestion control.
@@ -96,6 +115,8 @@ impl Peer {
             receives: Vec::new(),
             extensions: ExtensionMap::default(),
             retired: VecDeque::new(),
+            repairs: Vec::new(),
+            answers: AnswerTime::default(),
             epochs: Epoch::default(),
             arrivals: TransportCcRecorder::new(now),
             arrivals_due: None,
@@ -132,6 +153,7 @@ impl Peer {
             }
         }
         self.streams.retain(|stream| !old.iter().any(|track| track.spec.track == stream.track));
+        self.forget_repairs();
         old
     }
 
@@ -179,23 +201,27 @@ impl Peer {
             self.arrivals_due.get_or_insert(now + crate::rtcp::TRANSPORT_CC_INTERVAL);
             self.touched = true;
         }
-        let (stream, codec) = match self.stream_of(now, &header) {
-            Ok(found) => found,
-            Err(NoStream::Unknown) => {
-                counters.rtp_unknown += 1;
-                return None;
-            }
-            Err(NoStream::Superseded) => {
-                counters.rtp_superseded += 1;
+        let Packet { stream, codec, seq, payload } = match self.place(now, &header, packet, seq) {
+            Ok(placed) => placed,
+            Err(nowhere) => {
+                match nowhere {
+                    NoStream::Unknown => counters.rtp_unknown += 1,
+                    NoStream::Superseded => counters.rtp_superseded += 1,
+                    NoStream::Repair(NoRepair::Useless) => counters.rtx_useless += 1,
+                }
                 return None;
             }
         };
-        let payload = header.len..packet.len();
+        let is_repair = header.ssrc != self.streams[stream].reception.ssrc();
+        counters.rtx_repaired += u64::from(is_repair);
         let keyframe = codec.is_keyframe_start(&packet[payload.clone()]);
         let entry = &mut self.streams[stream];
         let (id, layer, epoch) = (entry.track, entry.layer, entry.reception.epoch());
         entry.heard = now;
         let arrival = entry.reception.handle_packet(now, seq, header.timestamp);
+        if let Some(took) = arrival.answered {
+            self.answers.sample(took);
+        }
         if codec.is_video() {
             if keyframe {
                 entry.keyframes.fulfilled();
@@ -203,8 +229,8 @@ impl Peer {
                 // A decoder cannot go on, or begin, with this.
                 entry.keyframes.want(now);
             }
-            self.touched |= entry.reception.next_timeout().is_some() || entry.keyframes.next_timeout().is_some();
         }
+        self.touched |= entry.reception.next_timeout().is_some() || entry.keyframes.next_timeout().is_some();
         let track = self.tracks.iter_mut().find(|track| track.spec.track == id)?;
         if track.carries(now, codec) {
             events.push_back(Event::TrackStarted { transport: self.id, track: id, codec });
@@ -228,11 +254,22 @@ impl Peer {
             timestamp: header.timestamp,
             // A decoder treats the first packet after a pause as the beginning of a talk spurt.
             marker: header.marker || (resumed && !codec.is_video()),
-            padding: packet[0] & 0x20 != 0,
+            // What repairs a packet has lost its padding.
+            padding: packet[0] & 0x20 != 0 && !is_repair,
             keyframe,
             audio_level: header.audio_level,
         };
         Some(Ingested { forward: track.forward, meta, payload })
+    }
+
+    /// Finds out which stream a packet is of, or which one it repairs.
+    fn place(&mut self, now: Instant, header: &Header<'_>, packet: &[u8], seq: SeqNo) -> Result<Packet, NoStream> {
+        let is_stream = self.streams.iter().any(|stream| stream.reception.ssrc() == header.ssrc);
+        if !is_stream && let Some(repair) = self.repair_of(header) {
+            return self.repaired(&repair, header, packet).map_err(NoStream::Repair);
+        }
+        let (stream, codec) = self.stream_of(now, header)?;
+        Ok(Packet { stream, codec, seq, payload: header.len..packet.len() })
     }
 
     /// The stream of a packet, bound at its first packet, and its codec.
@@ -274,8 +311,17 @@ impl Peer {
             self.streams.swap_remove(silent);
         }
         self.epochs.0 = self.epochs.0.wrapping_add(1);
-        let reception = Reception::new(ssrc, self.epochs, codec.clock_rate(), codec.is_video(), now);
-        self.streams.push(Stream { reception, keyframes, track: id, layer, heard: now, gate: Gate::default() });
+        let (is_video, nack) = (codec.is_video(), codec.is_video() || self.tracks[track].spec.nack);
+        let reception = Reception::new(ssrc, self.epochs, codec.clock_rate(), nack, now);
+        self.streams.push(Stream {
+            reception,
+            keyframes,
+            track: id,
+            layer,
+            is_video,
+            heard: now,
+            gate: Gate::default(),
+        });
         self.report_due.get_or_insert(now + REPORT_INTERVAL);
         self.touched = true;
         self.streams.len() - 1

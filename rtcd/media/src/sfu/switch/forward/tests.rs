@@ -79,6 +79,7 @@ impl World {
             rtx: Vec::new(),
             rtx_ssrcs: Vec::new(),
             rids: Vec::new(),
+            nack: false,
             detect_voice: false,
             open: true,
         };

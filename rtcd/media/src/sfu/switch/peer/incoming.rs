@@ -105,6 +105,8 @@ pub(in crate::sfu::switch) struct Stream {
     pub track: TrackId,
     /// Which layer.
     pub layer: Layer,
+    /// It carries pictures: what cannot be repaired needs a key frame.
+    pub is_video: bool,
     /// When its last packet came.
     pub(super) heard: Instant,
     pub(super) gate: Gate,

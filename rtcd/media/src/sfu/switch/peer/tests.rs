@@ -62,6 +62,7 @@ fn video(track: u64, mid: &str, rids: &[&str]) -> Incoming {
         rtx: Vec::new(),
         rtx_ssrcs: Vec::new(),
         rids: rids.iter().map(|rid| Rid((*rid).into())).collect(),
+        nack: false,
         detect_voice: false,
         open: true,
     }
