@@ -243,12 +243,15 @@ impl Rewriter {
             .map(|segment| (*segment, SeqNo(out_seq.wrapping_add_signed(-segment.shift))))
             .find(|(segment, seq)| segment.first <= *seq && *seq <= segment.last)?;
         let (meta, payload) = find(segment.layer, seq).filter(|(meta, _)| segment.contains(meta))?;
-        // What has not gone out is not sent again.
-        if meta.codec != self.codec || self.sent.is_fresh(SeqNo(out_seq)) {
+        if meta.codec != self.codec {
             return None;
         }
         if let Some(rtx) = self.numbers.rtx {
             return self.write_rtx(rtx, &segment, meta, payload, number, out);
+        }
+        if self.sent.is_fresh(SeqNo(out_seq)) {
+            // It came before its segment began, behind a key frame whose start had to be repaired.
+            return self.write(&segment, meta, payload, number, out);
         }
         let number = match segment.numbers.transport_cc_id {
             0 => 0,

@@ -1,0 +1,257 @@
+//! A participant made of str0m, which opens its own sockets never: bytes and time in, bytes out.
+use crate::encoder::{Encoder, Layer};
+use crate::screen::Screen;
+use rtcd_media::sfu::command::{TrackId, TransportId};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use str0m::channel::{ChannelConfig, ChannelId};
+use str0m::media::{KeyframeRequestKind, MediaKind, Mid};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{ExtensionValues, RtpWrite, Ssrc};
+use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig};
+
+pub const VP8: u8 = 96;
+pub const VP8_RTX: u8 = 97;
+pub const OPUS: u8 = 111;
+const VOICE_INTERVAL: Duration = Duration::from_millis(20);
+/// 40 kbit/s.
+const VOICE_PACKET: usize = 100;
+
+/// A track that it sends.
+pub struct Sent {
+    pub track: TrackId,
+    pub mid: String,
+    pub kind: MediaKind,
+    pub encoders: Vec<(Encoder, Ssrc, u64)>,
+    voice: Option<(Ssrc, u64, Instant)>,
+    pub is_muted: bool,
+}
+
+/// A voice as it is heard: when which packet came.
+#[derive(Default)]
+pub struct Heard {
+    pub packets: Vec<(Instant, u64, Duration)>,
+}
+
+/// What became of it.
+#[derive(Default)]
+pub struct Seen {
+    pub is_connected: bool,
+    pub connected_at: Option<Instant>,
+    pub channel_at: Option<Instant>,
+    pub keyframe_requests: Vec<Instant>,
+    pub screens: HashMap<TrackId, Screen>,
+    pub voices: HashMap<TrackId, Heard>,
+}
+
+pub struct Participant {
+    pub id: TransportId,
+    pub address: SocketAddr,
+    pub rtc: Rtc,
+    pub channel: ChannelId,
+    pub sent: Vec<Sent>,
+    /// Tracks that come, by the SSRC that they have here.
+    pub received: HashMap<u32, (TrackId, MediaKind)>,
+    pub seen: Seen,
+    pub timeout: Instant,
+    started: Instant,
+    /// It knows neither RTX nor transport-wide feedback.
+    pub is_simple: bool,
+}
+
+/// What it wants others to be told.
+pub enum Wants {
+    Send { to: SocketAddr, bytes: Vec<u8> },
+}
+
+impl Participant {
+    pub fn new(id: TransportId, address: SocketAddr, is_simple: bool, now: Instant) -> Self {
+        let mut rtc = RtcConfig::new().set_rtp_mode(true).set_stats_interval(None).build(now);
+        let candidate = Candidate::host(address, "udp").expect("a candidate");
+        rtc.add_local_candidate(candidate);
+        let mut api = rtc.direct_api();
+        api.set_ice_controlling(true);
+        if !is_simple {
+            api.enable_twcc_feedback();
+        }
+        let config = ChannelConfig { label: "calls-dc".into(), ..ChannelConfig::default() };
+        let channel = api.create_data_channel(config);
+        Self {
+            id,
+            address,
+            rtc,
+            channel,
+            sent: Vec::new(),
+            received: HashMap::new(),
+            seen: Seen::default(),
+            timeout: now,
+            started: now,
+            is_simple,
+        }
+    }
+
+    /// Begins to connect to a server with these credentials.
+    pub fn connect(&mut self, server: SocketAddr, credentials: &rtcd_media::ice::Credentials, fingerprint: &str) {
+        self.rtc.add_remote_candidate(Candidate::host(server, "udp").expect("a candidate"));
+        let mut api = self.rtc.direct_api();
+        api.set_remote_ice_credentials(IceCreds {
+            ufrag: credentials.ufrag.clone(),
+            pass: credentials.password.clone(),
+        });
+        api.set_remote_fingerprint(fingerprint.parse().expect("a fingerprint"));
+        api.start_dtls(true).expect("DTLS");
+        api.start_sctp(true);
+    }
+
+    pub fn add_video(&mut self, track: TrackId, mid: &str, layers: &[Layer], now: Instant) {
+        let mut api = self.rtc.direct_api();
+        api.declare_media(Mid::from(mid), MediaKind::Video);
+        let mut encoders = Vec::new();
+        for layer in layers {
+            let (ssrc, rtx) = (api.new_ssrc(), api.new_ssrc());
+            api.declare_stream_tx(ssrc, Some(rtx), Mid::from(mid), layer.rid.map(Into::into));
+            encoders.push((Encoder::new(*layer, now), ssrc, 0));
+        }
+        self.sent.push(Sent { track, mid: mid.into(), kind: MediaKind::Video, encoders, voice: None, is_muted: false });
+    }
+
+    pub fn add_voice(&mut self, track: TrackId, mid: &str, now: Instant) {
+        let mut api = self.rtc.direct_api();
+        api.declare_media(Mid::from(mid), MediaKind::Audio);
+        let ssrc = api.new_ssrc();
+        api.declare_stream_tx(ssrc, None, Mid::from(mid), None);
+        let voice = Some((ssrc, 0, now));
+        self.sent.push(Sent {
+            track,
+            mid: mid.into(),
+            kind: MediaKind::Audio,
+            encoders: Vec::new(),
+            voice,
+            is_muted: false,
+        });
+    }
+
+    /// A track of somebody else's will come in a section and under an SSRC of its own.
+    pub fn expect(&mut self, track: TrackId, kind: MediaKind, mid: &str, ssrc: u32, rtx: Option<u32>) {
+        let mut api = self.rtc.direct_api();
+        api.declare_media(Mid::from(mid), kind);
+        api.expect_stream_rx(ssrc.into(), rtx.map(Into::into), Mid::from(mid), None);
+        self.received.insert(ssrc, (track, kind));
+    }
+
+    /// When it wants to be called: its own deadlines and what its tracks have to send.
+    pub fn next_timeout(&self) -> Instant {
+        let frames = self.sent.iter().flat_map(|sent| &sent.encoders).filter(|(encoder, ..)| encoder.is_running);
+        let frames = frames.map(|(encoder, ..)| encoder.next_frame);
+        let voices = self.sent.iter().filter(|sent| !sent.is_muted).filter_map(|sent| Some(sent.voice?.2));
+        frames.chain(voices).fold(self.timeout, Instant::min)
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.rtc.handle_input(Input::Timeout(now)).expect("no error");
+        let mut writes = Vec::new();
+        for sent in &mut self.sent {
+            for (encoder, ssrc, number) in &mut sent.encoders {
+                while encoder.is_running && encoder.next_frame <= now {
+                    let (time, payloads) = encoder.encode(now);
+                    for payload in payloads {
+                        let ext_vals = ExtensionValues::default();
+                        let write = RtpWrite::new(VP8.into(), (*number).into(), time, now, payload.bytes);
+                        writes.push((*ssrc, write.marker(payload.marker).nackable(true).ext_vals(ext_vals)));
+                        *number += 1;
+                    }
+                }
+            }
+            if let Some((ssrc, number, next)) = &mut sent.voice
+                && *next <= now
+            {
+                *next = now + VOICE_INTERVAL;
+                if !sent.is_muted && self.seen.is_connected {
+                    let ext_vals =
+                        ExtensionValues { audio_level: Some(-30), voice_activity: Some(true), ..Default::default() };
+                    let mut payload = vec![0; VOICE_PACKET];
+                    payload[..8].copy_from_slice(&(now.duration_since(self.started).as_micros() as u64).to_be_bytes());
+                    let write = RtpWrite::new(OPUS.into(), (*number).into(), *number as u32 * 960, now, payload);
+                    writes.push((*ssrc, write.ext_vals(ext_vals)));
+                    *number += 1;
+                }
+            }
+        }
+        for (ssrc, write) in writes {
+            if let Some(stream) = self.rtc.direct_api().stream_tx(&ssrc) {
+                stream.write_rtp(write);
+            }
+        }
+        let starved: Vec<u32> = self.starved(now);
+        for ssrc in starved {
+            if let Some(stream) = self.rtc.direct_api().stream_rx(&ssrc.into()) {
+                stream.request_keyframe(KeyframeRequestKind::Pli);
+            }
+        }
+    }
+
+    fn starved(&mut self, now: Instant) -> Vec<u32> {
+        let screens = &mut self.seen.screens;
+        let starves = |(_, (track, _)): &(&u32, &(TrackId, MediaKind))| {
+            screens.get_mut(track).is_some_and(|screen| screen.wants_keyframe(now))
+        };
+        self.received.iter().filter(starves).map(|(ssrc, _)| *ssrc).collect()
+    }
+
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        let Ok(contents) = bytes.try_into() else { return };
+        let receive = Receive { proto: Protocol::Udp, source: from, destination: self.address, contents };
+        // What it does not understand is its own business; the test sees what comes of it.
+        let _ = self.rtc.handle_input(Input::Receive(now, receive));
+    }
+
+    pub fn poll(&mut self, now: Instant) -> Option<Wants> {
+        loop {
+            match self.rtc.poll_output().ok()? {
+                Output::Timeout(at) => {
+                    self.timeout = at;
+                    return None;
+                }
+                Output::Transmit(out) => {
+                    return Some(Wants::Send { to: out.destination, bytes: out.contents.to_vec() });
+                }
+                Output::Event(event) => self.handle_event(now, event),
+            }
+        }
+    }
+
+    fn handle_event(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Connected => {
+                self.seen.is_connected = true;
+                self.seen.connected_at.get_or_insert(now);
+            }
+            Event::ChannelOpen(..) => {
+                self.seen.channel_at.get_or_insert(now);
+            }
+            Event::KeyframeRequest(request) => {
+                self.seen.keyframe_requests.push(now);
+                let rid = request.rid.map(|rid| rid.to_string());
+                let of_mid = self.sent.iter_mut().filter(|sent| *sent.mid == *request.mid.to_string());
+                for (encoder, ..) in of_mid.flat_map(|sent| &mut sent.encoders) {
+                    if encoder.layer.rid == rid.as_deref() {
+                        encoder.want_keyframe();
+                    }
+                }
+            }
+            Event::RtpPacket(packet) => {
+                let Some((track, kind)) = self.received.get(&*packet.header.ssrc).copied() else { return };
+                if kind == MediaKind::Video {
+                    let screen = self.seen.screens.entry(track).or_default();
+                    screen.handle_packet(now, *packet.seq_no, packet.header.marker, &packet.payload);
+                } else {
+                    let made: [u8; 8] = packet.payload[..8].try_into().expect("eight octets");
+                    let made = Duration::from_micros(u64::from_be_bytes(made));
+                    self.seen.voices.entry(track).or_default().packets.push((now, *packet.seq_no, made));
+                }
+            }
+            _ => {}
+        }
+    }
+}

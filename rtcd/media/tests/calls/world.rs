@@ -1,0 +1,386 @@
+//! Switches, participants and the network between them, in virtual time. What the daemon's signalling does is done here
+//! at once and without descriptions.
+use crate::encoder::Layer;
+use crate::network::Network;
+use crate::participant::{OPUS, Participant, VP8, VP8_RTX, Wants};
+use rtcd_media::codec::Codec;
+use rtcd_media::demux::{Path, Protocol};
+use rtcd_media::dtls::{Fingerprint, Identity, Role};
+use rtcd_media::ice::Credentials;
+use rtcd_media::rtp::ExtensionIds;
+use rtcd_media::sdp::{MediaKind, Mid, Rid};
+use rtcd_media::sfu::Meta;
+use rtcd_media::sfu::command::{
+    Claim, Command, Event, Incoming, Open, Outgoing, TrackId, TransportId, WorkerId, WorkerSet,
+};
+use rtcd_media::sfu::rewrite::{Numbers, Rtx};
+use rtcd_media::sfu::switch::{Age, Class, Counters, Handoff, SLOT_SIZE, Sink, Switch, SwitchConfig};
+use rtcd_media::transport::TransportEvent;
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What str0m calls the header extensions by default.
+const IDS: ExtensionIds = ExtensionIds { mid: 4, rid: 10, repaired_rid: 11, audio_level: 1, transport_cc: 3 };
+
+/// What a switch has sent.
+struct Wire {
+    slot: [u8; SLOT_SIZE],
+    datagrams: VecDeque<(Path, Vec<u8>)>,
+    handoffs: VecDeque<(WorkerId, Handoff)>,
+    media: VecDeque<(WorkerId, TrackId, Meta, Vec<u8>)>,
+}
+
+impl Sink for Wire {
+    fn slot(&mut self) -> &mut [u8; SLOT_SIZE] {
+        &mut self.slot
+    }
+    fn commit(&mut self, path: Path, len: usize, _class: Class) {
+        self.datagrams.push_back((path, self.slot[..len].to_vec()));
+    }
+    fn hand_over(&mut self, worker: WorkerId, handoff: Handoff) {
+        self.handoffs.push_back((worker, handoff));
+    }
+    fn hand_over_media(&mut self, worker: WorkerId, track: TrackId, meta: &Meta, payload: &[u8]) {
+        self.media.push_back((worker, track, *meta, payload.to_vec()));
+    }
+    fn path_verified(&mut self, _path: Path) {}
+    fn path_closed(&mut self, _path: Path) {}
+    fn forwarded(&mut self, _track: TrackId) {}
+}
+
+/// A track that somebody sends, as signalling knows it.
+struct Published {
+    publisher: TransportId,
+    kind: MediaKind,
+    spec: Incoming,
+    started: bool,
+    receivers: Vec<TransportId>,
+}
+
+pub struct World {
+    pub now: Instant,
+    pub started: Instant,
+    pub network: Network,
+    pub server: SocketAddr,
+    switches: Vec<(Switch, Wire)>,
+    pub people: Vec<Participant>,
+    identity: Identity,
+    owners: HashMap<TransportId, WorkerId>,
+    waiting: Vec<(TransportId, Command)>,
+    tracks: HashMap<TrackId, Published>,
+    /// Those whose data channel is open.
+    ready: Vec<TransportId>,
+    pub closed: Vec<TransportId>,
+    next_ssrc: u32,
+}
+
+impl World {
+    pub fn new(seed: u64, workers: u8) -> Self {
+        #[allow(clippy::disallowed_methods, reason = "some instant to start from")]
+        let now = Instant::now();
+        let identity = Identity::generate().expect("a certificate");
+        let switch = |worker| {
+            let config = SwitchConfig { worker: WorkerId(worker), identity: identity.clone(), nack_buffer: 512 };
+            let wire = Wire {
+                slot: [0; SLOT_SIZE],
+                datagrams: VecDeque::new(),
+                handoffs: VecDeque::new(),
+                media: VecDeque::new(),
+            };
+            (Switch::new(config, now), wire)
+        };
+        Self {
+            now,
+            started: now,
+            network: Network::new(seed),
+            server: ([192, 0, 2, 1], 8443).into(),
+            switches: (0..workers).map(switch).collect(),
+            people: Vec::new(),
+            identity,
+            owners: HashMap::new(),
+            waiting: Vec::new(),
+            tracks: HashMap::new(),
+            ready: Vec::new(),
+            closed: Vec::new(),
+            next_ssrc: 1000,
+        }
+    }
+
+    pub fn counters(&self, worker: usize) -> &Counters {
+        self.switches[worker].0.counters()
+    }
+
+    /// A participant that begins to connect; returns its place.
+    pub fn join(&mut self) -> usize {
+        self.join_as(false)
+    }
+
+    pub fn join_as(&mut self, is_simple: bool) -> usize {
+        let at = self.people.len();
+        let id = TransportId(at as u64 + 1);
+        let address = ([10, 0, 0, at as u8 + 1], 5000).into();
+        let mut person = Participant::new(id, address, is_simple, self.now);
+        let local = Credentials::generate();
+        person.connect(self.server, &local, &self.identity.fingerprint().to_string());
+        let api = person.rtc.direct_api();
+        let remote = format!("{}", api.local_dtls_fingerprint());
+        let open = Arc::new(Open {
+            transport: id,
+            local,
+            remote_ufrag: api.local_ice_credentials().ufrag,
+            fingerprint: Fingerprint::parse(&remote).expect("SHA-256"),
+            role: Role::Server,
+        });
+        let claim = Arc::new(Claim::default());
+        for (switch, wire) in &mut self.switches {
+            let command = Command::Open { open: open.clone(), claim: claim.clone() };
+            switch.handle_command(self.now, command, wire);
+        }
+        self.people.push(person);
+        at
+    }
+
+    fn command(&mut self, id: TransportId, command: Command) {
+        match self.owners.get(&id) {
+            Some(worker) => {
+                let (switch, wire) = &mut self.switches[usize::from(worker.0)];
+                switch.handle_command(self.now, command, wire);
+            }
+            None => self.waiting.push((id, command)),
+        }
+    }
+
+    /// Somebody sends pictures in these layers, to be received by `to`.
+    pub fn share(&mut self, from: usize, layers: &[Layer], to: &[usize]) -> TrackId {
+        let track = TrackId(100 + self.tracks.len() as u64);
+        let mid = format!("v{}", track.0);
+        self.people[from].add_video(track, &mid, layers, self.now);
+        let rids = layers.iter().filter_map(|layer| layer.rid).map(|rid| Rid(rid.into())).collect();
+        let spec = Incoming {
+            track,
+            mid: Mid(mid.into()),
+            kind: MediaKind::Video,
+            formats: vec![(VP8, Codec::Vp8)],
+            extensions: IDS,
+            ssrcs: Vec::new(),
+            rtx: vec![(VP8_RTX, VP8)],
+            rtx_ssrcs: Vec::new(),
+            rids,
+            nack: true,
+            detect_voice: false,
+            open: true,
+        };
+        self.publish(from, MediaKind::Video, spec, to)
+    }
+
+    /// Somebody speaks.
+    pub fn speak(&mut self, from: usize, to: &[usize]) -> TrackId {
+        let track = TrackId(100 + self.tracks.len() as u64);
+        let mid = format!("a{}", track.0);
+        self.people[from].add_voice(track, &mid, self.now);
+        let spec = Incoming {
+            track,
+            mid: Mid(mid.into()),
+            kind: MediaKind::Audio,
+            formats: vec![(OPUS, Codec::Opus)],
+            extensions: IDS,
+            ssrcs: Vec::new(),
+            rtx: Vec::new(),
+            rtx_ssrcs: Vec::new(),
+            rids: Vec::new(),
+            nack: false,
+            detect_voice: true,
+            open: true,
+        };
+        self.publish(from, MediaKind::Audio, spec, to)
+    }
+
+    fn publish(&mut self, from: usize, kind: MediaKind, spec: Incoming, to: &[usize]) -> TrackId {
+        let (publisher, track) = (self.people[from].id, spec.track);
+        let receivers = to.iter().map(|at| self.people[*at].id).collect();
+        self.tracks.insert(track, Published { publisher, kind, spec, started: false, receivers });
+        self.announce(publisher);
+        track
+    }
+
+    fn announce(&mut self, publisher: TransportId) {
+        let mut tracks: Vec<Incoming> =
+            self.tracks.values().filter(|track| track.publisher == publisher).map(|track| track.spec.clone()).collect();
+        tracks.sort_by_key(|spec| spec.track);
+        self.waiting.retain(|(id, command)| *id != publisher || !matches!(command, Command::SetIncoming { .. }));
+        self.command(publisher, Command::SetIncoming { transport: publisher, tracks });
+    }
+
+    /// Another receiver of a track.
+    pub fn receive(&mut self, at: usize, track: TrackId) {
+        let id = self.people[at].id;
+        let Some(published) = self.tracks.get_mut(&track) else { return };
+        published.receivers.push(id);
+        if published.started {
+            self.forward(track, id);
+        }
+    }
+
+    fn forward(&mut self, track: TrackId, to: TransportId) {
+        if !self.ready.contains(&to) {
+            return;
+        }
+        let published = &self.tracks[&track];
+        let (publisher, kind) = (published.publisher, published.kind);
+        let (Some(from), Some(worker)) = (self.owners.get(&publisher).copied(), self.owners.get(&to).copied()) else {
+            return;
+        };
+        self.next_ssrc += 2;
+        let ssrc = self.next_ssrc;
+        let Some(person) = self.people.iter_mut().find(|person| person.id == to) else { return };
+        let is_video = kind == MediaKind::Video;
+        let rtx = (is_video && !person.is_simple).then_some(Rtx { payload_type: VP8_RTX, ssrc: ssrc + 1 });
+        let numbers = Numbers {
+            payload_type: if is_video { VP8 } else { OPUS },
+            audio_level_id: if is_video { 0 } else { IDS.audio_level },
+            transport_cc_id: if person.is_simple { 0 } else { IDS.transport_cc },
+            rtx,
+        };
+        let str0m_kind = if is_video { str0m::media::MediaKind::Video } else { str0m::media::MediaKind::Audio };
+        person.expect(track, str0m_kind, &format!("r{}", track.0), ssrc, rtx.map(|rtx| rtx.ssrc));
+        let outgoing = Outgoing {
+            transport: to,
+            track,
+            publisher: (publisher, from),
+            ssrc,
+            codec: if is_video { Codec::Vp8 } else { Codec::Opus },
+            numbers,
+            cname: format!("{publisher:?}"),
+        };
+        self.command(to, Command::AddOutgoing(Box::new(outgoing)));
+        let mut workers = WorkerSet::default();
+        workers.insert(worker);
+        let receivers = self.tracks[&track].receivers.clone();
+        receivers.iter().filter_map(|id| self.owners.get(id)).for_each(|worker| workers.insert(*worker));
+        self.command(publisher, Command::Route { track, workers });
+    }
+
+    /// Goes on for so long.
+    pub fn run(&mut self, time: Duration) {
+        self.run_until(self.now + time);
+    }
+
+    pub fn run_until(&mut self, end: Instant) {
+        while self.now < end {
+            let people = self.people.iter().map(Participant::next_timeout);
+            let switches = self.switches.iter().filter_map(|(switch, _)| switch.next_timeout());
+            let next = people.chain(switches).chain(self.network.next_timeout()).min().unwrap_or(end);
+            // As a worker that is woken in whole milliseconds.
+            let tick = self.now + Duration::from_millis(1);
+            self.now = next.clamp(tick, end.max(tick));
+            self.step();
+        }
+    }
+
+    /// Goes on until something holds; whether it did within the time.
+    pub fn wait(&mut self, most: Duration, holds: impl Fn(&Self) -> bool) -> bool {
+        let end = self.now + most;
+        while self.now < end && !holds(self) {
+            self.run(Duration::from_millis(5));
+        }
+        holds(self)
+    }
+
+    fn step(&mut self) {
+        let now = self.now;
+        while let Some((_, datagram)) = self.network.poll(now) {
+            if datagram.to == self.server {
+                let worker = usize::from(datagram.from.port()) % self.switches.len();
+                let path = Path { protocol: Protocol::Udp, local: 0, remote: datagram.from };
+                let mut bytes = datagram.bytes;
+                let (switch, wire) = &mut self.switches[worker];
+                switch.handle_datagram(now, path, &mut bytes, Age::Fresh, wire);
+            } else if let Some(person) = self.people.iter_mut().find(|person| person.address == datagram.to) {
+                person.handle_datagram(now, datagram.from, &datagram.bytes);
+                drain(person, now, &mut self.network);
+            }
+        }
+        for person in &mut self.people {
+            if person.next_timeout() <= now {
+                person.handle_timeout(now);
+            }
+            drain(person, now, &mut self.network);
+        }
+        loop {
+            self.settle();
+            if !self.carry() {
+                break;
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        let mut events = Vec::new();
+        for (switch, wire) in &mut self.switches {
+            switch.handle_timeout(self.now, wire);
+            switch.settle(self.now, wire);
+            events.extend(std::iter::from_fn(|| switch.poll_event()));
+            for (path, bytes) in wire.datagrams.drain(..) {
+                self.network.send(self.now, self.server, path.remote, bytes);
+            }
+        }
+        events.into_iter().for_each(|event| self.handle_event(event));
+    }
+
+    /// Carries what switches have given each other; whether there was something.
+    fn carry(&mut self) -> bool {
+        let (mut handoffs, mut media) = (Vec::new(), Vec::new());
+        for (_, wire) in &mut self.switches {
+            handoffs.extend(wire.handoffs.drain(..));
+            media.extend(wire.media.drain(..));
+        }
+        let any = !handoffs.is_empty() || !media.is_empty();
+        for (worker, handoff) in handoffs {
+            let (switch, wire) = &mut self.switches[usize::from(worker.0)];
+            switch.handle_handoff(self.now, handoff, wire);
+        }
+        for (worker, track, meta, payload) in media {
+            let (switch, wire) = &mut self.switches[usize::from(worker.0)];
+            switch.handle_media(self.now, track, 1, |_| (meta, &payload[..]), wire);
+        }
+        any
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Claimed { transport, worker } => {
+                self.owners.insert(transport, worker);
+                let (ready, rest) = std::mem::take(&mut self.waiting).into_iter().partition(|(id, _)| *id == transport);
+                self.waiting = rest;
+                let ready: Vec<(TransportId, Command)> = ready;
+                ready.into_iter().for_each(|(id, command)| self.command(id, command));
+            }
+            Event::TrackStarted { track, .. } => {
+                let Some(published) = self.tracks.get_mut(&track) else { return };
+                if !std::mem::replace(&mut published.started, true) {
+                    let receivers = published.receivers.clone();
+                    receivers.into_iter().for_each(|id| self.forward(track, id));
+                }
+            }
+            // Signalling offers tracks to those whose data channel is open.
+            Event::Transport { transport, event: TransportEvent::ChannelOpen } => {
+                self.ready.push(transport);
+                let running =
+                    self.tracks.iter().filter(|(_, track)| track.started && track.receivers.contains(&transport));
+                let running: Vec<TrackId> = running.map(|(track, _)| *track).collect();
+                running.into_iter().for_each(|track| self.forward(track, transport));
+            }
+            Event::Transport { transport, event: TransportEvent::Closed(_) } => self.closed.push(transport),
+            Event::Transport { .. } => {}
+            Event::Voice { .. } => {}
+        }
+    }
+}
+
+fn drain(person: &mut Participant, now: Instant, network: &mut Network) {
+    while let Some(Wants::Send { to, bytes }) = person.poll(now) {
+        network.send(now, person.address, to, bytes);
+    }
+}
