@@ -2,12 +2,12 @@
 //! in, descriptions out; no clock, no socket.
 //!
 //! A section may carry a track of each side at once: a browser's `addTrack` takes over a section that we made.
-mod dialect;
+mod numbering;
 mod section;
 
 pub use section::Sending;
 
-use dialect::Dialect;
+use numbering::Numbering;
 
 use rtcd_media::dtls::{Fingerprint, Role};
 use rtcd_media::ice::Credentials;
@@ -244,7 +244,7 @@ impl Negotiation {
     }
 
     fn take_media(&mut self, mut media: Vec<Media>) {
-        dialect::unambiguous(&mut media);
+        numbering::unambiguous(&mut media);
         for (section, media) in self.sections.iter_mut().zip(media) {
             if section.mid != media.mid {
                 // Taken over: nothing of the old section lives on.
@@ -378,9 +378,9 @@ impl Negotiation {
     fn describe(&mut self, setup: Setup, fingerprint: Fingerprint, candidates: &[Candidate], av1: bool) -> String {
         self.version += 1;
         let offering = setup == Setup::ActPass;
-        let mut dialect = Dialect::of(&self.sections);
+        let mut numbering = Numbering::of(&self.sections);
         let media: Vec<LocalMedia> =
-            self.sections.iter().map(|section| dialect.section(section, offering, av1)).collect();
+            self.sections.iter().map(|section| numbering.section(section, offering, av1)).collect();
         LocalDescription {
             session_id: self.session_id,
             version: self.version,

@@ -24,28 +24,28 @@ enum Meaning {
 
 /// What the numbers of a session mean.
 #[derive(Debug)]
-pub(super) struct Dialect {
+pub(super) struct Numbering {
     payload_types: [Option<Meaning>; 128],
     /// `Some(None)`: an extension that we do not speak.
     extensions: [Option<Option<Extension>>; 256],
 }
 
-impl Dialect {
+impl Numbering {
     /// The numbers that the sections have by the peer's latest words.
     pub(super) fn of(sections: &[Section]) -> Self {
-        let mut dialect = Self { payload_types: [None; 128], extensions: [None; 256] };
+        let mut numbering = Self { payload_types: [None; 128], extensions: [None; 256] };
         let remotes = sections.iter().filter_map(|section| section.remote.as_ref());
         for media in remotes.filter(|media| !media.rejected) {
             for format in &media.formats {
-                dialect.claim(format.payload_type, Meaning::Ours(format.codec));
+                numbering.claim(format.payload_type, Meaning::Ours(format.codec));
             }
             for extension in Extension::ALL {
-                dialect.claim_extension(media.extensions.get(extension), Some(extension));
+                numbering.claim_extension(media.extensions.get(extension), Some(extension));
             }
-            media.other_payload_types.iter().for_each(|number| _ = dialect.claim(*number, Meaning::Other));
-            media.other_extensions.iter().for_each(|id| _ = dialect.claim_extension(*id, None));
+            media.other_payload_types.iter().for_each(|number| _ = numbering.claim(*number, Meaning::Other));
+            media.other_extensions.iter().for_each(|id| _ = numbering.claim_extension(*id, None));
         }
-        dialect
+        numbering
     }
 
     /// Whether the number has this meaning, now if not before.
@@ -163,11 +163,11 @@ impl Dialect {
 
 /// Takes out of a peer's description what gives a number a second meaning: we would have to repeat it.
 pub(super) fn unambiguous(media: &mut [Media]) {
-    let mut dialect = Dialect::of(&[]);
+    let mut numbering = Numbering::of(&[]);
     for media in media.iter_mut().filter(|media| !media.rejected) {
-        media.formats.retain(|format| dialect.claim(format.payload_type, Meaning::Ours(format.codec)));
+        media.formats.retain(|format| numbering.claim(format.payload_type, Meaning::Ours(format.codec)));
         for extension in Extension::ALL {
-            if !dialect.claim_extension(media.extensions.get(extension), Some(extension)) {
+            if !numbering.claim_extension(media.extensions.get(extension), Some(extension)) {
                 media.extensions.set(extension, 0);
             }
         }
