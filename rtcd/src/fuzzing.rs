@@ -99,7 +99,8 @@ pub fn negotiation(input: &[u8]) {
             3 if negotiation.remote_fingerprint().is_some() && !negotiation.is_pending() => {
                 let (kind, codec) = [(MediaKind::Audio, Codec::Opus), (MediaKind::Video, Codec::Vp8)][count % 2];
                 let (stream_id, track_id) = ("sender".into(), format!("voice_sender_{count:08}"));
-                negotiation.add_sending(kind, Sending { ssrc: count as u32 + 1, codec, stream_id, track_id });
+                let (ssrc, rtx_ssrc) = (count as u32 + 1, codec.is_video().then_some(count as u32 + 1000));
+                negotiation.add_sending(kind, Sending { ssrc, rtx_ssrc, codec, stream_id, track_id });
                 negotiation.offer(count % 3 == 0, fingerprint, &[])
             }
             4 => {

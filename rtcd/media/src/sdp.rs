@@ -16,6 +16,10 @@ pub const MAX_MEDIA: usize = 512;
 /// RIDs of one section that are looked at: `l`, `h`, and one to spare.
 pub const MAX_RIDS: usize = 3;
 const MAX_ID: usize = 64;
+/// `a=ssrc-group` lines that are looked at.
+const MAX_GROUPS: usize = 32;
+/// `a=rtcp-fb` values of one format that are looked at; Chromium has five.
+const MAX_FEEDBACK: usize = 16;
 
 /// URIs of the header extensions that we speak (contract, section 5).
 pub mod extension {
@@ -125,6 +129,8 @@ pub struct Format {
     pub parameters: String,
     /// `a=rtcp-fb` values.
     pub feedback: Vec<String>,
+    /// The payload type of its retransmissions (RFC 4588): the one whose `a=fmtp` has this one as `apt`.
+    pub rtx: Option<u8>,
 }
 
 /// A media section of a peer's description.
@@ -148,8 +154,11 @@ pub struct Media {
     pub extensions: ExtensionIds,
     /// Ids of all other extensions.
     pub other_extensions: Vec<u8>,
-    /// Declared streams, without retransmission streams.
+    /// Declared streams, without those that repair others; at most [`MAX_RIDS`].
     pub ssrcs: Vec<Ssrc>,
+    /// Declared streams of retransmissions, each with the one of `ssrcs` that it repairs (`a=ssrc-group:FID`, RFC 5576,
+    /// section 4.3).
+    pub rtx_ssrcs: Vec<(Ssrc, Ssrc)>,
     /// Stream id and track id of `a=msid`.
     pub msid: Option<(String, String)>,
     /// Layers that the peer sends, in its order.
@@ -157,9 +166,9 @@ pub struct Media {
 }
 
 impl Media {
-    /// The peer's payload type of a codec in this section.
-    pub fn payload_type(&self, codec: Codec) -> Option<u8> {
-        self.formats.iter().find(|format| format.codec == codec).map(|format| format.payload_type)
+    /// What the peer calls a codec in this section.
+    pub fn format(&self, codec: Codec) -> Option<&Format> {
+        self.formats.iter().find(|format| format.codec == codec)
     }
 }
 
@@ -270,8 +279,12 @@ fn read_media(index: usize, section: &MediaDescription) -> Result<Media, SdpErro
         let attributes = section.attributes.iter().filter(move |attribute| attribute.key == key);
         attributes.filter_map(|attribute| attribute.value.as_deref())
     };
-    let formats = if kind == MediaKind::Application { Vec::new() } else { read_formats(kind, section) };
+    let mut formats = if kind == MediaKind::Application { Vec::new() } else { read_formats(kind, section) };
+    for feedback in values("rtcp-fb").filter_map(|value| value.strip_prefix("* ")).take(MAX_FEEDBACK) {
+        formats.iter_mut().for_each(|format| format.feedback.push(feedback.to_owned()));
+    }
     let (extensions, other_extensions) = read_extensions(values("extmap"));
+    let (ssrcs, rtx_ssrcs) = read_ssrcs(values("ssrc"), values("ssrc-group"));
     Ok(Media {
         kind,
         mid,
@@ -282,7 +295,8 @@ fn read_media(index: usize, section: &MediaDescription) -> Result<Media, SdpErro
         formats,
         extensions,
         other_extensions,
-        ssrcs: read_ssrcs(values("ssrc"), values("ssrc-group")),
+        ssrcs,
+        rtx_ssrcs,
         msid: values("msid").next().and_then(read_msid).or_else(|| values("ssrc").find_map(read_ssrc_msid)),
         send_rids: values("rid").filter_map(read_send_rid).take(MAX_RIDS).collect(),
     })
@@ -305,18 +319,36 @@ fn read_formats(kind: MediaKind, section: &MediaDescription) -> Vec<Format> {
         let main_profile =
             codec != Codec::Av1 || !parsed.fmtp.contains("profile=") || parsed.fmtp.contains("profile=0");
         if fits && main_profile && parsed.fmtp.len() <= 512 {
-            let feedback = parsed.rtcp_feedback.iter().take(16).cloned().collect();
-            formats.push(Format { payload_type, codec, parameters: parsed.fmtp.clone(), feedback });
+            let feedback = parsed.rtcp_feedback.iter().take(MAX_FEEDBACK).cloned().collect();
+            formats.push(Format { payload_type, codec, parameters: parsed.fmtp.clone(), feedback, rtx: None });
+        }
+    }
+    for payload_type in
+        section.media_name.formats.iter().filter_map(|format| format.parse().ok().filter(|pt| *pt < 128))
+    {
+        let rtx = codecs.get(&payload_type).filter(|parsed| parsed.name.eq_ignore_ascii_case("rtx"));
+        let Some(repaired) = rtx.and_then(|rtx| associated_payload_type(&rtx.fmtp)) else { continue };
+        if let Some(format) =
+            formats.iter_mut().find(|format| format.payload_type == repaired && format.codec.is_video())
+        {
+            format.rtx.get_or_insert(payload_type);
         }
     }
     formats
+}
+
+/// `apt` of `a=fmtp` (RFC 4588, section 8.6): the payload type that is repaired.
+fn associated_payload_type(parameters: &str) -> Option<u8> {
+    let mut parameters = parameters.split(';').filter_map(|parameter| parameter.trim().split_once('='));
+    parameters.find(|(name, _)| name.eq_ignore_ascii_case("apt"))?.1.parse().ok()
 }
 
 fn other_payload_types(section: &MediaDescription, formats: &[Format]) -> Vec<u8> {
     let numbers = section.media_name.formats.iter().filter_map(|format| format.parse().ok().filter(|pt| *pt < 128));
     let mut others: Vec<u8> = Vec::new();
     for number in numbers {
-        if formats.iter().all(|format| format.payload_type != number) && !others.contains(&number) {
+        let ours = |format: &Format| format.payload_type == number || format.rtx == Some(number);
+        if !formats.iter().any(ours) && !others.contains(&number) {
             others.push(number);
         }
     }
@@ -347,20 +379,33 @@ fn read_extensions<'a>(values: impl Iterator<Item = &'a str>) -> (ExtensionIds, 
     (ids, others)
 }
 
-fn read_ssrcs<'a>(ssrcs: impl Iterator<Item = &'a str>, groups: impl Iterator<Item = &'a str>) -> Vec<Ssrc> {
+/// The declared streams, and those that repair one of them, each with the one that it repairs.
+fn read_ssrcs<'a>(
+    ssrcs: impl Iterator<Item = &'a str>,
+    groups: impl Iterator<Item = &'a str>,
+) -> (Vec<Ssrc>, Vec<(Ssrc, Ssrc)>) {
     // "FID primary retransmission": what follows the first is not media.
-    let repair: Vec<Ssrc> = groups
-        .filter_map(|group| group.strip_prefix("FID "))
-        .flat_map(|members| members.split_whitespace().skip(1).filter_map(|ssrc| ssrc.parse().ok()))
-        .take(32)
-        .collect();
-    let mut out = Vec::new();
+    let pair = |group: &'a str| {
+        let mut members = group.strip_prefix("FID ")?.split_whitespace().map_while(|ssrc| ssrc.parse().ok());
+        let primary: Ssrc = members.next()?;
+        members.next().filter(|repair| *repair != primary).map(|repair: Ssrc| (repair, primary))
+    };
+    let pairs: Vec<(Ssrc, Ssrc)> = groups.filter_map(pair).take(MAX_GROUPS).collect();
+    let mut declared = Vec::new();
     for ssrc in ssrcs.filter_map(|value| value.split_whitespace().next()?.parse().ok()) {
-        if !out.contains(&ssrc) && !repair.contains(&ssrc) && out.len() < MAX_RIDS {
-            out.push(ssrc);
+        let repairs = pairs.iter().any(|(repair, _)| *repair == ssrc);
+        if !repairs && !declared.contains(&ssrc) && declared.len() < MAX_RIDS {
+            declared.push(ssrc);
         }
     }
-    out
+    let mut repairs: Vec<(Ssrc, Ssrc)> = Vec::new();
+    for (repair, primary) in pairs {
+        let known = repairs.iter().any(|(other, repaired)| *other == repair || *repaired == primary);
+        if declared.contains(&primary) && !known {
+            repairs.push((repair, primary));
+        }
+    }
+    (declared, repairs)
 }
 
 fn read_msid(value: &str) -> Option<(String, String)> {

@@ -130,9 +130,10 @@ impl Actor {
             if to.outgoing.iter().any(|known| known.track == track) {
                 continue;
             }
-            let ssrc = to.unused_ssrc();
+            let ssrc = to.unused_ssrc(None);
             let sending = Sending {
                 ssrc,
+                rtx_ssrc: kind.is_video().then(|| to.unused_ssrc(Some(ssrc))),
                 codec,
                 stream_id: sender.as_str().into(),
                 track_id: format!("{}_{sender}_{}", kind.as_str(), rtcd_media::alphanumeric(8)),
@@ -254,10 +255,13 @@ impl Actor {
 }
 
 impl Session {
-    fn unused_ssrc(&self) -> Ssrc {
+    /// An SSRC that no stream of the session has, nor a stream that is being made (RFC 3550, section 8).
+    fn unused_ssrc(&self, other: Option<Ssrc>) -> Ssrc {
         loop {
             let ssrc = rtcd_media::random_u32();
-            if ssrc != 0 && self.outgoing.iter().all(|track| track.ssrc != ssrc) {
+            // A stream that was refused is in no section any more.
+            let known = self.outgoing.iter().any(|track| track.ssrc == ssrc) || self.negotiation.is_ssrc_used(ssrc);
+            if ssrc != 0 && Some(ssrc) != other && !known {
                 return ssrc;
             }
         }

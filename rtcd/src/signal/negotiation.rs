@@ -2,22 +2,27 @@
 //! in, descriptions out; no clock, no socket.
 //!
 //! A section may carry a track of each side at once: a browser's `addTrack` takes over a section that we made.
-mod dialect;
+mod error;
+mod numbering;
 mod section;
 
+pub use error::NegotiationError;
 pub use section::Sending;
 
-use dialect::Dialect;
+use numbering::{Abilities, Numbering, RtxSupport};
 
 use rtcd_media::dtls::{Fingerprint, Role};
 use rtcd_media::ice::Credentials;
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sdp::write::{Candidate, LocalDescription, LocalMedia};
 use rtcd_media::sdp::{Description, Media, MediaKind, Mid, Setup};
-use rtcd_media::sfu::rewrite::Numbers;
+use rtcd_media::sfu::rewrite::{Numbers, Rtx};
 use section::Section;
 
 const PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
+/// Whether RTX is negotiated. A sender that has it answers NACKs by RTX alone, so that the plane must read it; and as a peer
+/// may send in any section, also in one that we made, it is both directions or none.
+const ACCEPT_RTX: bool = false;
 
 /// What has become of a stream of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,39 +33,6 @@ pub enum Agreement {
     Agreed,
     /// The peer does not want it, or stopped its section.
     Refused,
-}
-
-/// Why a description cannot be applied: the peer's fault.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NegotiationError {
-    /// Our own offer is pending, or the peer's is unanswered: it is the polite side.
-    #[error("an offer while ours is pending")]
-    Collision,
-    /// An answer that nobody asked for.
-    #[error("an answer without an offer")]
-    UnexpectedAnswer,
-    /// The order of sections changed, or one went missing.
-    #[error("section {index} is {found}, expected {expected}")]
-    SectionMismatch {
-        /// Which.
-        index: usize,
-        /// As known.
-        expected: Mid,
-        /// As found.
-        found: Mid,
-    },
-    /// A section that was known is missing.
-    #[error("{missing} sections are missing")]
-    SectionsMissing {
-        /// How many.
-        missing: usize,
-    },
-    /// A mid changed from sound to pictures or the like.
-    #[error("mid {0} changed its kind")]
-    KindChanged(Mid),
-    /// DTLS would need a new association, which means a new session.
-    #[error("the certificate changed in mid-session")]
-    FingerprintChanged,
 }
 
 /// What the peer's description means for the transport.
@@ -92,6 +64,7 @@ pub struct Negotiation {
     /// Our offer waits for its answer.
     pending: bool,
     next_mid: u32,
+    rtx: RtxSupport,
     /// Sections, and mids of ours, that both sides know of.
     agreed: (usize, u32),
 }
@@ -117,6 +90,7 @@ impl Negotiation {
             waiting: Vec::new(),
             pending: false,
             next_mid: 0,
+            rtx: RtxSupport::new(ACCEPT_RTX),
             agreed: (0, 0),
         }
     }
@@ -158,6 +132,7 @@ impl Negotiation {
                 accepted: false,
                 sending: None,
                 told_sending: false,
+                told_rtx: false,
                 offered: None,
             });
         }
@@ -244,7 +219,7 @@ impl Negotiation {
     }
 
     fn take_media(&mut self, mut media: Vec<Media>) {
-        dialect::unambiguous(&mut media);
+        numbering::unambiguous(&mut media);
         for (section, media) in self.sections.iter_mut().zip(media) {
             if section.mid != media.mid {
                 // Taken over: nothing of the old section lives on.
@@ -257,6 +232,7 @@ impl Negotiation {
             if media.rejected {
                 section.sending = None;
             }
+            self.rtx.learn(&media);
             section.protocol = media.protocol.clone();
             section.remote = Some(media);
             // Until somebody welcomes the track.
@@ -324,6 +300,7 @@ impl Negotiation {
             accepted: false,
             sending: Some(sending),
             told_sending: false,
+            told_rtx: false,
             offered: None,
         });
     }
@@ -359,8 +336,26 @@ impl Negotiation {
         let of = |section: &&Section| section.sending.as_ref().is_some_and(|sending| sending.ssrc == ssrc);
         let section = self.sections.iter().find(of)?;
         let (remote, sending) = (section.remote.as_ref()?, section.sending.as_ref()?);
-        let payload_type = remote.payload_type(sending.codec)?;
-        Some(Numbers { payload_type, audio_level_id: remote.extensions.audio_level, ..Numbers::default() })
+        let format = remote.format(sending.codec)?;
+        let rtx = format.rtx.filter(|_| section.told_rtx).zip(sending.rtx_ssrc);
+        let transport_cc = format.feedback.iter().any(|feedback| feedback == "transport-cc");
+        Some(Numbers {
+            payload_type: format.payload_type,
+            audio_level_id: remote.extensions.audio_level,
+            transport_cc_id: if transport_cc { remote.extensions.transport_cc } else { 0 },
+            rtx: rtx.map(|(payload_type, ssrc)| Rtx { payload_type, ssrc }),
+        })
+    }
+
+    /// Whether a stream of either side has this SSRC in the latest descriptions, or will have it in the next one.
+    pub fn is_ssrc_used(&self, ssrc: Ssrc) -> bool {
+        let of_ours = |sending: &Sending| sending.ssrc == ssrc || sending.rtx_ssrc == Some(ssrc);
+        let of_theirs =
+            |media: &Media| media.ssrcs.contains(&ssrc) || media.rtx_ssrcs.iter().any(|(repair, _)| *repair == ssrc);
+        let in_section = |section: &Section| {
+            section.sending.as_ref().is_some_and(of_ours) || section.remote.as_ref().is_some_and(of_theirs)
+        };
+        self.waiting.iter().any(|(_, sending)| of_ours(sending)) || self.sections.iter().any(in_section)
     }
 
     /// An offer of all that we send and receive; waits for its answer from now on.
@@ -371,6 +366,9 @@ impl Negotiation {
         }
         for section in &mut self.sections {
             section.offered = section.sending.as_ref().map(|sending| sending.ssrc);
+            if let Some(sending) = section.sending.as_ref().filter(|_| !section.told_sending) {
+                section.told_rtx = self.rtx.knows(sending.codec);
+            }
         }
         self.describe(Setup::ActPass, fingerprint, candidates, av1)
     }
@@ -378,9 +376,10 @@ impl Negotiation {
     fn describe(&mut self, setup: Setup, fingerprint: Fingerprint, candidates: &[Candidate], av1: bool) -> String {
         self.version += 1;
         let offering = setup == Setup::ActPass;
-        let mut dialect = Dialect::of(&self.sections);
+        let peer = Abilities { av1, rtx: self.rtx };
+        let mut numbering = Numbering::of(&self.sections);
         let media: Vec<LocalMedia> =
-            self.sections.iter().map(|section| dialect.section(section, offering, av1)).collect();
+            self.sections.iter().map(|section| numbering.section(section, offering, peer)).collect();
         LocalDescription {
             session_id: self.session_id,
             version: self.version,

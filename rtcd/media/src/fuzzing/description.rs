@@ -31,7 +31,8 @@ pub fn sdp(input: &[u8]) {
     assert_eq!(read.media.len(), offer.media.len(), "\n{text}");
     for (asked, answered) in offer.media.iter().zip(&read.media) {
         assert_eq!((&asked.mid, asked.kind), (&answered.mid, answered.kind), "\n{text}");
-        assert_eq!(answered.formats.len(), asked.formats.len(), "\n{text}");
+        let rtx = |media: &Media| media.formats.iter().map(|format| (format.codec, format.rtx)).collect::<Vec<_>>();
+        assert_eq!(rtx(answered), rtx(asked), "\n{text}");
     }
 }
 
@@ -51,9 +52,11 @@ fn echo(media: &Media) -> LocalMedia {
         },
         parameters: format.parameters.clone(),
         feedback: format.feedback.clone(),
+        rtx: format.rtx,
     });
     let stream = media.msid.as_ref().map(|(stream_id, track_id)| LocalStream {
         ssrc: 7,
+        rtx_ssrc: Some(8),
         stream_id: stream_id.clone(),
         track_id: track_id.clone(),
     });

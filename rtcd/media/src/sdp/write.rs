@@ -59,13 +59,17 @@ pub struct LocalFormat {
     pub parameters: String,
     /// `a=rtcp-fb` values.
     pub feedback: Vec<String>,
+    /// The payload type of its retransmissions (RFC 4588).
+    pub rtx: Option<u8>,
 }
 
 /// A stream that we send.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LocalStream {
-    /// Its SSRC.
+    /// Of its media.
     pub ssrc: Ssrc,
+    /// Of its retransmissions (RFC 4588, section 4: a stream of their own in the same session).
+    pub rtx_ssrc: Option<Ssrc>,
     /// CNAME and msid stream id: the sender's session id.
     pub stream_id: String,
     /// msid track id.
@@ -146,7 +150,10 @@ impl LocalDescription<'_> {
             MediaKind::Application => f.write_str(" webrtc-datachannel")?,
             // A refused section must still name a format.
             _ if media.formats.is_empty() => f.write_str(" 0")?,
-            _ => media.formats.iter().try_for_each(|format| write!(f, " {}", format.payload_type))?,
+            _ => {
+                let numbers = media.formats.iter().flat_map(|format| [Some(format.payload_type), format.rtx]);
+                numbers.flatten().try_for_each(|number| write!(f, " {number}"))?;
+            }
         }
         write!(f, "\r\nc=IN IP4 0.0.0.0\r\na=mid:{}\r\n", media.mid)?;
         if media.rejected {
@@ -164,6 +171,9 @@ impl LocalDescription<'_> {
             }
             for feedback in &format.feedback {
                 write!(f, "a=rtcp-fb:{} {feedback}\r\n", format.payload_type)?;
+            }
+            if let Some(rtx) = format.rtx {
+                write!(f, "a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={}\r\n", format.payload_type)?;
             }
         }
         for (id, uri) in &media.extensions {
@@ -198,7 +208,13 @@ fn write_rids(f: &mut std::fmt::Formatter<'_>, rids: &[Rid]) -> std::fmt::Result
 }
 
 fn write_stream(f: &mut std::fmt::Formatter<'_>, stream: &LocalStream) -> std::fmt::Result {
-    let LocalStream { ssrc, stream_id, track_id } = stream;
-    write!(f, "a=msid:{stream_id} {track_id}\r\na=ssrc:{ssrc} cname:{stream_id}\r\n")?;
-    write!(f, "a=ssrc:{ssrc} msid:{stream_id} {track_id}\r\n")
+    let LocalStream { ssrc, rtx_ssrc, stream_id, track_id } = stream;
+    write!(f, "a=msid:{stream_id} {track_id}\r\n")?;
+    if let Some(rtx_ssrc) = rtx_ssrc {
+        write!(f, "a=ssrc-group:FID {ssrc} {rtx_ssrc}\r\n")?;
+    }
+    for ssrc in [Some(*ssrc), *rtx_ssrc].into_iter().flatten() {
+        write!(f, "a=ssrc:{ssrc} cname:{stream_id}\r\na=ssrc:{ssrc} msid:{stream_id} {track_id}\r\n")?;
+    }
+    Ok(())
 }

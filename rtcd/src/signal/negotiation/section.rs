@@ -6,8 +6,10 @@ use rtcd_media::sdp::{Direction, Media, MediaKind, Mid};
 /// A stream of ours in a section.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sending {
-    /// Its SSRC.
+    /// Of its media; its name to us.
     pub ssrc: Ssrc,
+    /// For its retransmissions, in case that the peer knows RTX.
+    pub rtx_ssrc: Option<Ssrc>,
     /// What it carries.
     pub codec: Codec,
     /// The sender's session id.
@@ -31,6 +33,8 @@ pub(super) struct Section {
     pub(super) sending: Option<Sending>,
     /// The peer has been told of a stream of ours here, by a description that it has answered or offered.
     pub(super) told_sending: bool,
+    /// That description had RTX for the stream. A receiver does not learn of it later: Chromium goes by the first SSRC.
+    pub(super) told_rtx: bool,
     /// The stream of ours in the offer that waits for its answer.
     pub(super) offered: Option<Ssrc>,
 }
@@ -51,7 +55,7 @@ impl Section {
     /// Whether the peer listens to what we send here, by its latest word.
     pub(super) fn is_heard(&self) -> bool {
         let (Some(remote), Some(sending)) = (&self.remote, &self.sending) else { return false };
-        may_hear(remote) && remote.payload_type(sending.codec).is_some()
+        may_hear(remote) && remote.format(sending.codec).is_some()
     }
     pub(super) fn is_rejected(&self) -> bool {
         self.remote.as_ref().is_some_and(|remote| remote.rejected)

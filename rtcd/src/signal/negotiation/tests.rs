@@ -2,6 +2,8 @@ use super::*;
 use rtcd_media::codec::Codec;
 use rtcd_media::dtls::Identity;
 
+mod rtx;
+
 const FIRST: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
     m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sctp-port:5000\r\n";
 const VOICE: &str = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=sendonly\r\n\
@@ -38,7 +40,8 @@ fn fingerprint() -> Fingerprint {
 }
 
 fn sending(ssrc: Ssrc) -> Sending {
-    Sending { ssrc, codec: Codec::Opus, stream_id: "ann".into(), track_id: format!("voice_ann_{ssrc}") }
+    let (stream_id, track_id) = ("ann".into(), format!("voice_ann_{ssrc}"));
+    Sending { ssrc, rtx_ssrc: None, codec: Codec::Opus, stream_id, track_id }
 }
 
 fn connected() -> Negotiation {
@@ -185,7 +188,8 @@ fn camera(mid: &str, payload_type: u8, codec: &str, extmap: &str) -> String {
 }
 
 fn picture(ssrc: Ssrc) -> Sending {
-    Sending { ssrc, codec: Codec::Vp8, stream_id: "ann".into(), track_id: format!("video_ann_{ssrc}") }
+    let (stream_id, track_id) = ("ann".into(), format!("video_ann_{ssrc}"));
+    Sending { ssrc, rtx_ssrc: Some(ssrc + 1000), codec: Codec::Vp8, stream_id, track_id }
 }
 
 /// All `a=rtpmap` and `a=extmap` of a description; panics when a number has two meanings.

@@ -27,6 +27,7 @@ fn section(mid: &str, kind: MediaKind, stream: &str) -> Media {
         extensions: ExtensionIds::default(),
         other_extensions: Vec::new(),
         ssrcs: Vec::new(),
+        rtx_ssrcs: Vec::new(),
         msid: Some((stream.into(), String::new())),
         send_rids: Vec::new(),
     }

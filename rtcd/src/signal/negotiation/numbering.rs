@@ -8,44 +8,86 @@ use rtcd_media::sdp::{Format, Media, MediaKind, extension};
 
 /// Feedback that we understand (contract, section 5).
 const VIDEO_FEEDBACK: [&str; 5] = ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"];
-const AUDIO_FEEDBACK: [&str; 1] = ["transport-cc"];
+const AUDIO_FEEDBACK: [&str; 2] = ["transport-cc", "nack"];
 const VIDEO_EXTENSIONS: [Extension; 4] =
     [Extension::TransportCc, Extension::Mid, Extension::Rid, Extension::RepairedRid];
 const AUDIO_EXTENSIONS: [Extension; 3] = [Extension::AudioLevel, Extension::TransportCc, Extension::Mid];
 /// Ids of the one-byte form (RFC 8285, section 4.2).
 const EXTENSION_IDS: std::ops::RangeInclusive<u8> = 1..=14;
 
+/// What the peer can do beyond what every peer can.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Abilities {
+    /// It receives AV1.
+    pub(super) av1: bool,
+    pub(super) rtx: RtxSupport,
+}
+
+/// Whether packets are sent again in a stream of their own (RFC 4588).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RtxSupport {
+    /// We do, in both directions: a peer may send in a section that we made.
+    pub(super) accepted: bool,
+    vp8: bool,
+    av1: bool,
+}
+
+impl RtxSupport {
+    pub(super) const fn new(accepted: bool) -> Self {
+        Self { accepted, vp8: false, av1: false }
+    }
+    /// The peer has described a section.
+    pub(super) fn learn(&mut self, media: &Media) {
+        let described = |codec| media.format(codec).is_some_and(|format| format.rtx.is_some());
+        self.vp8 |= described(Codec::Vp8);
+        self.av1 |= described(Codec::Av1);
+    }
+    /// Whether both sides do, for this codec.
+    pub(super) const fn knows(self, codec: Codec) -> bool {
+        self.accepted
+            && match codec {
+                Codec::Opus => false,
+                Codec::Vp8 => self.vp8,
+                Codec::Av1 => self.av1,
+            }
+    }
+}
+
 /// What a payload type means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Meaning {
     Ours(Codec),
+    /// Retransmissions of packets of this payload type. By its number and not by its codec: the parameters of a payload
+    /// type are part of its meaning.
+    Rtx(u8),
     Other,
 }
 
 /// What the numbers of a session mean.
 #[derive(Debug)]
-pub(super) struct Dialect {
+pub(super) struct Numbering {
     payload_types: [Option<Meaning>; 128],
     /// `Some(None)`: an extension that we do not speak.
     extensions: [Option<Option<Extension>>; 256],
 }
 
-impl Dialect {
+impl Numbering {
     /// The numbers that the sections have by the peer's latest words.
     pub(super) fn of(sections: &[Section]) -> Self {
-        let mut dialect = Self { payload_types: [None; 128], extensions: [None; 256] };
+        let mut numbering = Self { payload_types: [None; 128], extensions: [None; 256] };
         let remotes = sections.iter().filter_map(|section| section.remote.as_ref());
         for media in remotes.filter(|media| !media.rejected) {
             for format in &media.formats {
-                dialect.claim(format.payload_type, Meaning::Ours(format.codec));
+                numbering.claim(format.payload_type, Meaning::Ours(format.codec));
+                format.rtx.map(|rtx| numbering.claim(rtx, Meaning::Rtx(format.payload_type)));
             }
             for extension in Extension::ALL {
-                dialect.claim_extension(media.extensions.get(extension), Some(extension));
+                numbering.claim_extension(media.extensions.get(extension), Some(extension));
             }
-            media.other_payload_types.iter().for_each(|number| _ = dialect.claim(*number, Meaning::Other));
-            media.other_extensions.iter().for_each(|id| _ = dialect.claim_extension(*id, None));
+            media.other_payload_types.iter().for_each(|number| _ = numbering.claim(*number, Meaning::Other));
+            media.other_extensions.iter().for_each(|id| _ = numbering.claim_extension(*id, None));
         }
-        dialect
+        numbering
     }
 
     /// Whether the number has this meaning, now if not before.
@@ -65,10 +107,24 @@ impl Dialect {
             Codec::Vp8 => 96,
             Codec::Av1 => 45,
         };
-        let known = (0..128).find(|number| self.payload_types[usize::from(*number)] == Some(Meaning::Ours(codec)));
+        self.number_for(Meaning::Ours(codec), usual)
+    }
+
+    /// The payload type of retransmissions of `repaired`, which means `codec`, in a new section.
+    fn rtx_payload_type(&mut self, codec: Codec, repaired: u8) -> Option<u8> {
+        let usual = match codec {
+            Codec::Opus => return None,
+            Codec::Vp8 => 97,
+            Codec::Av1 => 46,
+        };
+        self.number_for(Meaning::Rtx(repaired), usual)
+    }
+
+    fn number_for(&mut self, meaning: Meaning, usual: u8) -> Option<u8> {
+        let known = (0..128).find(|number| self.payload_types[usize::from(*number)] == Some(meaning));
         // RFC 3551, section 3: 96 to 127 are dynamic, those from 35 on are free where RTP and RTCP share a port.
         let mut any = known.into_iter().chain([usual]).chain(96..=127).chain(35..=63);
-        any.find(|number| self.claim(*number, Meaning::Ours(codec)))
+        any.find(|number| self.claim(*number, meaning))
     }
 
     /// The id of an extension in a new section; 0 when none is free.
@@ -85,17 +141,17 @@ impl Dialect {
         any.find(|id| self.claim_extension(*id, Some(extension))).unwrap_or(0)
     }
 
-    /// A section as we describe it; `av1`: the peer can receive AV1.
-    pub(super) fn section(&mut self, section: &Section, offering: bool, av1: bool) -> LocalMedia {
+    /// A section as we describe it.
+    pub(super) fn section(&mut self, section: &Section, offering: bool, peer: Abilities) -> LocalMedia {
         let may_send = offering || section.remote.as_ref().is_some_and(may_hear);
         let direction = section.direction(may_send);
         let remote = section.remote.as_ref();
         let formats = match remote {
             // In an offer the codec that we send comes first, and must be there.
             Some(remote) if !offering || section.sending.is_none() => {
-                remote.formats.iter().map(accept_format).collect()
+                remote.formats.iter().map(|format| accept_format(format, peer.rtx.accepted)).collect()
             }
-            _ => self.own_formats(section, av1),
+            _ => self.own_formats(section, peer),
         };
         let unusable = section.kind != MediaKind::Application && formats.is_empty();
         let receive_rids = match remote {
@@ -104,6 +160,7 @@ impl Dialect {
         };
         let stream = section.sending.as_ref().filter(|_| direction.sends()).map(|sending| LocalStream {
             ssrc: sending.ssrc,
+            rtx_ssrc: sending.rtx_ssrc.filter(|_| section.told_rtx),
             stream_id: sending.stream_id.clone(),
             track_id: sending.track_id.clone(),
         });
@@ -120,11 +177,11 @@ impl Dialect {
         }
     }
 
-    fn own_formats(&mut self, section: &Section, av1: bool) -> Vec<LocalFormat> {
+    fn own_formats(&mut self, section: &Section, peer: Abilities) -> Vec<LocalFormat> {
         let sent = section.sending.as_ref().map(|sending| sending.codec);
         let mut codecs: Vec<Codec> = match section.kind {
             MediaKind::Audio => vec![Codec::Opus],
-            MediaKind::Video if av1 || sent == Some(Codec::Av1) => vec![Codec::Vp8, Codec::Av1],
+            MediaKind::Video if peer.av1 || sent == Some(Codec::Av1) => vec![Codec::Vp8, Codec::Av1],
             MediaKind::Video => vec![Codec::Vp8],
             MediaKind::Application => Vec::new(),
         };
@@ -132,14 +189,21 @@ impl Dialect {
         let mut formats = Vec::new();
         for codec in codecs {
             let feedback = if codec.is_video() { &VIDEO_FEEDBACK[..] } else { &AUDIO_FEEDBACK[..] };
-            let agreed = section.remote.as_ref().and_then(|remote| remote.payload_type(codec));
+            let agreed = section.remote.as_ref().and_then(|remote| remote.format(codec));
+            let agreed_rtx = agreed.and_then(|format| format.rtx);
             // All 61 dynamic numbers taken: the codec cannot be named.
-            let Some(payload_type) = agreed.or_else(|| self.payload_type(codec)) else { continue };
+            let Some(payload_type) = agreed.map(|format| format.payload_type).or_else(|| self.payload_type(codec))
+            else {
+                continue;
+            };
+            let with_rtx = if sent == Some(codec) { section.told_rtx } else { peer.rtx.knows(codec) };
+            let rtx = if with_rtx { agreed_rtx.or_else(|| self.rtx_payload_type(codec, payload_type)) } else { None };
             formats.push(LocalFormat {
                 payload_type,
                 rtpmap: rtpmap(codec),
                 parameters: parameters(codec).into(),
                 feedback: feedback.iter().map(|feedback| (*feedback).into()).collect(),
+                rtx,
             });
         }
         formats
@@ -163,24 +227,29 @@ impl Dialect {
 
 /// Takes out of a peer's description what gives a number a second meaning: we would have to repeat it.
 pub(super) fn unambiguous(media: &mut [Media]) {
-    let mut dialect = Dialect::of(&[]);
+    let mut numbering = Numbering::of(&[]);
     for media in media.iter_mut().filter(|media| !media.rejected) {
-        media.formats.retain(|format| dialect.claim(format.payload_type, Meaning::Ours(format.codec)));
+        media.formats.retain(|format| numbering.claim(format.payload_type, Meaning::Ours(format.codec)));
+        for format in &mut media.formats {
+            let repaired = format.payload_type;
+            format.rtx.take_if(|rtx| !numbering.claim(*rtx, Meaning::Rtx(repaired)));
+        }
         for extension in Extension::ALL {
-            if !dialect.claim_extension(media.extensions.get(extension), Some(extension)) {
+            if !numbering.claim_extension(media.extensions.get(extension), Some(extension)) {
                 media.extensions.set(extension, 0);
             }
         }
     }
 }
 
-fn accept_format(format: &Format) -> LocalFormat {
+fn accept_format(format: &Format, accept_rtx: bool) -> LocalFormat {
     let ours = if format.codec.is_video() { &VIDEO_FEEDBACK[..] } else { &AUDIO_FEEDBACK[..] };
     LocalFormat {
         payload_type: format.payload_type,
         rtpmap: rtpmap(format.codec),
         parameters: format.parameters.clone(),
         feedback: format.feedback.iter().filter(|feedback| ours.contains(&feedback.as_str())).cloned().collect(),
+        rtx: format.rtx.filter(|_| accept_rtx),
     }
 }
 
