@@ -22,7 +22,7 @@ use section::Section;
 const PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
 /// Whether RTX is negotiated. A sender that has it answers NACKs by RTX alone, so that the plane must read it; and as a peer
 /// may send in any section, also in one that we made, it is both directions or none.
-const ACCEPT_RTX: bool = false;
+const ACCEPT_RTX: bool = true;
 
 /// What has become of a stream of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
