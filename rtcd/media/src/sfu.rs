@@ -2,6 +2,7 @@
 //!
 //! Incoming, in this order: [`receive`] (statistics, what to NACK), [`keyframe`], [`voice_activity`], then the packet
 //! stands as a [`Meta`] and its payload in the [`cache`]. Outgoing, per receiver: [`rewrite`].
+pub mod bandwidth;
 pub mod cache;
 pub mod keyframe;
 pub mod receive;
