@@ -5,6 +5,7 @@
 pub mod bandwidth;
 pub mod cache;
 pub mod keyframe;
+pub mod pacer;
 pub mod receive;
 pub mod rewrite;
 pub mod voice_activity;
