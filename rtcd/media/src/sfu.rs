@@ -1,7 +1,9 @@
 //! Selective forwarding: what happens to a plain packet between its sender and its receivers.
 //!
 //! Incoming, in this order: [`receive`] (statistics, what to NACK), [`keyframe`], [`voice_activity`], then the packet
-//! stands as a [`Meta`] and its payload in the [`cache`]. Outgoing, per receiver: [`rewrite`].
+//! stands as a [`Meta`] and its payload in the [`cache`]. Outgoing, per receiver: how much it can be sent ([`bandwidth`]), which
+//! layers that is ([`allocation`]), [`rewrite`], and at what pace ([`pacer`]).
+pub mod allocation;
 pub mod bandwidth;
 pub mod cache;
 pub mod keyframe;
