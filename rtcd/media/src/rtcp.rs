@@ -1,7 +1,11 @@
 //! RTCP (RFC 3550, section 6; RFC 4585; RFC 5104): a walk over compound packets, and writers into a buffer.
+mod arrivals;
+mod remb;
 mod transport_cc;
 mod write;
 
+pub use arrivals::{ARRIVAL_PERIOD_US, TransportCc};
+pub use remb::{Remb, remb};
 pub use transport_cc::{INTERVAL as TRANSPORT_CC_INTERVAL, TransportCcRecorder};
 pub use write::{nack, pli, receiver_report, sender_report, source_description};
 
@@ -12,11 +16,13 @@ const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
 const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
-/// Feedback message types: generic NACK and transport-wide congestion control of 205, PLI and FIR of 206.
+/// Feedback message types: generic NACK and transport-wide congestion control of 205, PLI, FIR and
+/// application layer feedback (REMB) of 206.
 const FMT_NACK: u8 = 1;
 const FMT_TRANSPORT_CC: u8 = 15;
 const FMT_PLI: u8 = 1;
 const FMT_FIR: u8 = 4;
+const FMT_APPLICATION: u8 = 15;
 /// Reports that one compound packet is looked at for; 31 blocks of each is what the format allows anyway.
 const MAX_PACKETS: usize = 32;
 
@@ -78,6 +84,10 @@ pub enum Message<'a> {
         /// The stream.
         media: Ssrc,
     },
+    /// When packets with transport-wide numbers have arrived.
+    TransportCc(TransportCc<'a>),
+    /// The most that the receiver wants to be sent.
+    Remb(Remb<'a>),
 }
 
 /// Calls `visit` with each message of a compound packet. What is unknown or lies about its length is passed over; a
@@ -135,6 +145,16 @@ fn read_one<'a>(count: u8, kind: u8, body: &'a [u8], visit: &mut impl FnMut(Mess
         (PAYLOAD_FEEDBACK, FMT_FIR) => {
             let entries = body.get(8..).unwrap_or_default().chunks_exact(8);
             entries.filter_map(|entry| be32(entry, 0)).for_each(|media| visit(Message::Fir { media }));
+        }
+        (TRANSPORT_FEEDBACK, FMT_TRANSPORT_CC) => {
+            if let Some(feedback) = TransportCc::parse(body) {
+                visit(Message::TransportCc(feedback));
+            }
+        }
+        (PAYLOAD_FEEDBACK, FMT_APPLICATION) => {
+            if let Some(estimate) = Remb::parse(body) {
+                visit(Message::Remb(estimate));
+            }
         }
         _ => {}
     }

@@ -1,11 +1,16 @@
 //! Selective forwarding: what happens to a plain packet between its sender and its receivers.
 //!
 //! Incoming, in this order: [`receive`] (statistics, what to NACK), [`keyframe`], [`voice_activity`], then the packet
-//! stands as a [`Meta`] and its payload in the [`cache`]. Outgoing, per receiver: [`rewrite`]. The [`switch`] holds it all
-//! together, told by [`command`]s.
+//! stands as a [`Meta`] and its payload in the [`cache`]. Outgoing, per receiver: how much it can be sent ([`bandwidth`]),
+//! which layers that is ([`allocation`], by what [`meter`]s say of them), [`rewrite`], and at what pace ([`pacer`]). The
+//! [`switch`] holds it all together, told by [`command`]s.
+pub mod allocation;
+pub mod bandwidth;
 pub mod cache;
 pub mod command;
 pub mod keyframe;
+pub mod meter;
+pub mod pacer;
 pub mod receive;
 pub mod rewrite;
 pub mod switch;

@@ -90,7 +90,7 @@ pub fn rtp() -> Vec<Vec<u8>> {
     sequences.iter().map(|steps| join(steps.iter().map(|(what, bytes)| (*what, bytes.as_slice())))).collect()
 }
 
-/// Reports, NACK and PLI in a compound packet, FIR and transport-wide feedback.
+/// Reports, NACK and PLI in a compound packet, FIR, REMB, and transport-wide feedback with each kind of chunk.
 pub fn rtcp() -> Vec<Vec<u8>> {
     let info = rtcp::SenderInfo { ssrc: 7, ntp: 0x0102_0304_0506_0708, rtp: 9, packets: 10, octets: 11 };
     let mut compound = Vec::new();
@@ -100,7 +100,11 @@ pub fn rtcp() -> Vec<Vec<u8>> {
     rtcp::nack(&mut compound, 1, 7, &[10, 12, 26, 27, 65_535]);
     rtcp::pli(&mut compound, 1, 7);
     let fir = [0x84, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 1, 0, 0, 0].to_vec();
-    vec![compound, fir]
+    let mut remb = Vec::new();
+    rtcp::remb(&mut remb, 1, 2_500_000, &[7, 8]);
+    let runs = [[0x20, 2, 0, 3, 0xa0, 1, 0xd8, 0].as_slice(), &[4, 8, 1, 0, 255, 0xff, 0xfc, 0]].concat();
+    let arrivals = [&[0x8f, 205, 0, 8, 0, 0, 0, 1, 0, 0, 0, 7, 0xff, 0xfe, 0, 23, 0, 0, 2, 9][..], &runs].concat();
+    vec![compound, fir, remb, arrivals]
 }
 
 /// For each profile packets in order, replayed, changed.

@@ -159,6 +159,14 @@ pub fn rtcp(input: &[u8]) {
         match message {
             Message::Nack { pairs, .. } => lost += lost_packets(pairs).count(),
             Message::Sender(info) => reception.handle_sender_info(now, info),
+            Message::TransportCc(feedback) => {
+                let arrivals = feedback.arrivals().count();
+                assert!(
+                    arrivals <= usize::from(feedback.count) && arrivals <= input.len(),
+                    "each arrival has its delta"
+                );
+            }
+            Message::Remb(estimate) => assert!(estimate.ssrcs().count() <= input.len() / 4),
             Message::Report(_) | Message::Pli { .. } | Message::Fir { .. } => {}
         }
     });

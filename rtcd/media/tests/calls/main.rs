@@ -1,7 +1,10 @@
-//! Calls in virtual time: participants made of str0m around one or two switches, on a network of values.
+//! Calls in virtual time, on a network of values: participants made of str0m around one or two switches, and a model call
+//! that shows what the parts of the core do together.
 #![allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
 #![allow(missing_docs, reason = "a test's names are its documentation")]
+mod bandwidth;
 mod encoder;
+mod model;
 mod network;
 mod participant;
 mod screen;

@@ -43,7 +43,7 @@ impl Switch {
                     actions.extend(rtcp::lost_packets(pairs).take(MAX_MESSAGES).map(|seq| Action::Resend(media, seq)));
                 }
                 Message::Pli { media } | Message::Fir { media } => actions.push(Action::Keyframe(media)),
-                Message::Report(_) => {}
+                Message::Report(_) | Message::TransportCc(_) | Message::Remb(_) => {}
             }
         });
         for action in actions {

@@ -1,0 +1,412 @@
+//! How much one receiver can be sent, estimated from what it reports (draft-ietf-rmcat-gcc-02, with what became of it in
+//! libwebrtc): the delays of packets with transport-wide numbers ([`groups`], [`trendline`], [`rate_control`]), losses
+//! ([`loss`]), and short bursts of padding when more is wanted than is known to fit ([`probe`]). A receiver that knows no
+//! such numbers is judged by its receiver reports ([`reports`]), and none is sent more than its REMB allows.
+mod bitrate;
+mod groups;
+mod loss;
+mod probe;
+mod rate_control;
+mod reports;
+mod sent;
+mod trendline;
+mod window;
+
+pub use bitrate::Bitrate;
+
+use crate::rtcp::{ARRIVAL_PERIOD_US, TransportCc};
+use groups::Groups;
+use loss::LossControl;
+use probe::Prober;
+use rate_control::{Observation, RateControl};
+use reports::ReportControl;
+use sent::{Packet, SentPackets};
+use std::time::{Duration, Instant};
+use trendline::{Trendline, Usage};
+use window::RateWindow;
+
+/// Where every receiver begins: voice and some pictures.
+pub const INITIAL: Bitrate = Bitrate::kbit(300);
+/// What a receiver gets that says nothing at all: voice and a small layer.
+pub const UNTOLD: Bitrate = Bitrate::kbit(700);
+/// Bounds of any estimate. Below is less than voice, above more than a call has.
+const MIN_ESTIMATE: Bitrate = Bitrate::kbit(50);
+const MAX_ESTIMATE: Bitrate = Bitrate::kbit(50_000);
+/// From the first packet on a receiver has this long to send its first feedback.
+const SILENT_AT_FIRST_US: i64 = 2_000_000;
+/// Feedback that is missing for this long, besides two round trips, is missed. Receivers send it every 50 to 250 ms.
+const SILENCE_US: i64 = 500_000;
+/// Packets that must have gone out since.
+const SILENCE_PACKETS: u64 = 5;
+/// Then the estimate is halved this often.
+const HALVING_US: i64 = 500_000;
+/// Part of the estimate before a silence that is asked for first after it.
+const AFTER_SILENCE: f64 = 0.85;
+/// Reports alone count when feedback has been missing for so long.
+const FEEDBACK_GIVEN_UP_US: i64 = 10_000_000;
+/// A REMB holds for so long. Receivers repeat it every second.
+const REMB_EXPIRES_US: i64 = 10_000_000;
+/// A REMB above so many times what is sent says only that its receiver has not been sent more.
+const REMB_IS_A_GUESS: f64 = 1.2;
+/// Probing goes so far beyond what is wanted, that the estimate may be wrong by that much, and no further.
+const PROBE_BEYOND: f64 = 1.2;
+/// A cluster asks for so many times the estimate, the first one for more.
+const PROBE_STEP: f64 = 2.0;
+const FIRST_PROBE_STEP: f64 = 3.0;
+/// So long after an overuse nothing is probed: the queue drains.
+const CALM_US: i64 = 1_500_000;
+/// What is wanted must grow by this factor to be news.
+const WANTS_MORE: f64 = 1.1;
+/// Weight of the newest round trip (RFC 6298, section 2).
+const ROUND_TRIP_WEIGHT: f64 = 0.125;
+/// Before anything is known of it.
+const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
+
+/// What a packet is sent for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    /// Somebody's sound or picture.
+    Media,
+    /// The receiver has missed it.
+    Retransmission,
+    /// To probe.
+    Padding,
+}
+
+/// The estimate before feedback stopped, and how often it has been halved since.
+#[derive(Clone, Copy, Debug)]
+struct Silence {
+    before: Bitrate,
+    halved: i64,
+}
+
+/// The bandwidth towards one receiver.
+///
+/// Tell it of each packet with a transport-wide number, and of all feedback; call [`handle_timeout`](Self::handle_timeout)
+/// when the time of [`next_timeout`](Self::next_timeout) has come, and then [`poll_padding`](Self::poll_padding). It takes
+/// its memory when it is made, some 17 KiB.
+pub struct Bandwidth {
+    epoch: Instant,
+    packets: SentPackets,
+    groups: Groups,
+    trendline: Trendline,
+    rate: RateControl,
+    losses: LossControl,
+    reports: ReportControl,
+    prober: Prober,
+    /// What is sent, by our clock, and what arrives, by the receiver's.
+    sent: RateWindow,
+    acknowledged: RateWindow,
+    wanted: Bitrate,
+    remb: Option<(Bitrate, i64)>,
+    round_trip: Option<Duration>,
+    /// The newest arrival without wraps.
+    arrival: Option<i64>,
+    first_sent: Option<i64>,
+    /// When the first packet went out since the last feedback.
+    unanswered: Option<i64>,
+    feedback_at: Option<i64>,
+    reported_loss: Option<f64>,
+    silence: Option<Silence>,
+    has_probed: bool,
+}
+
+impl Bandwidth {
+    /// A receiver nothing is known of.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            epoch: now,
+            packets: SentPackets::new(),
+            groups: Groups::default(),
+            trendline: Trendline::default(),
+            rate: RateControl::new(INITIAL),
+            losses: LossControl::default(),
+            reports: ReportControl::new(INITIAL),
+            prober: Prober::new(0),
+            sent: RateWindow::default(),
+            acknowledged: RateWindow::default(),
+            wanted: Bitrate::ZERO,
+            remb: None,
+            round_trip: None,
+            arrival: None,
+            first_sent: None,
+            unanswered: None,
+            feedback_at: None,
+            reported_loss: None,
+            silence: None,
+            has_probed: false,
+        }
+    }
+
+    #[inline]
+    fn micros(&self, now: Instant) -> i64 {
+        now.saturating_duration_since(self.epoch).as_micros() as i64
+    }
+
+    fn instant(&self, micros: i64) -> Instant {
+        self.epoch + Duration::from_micros(micros.max(0) as u64)
+    }
+
+    /// A packet of `len` octets goes out; gives its transport-wide number.
+    #[inline]
+    pub fn handle_sent(&mut self, now: Instant, len: usize, what: Sent) -> u16 {
+        let at = self.micros(now);
+        let cluster = self.prober.cluster_id();
+        let number = self.packets.record(at, len, cluster);
+        if what != Sent::Padding {
+            self.sent.add(at, len as u64);
+        }
+        if cluster != 0 {
+            self.prober.handle_sent(at, number, len);
+        }
+        self.first_sent.get_or_insert(at);
+        self.unanswered.get_or_insert(at);
+        number as u16
+    }
+
+    /// The receiver tells what has arrived. Reports on packets that were never sent, or that are known, say nothing.
+    pub fn handle_transport_cc(&mut self, now: Instant, feedback: &TransportCc<'_>) {
+        let at = self.micros(now);
+        self.sent.advance(at);
+        let silence = self.silence.take();
+        if silence.is_some() {
+            self.groups.reset();
+            self.trendline = Trendline::default();
+        }
+        let mut newest: Option<(i64, i64)> = None;
+        for (number, arrival) in feedback.arrivals() {
+            let Some(packet) = self.packets.receive(at, number) else { continue };
+            let arrival = self.unwrap_arrival(arrival);
+            self.handle_arrival(&packet, arrival);
+            if newest.is_none_or(|(latest, _)| arrival >= latest) {
+                newest = Some((arrival, packet.sent));
+            }
+        }
+        for packet in self.packets.lose(at, feedback.base, feedback.count) {
+            // What a blackout took says nothing of how much fits.
+            if silence.is_none() {
+                self.losses.count(packet.sent, true);
+            }
+        }
+        let Some((_, sent)) = newest else {
+            self.silence = silence;
+            return;
+        };
+        self.unanswered = None;
+        self.feedback_at = Some(at);
+        self.reported_loss = None;
+        self.note_round_trip(Duration::from_micros((at - sent).max(0) as u64));
+        self.update(at);
+        if let Some(outcome) = self.prober.handle_reported(at, self.packets.reported()) {
+            self.handle_probed(outcome);
+        }
+        if let Some(silence) = silence {
+            self.after_silence(at, silence);
+        }
+    }
+
+    fn handle_arrival(&mut self, packet: &Packet, arrival: i64) {
+        let newest = self.arrival.map_or(arrival, |newest| newest.max(arrival));
+        self.arrival = Some(newest);
+        self.acknowledged.add(arrival, u64::from(packet.len));
+        self.losses.count(packet.sent, false);
+        self.prober.handle_arrival(packet, arrival);
+        if self.prober.disturbs(packet.sent) {
+            self.groups.reset();
+        } else if let Some(variation) = self.groups.handle(packet.sent, arrival) {
+            self.trendline.handle(variation);
+        }
+    }
+
+    /// The arrival that is nearest to the newest one.
+    fn unwrap_arrival(&self, arrival: i64) -> i64 {
+        let Some(newest) = self.arrival else { return arrival };
+        let forward = (arrival - newest).rem_euclid(ARRIVAL_PERIOD_US);
+        newest + if forward > ARRIVAL_PERIOD_US / 2 { forward - ARRIVAL_PERIOD_US } else { forward }
+    }
+
+    fn note_round_trip(&mut self, sample: Duration) {
+        let smoothed = |known: Duration| known.mul_f64(1.0 - ROUND_TRIP_WEIGHT) + sample.mul_f64(ROUND_TRIP_WEIGHT);
+        self.round_trip = Some(self.round_trip.map_or(sample, smoothed));
+    }
+
+    fn update(&mut self, at: i64) {
+        let (acknowledged, sent) = (self.acknowledged.rate(), self.sent.rate());
+        let observation = Observation {
+            usage: self.trendline.usage(),
+            acknowledged,
+            sent,
+            round_trip: self.round_trip.unwrap_or(UNKNOWN_ROUND_TRIP),
+        };
+        let before = self.rate.decreased();
+        self.rate.update(at, &observation);
+        if self.rate.decreased() != before {
+            // Whether there is room is asked once the queue has drained, and without the patience of failures before.
+            self.prober.hurry(at + CALM_US);
+            self.prober.delay(at + CALM_US);
+        }
+        self.losses.update(at, acknowledged, sent, self.rate.estimate());
+    }
+
+    fn handle_probed(&mut self, outcome: probe::Outcome) {
+        let Some(proven) = outcome.proven else { return };
+        if proven > self.rate.estimate() {
+            self.rate.set(proven);
+        }
+        if outcome.is_complete {
+            self.losses.raise(proven);
+        }
+    }
+
+    fn after_silence(&mut self, at: i64, silence: Silence) {
+        self.prober.hurry(at);
+        let rate = silence.before.times(AFTER_SILENCE).min(self.wanted.times(PROBE_BEYOND));
+        let is_more = rate > self.estimate() && self.wants_more();
+        self.prober.handle_timeout(at, self.known_round_trip(), is_more.then_some(rate));
+    }
+
+    /// The receiver wants no more than this.
+    pub fn handle_remb(&mut self, now: Instant, bitrate: Bitrate) {
+        let at = self.micros(now);
+        self.sent.advance(at);
+        let is_guess = self.sent.rate().is_some_and(|sent| bitrate > sent.times(REMB_IS_A_GUESS));
+        let limits = self.remb.is_some_and(|(_, expires)| at < expires);
+        // Once it limits what is sent it goes on to: what it says then follows from what we send.
+        if !is_guess {
+            self.remb = Some((bitrate, at + REMB_EXPIRES_US));
+        } else if limits {
+            self.remb = self.remb.map(|(_, expires)| (bitrate, expires));
+        }
+    }
+
+    /// A block of a receiver report: the part lost in 1/256, and the round trip if it can be told.
+    pub fn handle_report(&mut self, now: Instant, fraction_lost: u8, round_trip: Option<Duration>) {
+        let at = self.micros(now);
+        self.sent.advance(at);
+        if self.hears_feedback(at) {
+            return;
+        }
+        if let Some(round_trip) = round_trip {
+            self.note_round_trip(round_trip);
+        }
+        let lost = f64::from(fraction_lost) / 256.0;
+        self.reported_loss = Some(lost);
+        self.reports.handle(at, lost, self.sent.rate(), self.wanted);
+    }
+
+    fn hears_feedback(&self, at: i64) -> bool {
+        self.feedback_at.is_some_and(|last| at - last < FEEDBACK_GIVEN_UP_US)
+    }
+
+    /// What would be sent if there were room. Probing goes a little beyond it; nothing is probed when the estimate has it.
+    pub fn set_wanted(&mut self, now: Instant, wanted: Bitrate) {
+        let at = self.micros(now);
+        if wanted > self.wanted.times(WANTS_MORE) && wanted > self.rate.estimate() {
+            self.prober.hurry(at);
+        }
+        self.wanted = wanted;
+    }
+
+    /// So much can be sent.
+    pub fn estimate(&self) -> Bitrate {
+        let by_reports = self.reported_loss.map(|_| self.reports.limit());
+        let mut estimate = match (self.feedback_at, by_reports) {
+            (_, Some(limit)) => limit,
+            (Some(_), None) => {
+                self.losses.limit().map_or(self.rate.estimate(), |limit| limit.min(self.rate.estimate()))
+            }
+            (None, None) => self.rate.estimate(),
+        };
+        if let Some((limit, _)) = self.remb {
+            estimate = estimate.min(limit);
+        }
+        estimate.clamp(MIN_ESTIMATE, MAX_ESTIMATE)
+    }
+
+    /// From a packet to the feedback on it, smoothed.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    fn known_round_trip(&self) -> Duration {
+        self.round_trip.unwrap_or(UNKNOWN_ROUND_TRIP)
+    }
+
+    /// Part of the packets that is lost, from 0 to 1.
+    pub fn loss(&self) -> f32 {
+        self.reported_loss.unwrap_or_else(|| self.losses.loss()) as f32
+    }
+
+    /// When feedback is to be missed, if none comes.
+    fn silent_at(&self) -> Option<i64> {
+        let Some(_) = self.feedback_at else {
+            let nothing_told = self.reported_loss.is_none() && self.rate.estimate() < UNTOLD;
+            return self.first_sent.filter(|_| nothing_told).map(|first| first + SILENT_AT_FIRST_US);
+        };
+        let since = self.unanswered.filter(|_| self.packets.unreported() >= SILENCE_PACKETS)?;
+        if self.rate.estimate() <= MIN_ESTIMATE {
+            return None;
+        }
+        let round_trips = 2 * self.known_round_trip().as_micros() as i64;
+        Some(self.silence.map_or(since + SILENCE_US + round_trips, |silence| silence.halved + HALVING_US))
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let probe = self.prober.next_timeout(self.known_round_trip(), self.can_probe());
+        let remb = self.remb.map(|(_, expires)| expires);
+        [probe, remb, self.silent_at()].into_iter().flatten().min().map(|at| self.instant(at))
+    }
+
+    fn wants_more(&self) -> bool {
+        self.wanted > self.estimate()
+    }
+
+    /// Probes need feedback, and somebody who wants more.
+    fn can_probe(&self) -> bool {
+        self.feedback_at.is_some() && self.reported_loss.is_none() && self.wants_more()
+    }
+
+    /// The time has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let at = self.micros(now);
+        if self.remb.is_some_and(|(_, expires)| expires <= at) {
+            self.remb = None;
+        }
+        if self.silent_at().is_some_and(|due| due <= at) {
+            self.fall_silent(at);
+        }
+        // The wait of the last cluster for its feedback ends whether or not more is wanted.
+        let rate = self.probe_rate();
+        let had = self.prober.cluster_id();
+        self.prober.handle_timeout(at, self.known_round_trip(), rate);
+        self.has_probed |= self.prober.cluster_id() != had;
+    }
+
+    fn fall_silent(&mut self, at: i64) {
+        if self.feedback_at.is_none() {
+            return self.rate.set(UNTOLD);
+        }
+        let before = self.silence.map_or(self.estimate(), |silence| silence.before);
+        self.silence = Some(Silence { before, halved: at });
+        self.rate.set(self.estimate().times(0.5));
+    }
+
+    fn probe_rate(&self) -> Option<Bitrate> {
+        let calm = self.silence.is_none() && self.trendline.usage() != Usage::Over;
+        if !calm || !self.can_probe() {
+            return None;
+        }
+        let step = if self.has_probed { PROBE_STEP } else { FIRST_PROBE_STEP };
+        Some(self.estimate().times(step).min(self.wanted.times(PROBE_BEYOND)))
+    }
+
+    /// Octets to send now beyond the pace: what [waits](super::pacer::Pacer::pop_for_probe) first, then padding, each packet
+    /// told by [`handle_sent`](Self::handle_sent). None but during a probe.
+    pub fn poll_padding(&mut self, now: Instant) -> usize {
+        self.prober.poll_padding(self.micros(now))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! The packets that went out last, by their transport-wide numbers, until the receiver has said what became of them.
+
+/// Packets kept, a power of two: 10 Mbit/s in packets of 1200 octets for 2 s, in 16 KiB.
+const PACKETS: u64 = 2048;
+
+/// One packet as the receiver reports on it for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Its number without wraps.
+    pub number: u64,
+    /// When it went out, in microseconds of our clock.
+    pub sent: i64,
+    /// Octets.
+    pub len: u16,
+    /// The probe cluster that it belongs to; 0: none.
+    pub cluster: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Fate {
+    #[default]
+    Unknown,
+    Received,
+    Lost,
+}
+
+/// What is kept of a packet, in 8 octets.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    /// Microseconds modulo 2^32, which is more than an hour.
+    sent: u32,
+    len: u16,
+    cluster: u8,
+    fate: Fate,
+}
+
+/// A ring of them; memory is taken once.
+pub struct SentPackets {
+    slots: Box<[Slot]>,
+    /// The number that the next packet gets. It starts above a wrap, so that numbers below the first one exist.
+    next: u64,
+    first: u64,
+    /// Everything below has been reported on, or was in feedback that never came.
+    reported: u64,
+}
+
+impl SentPackets {
+    pub fn new() -> Self {
+        let first = 1 << 16;
+        Self { slots: vec![Slot::default(); PACKETS as usize].into(), next: first, first, reported: first }
+    }
+
+    /// Takes a packet in and numbers it.
+    #[inline]
+    pub fn record(&mut self, sent: i64, len: usize, cluster: u8) -> u64 {
+        let number = self.next;
+        let len = len.min(usize::from(u16::MAX)) as u16;
+        self.slots[(number % PACKETS) as usize] = Slot { sent: sent as u32, len, cluster, fate: Fate::Unknown };
+        self.next += 1;
+        number
+    }
+
+    /// Everything below this has been reported on.
+    pub fn reported(&self) -> u64 {
+        self.reported
+    }
+
+    /// Packets that have gone out since the last one that was reported on.
+    pub fn unreported(&self) -> u64 {
+        self.next - self.reported
+    }
+
+    /// The packet with this number on the wire; `None` if it is too old, or has not been sent at all.
+    fn find(&self, number: u16) -> Option<u64> {
+        let back = u64::from((self.next as u16).wrapping_sub(number));
+        let found = self.next.checked_sub(back)?;
+        (back != 0 && back <= PACKETS && found >= self.first).then_some(found)
+    }
+
+    fn packet(&self, number: u64, now: i64) -> Packet {
+        let slot = self.slots[(number % PACKETS) as usize];
+        let age = (now as u32).wrapping_sub(slot.sent);
+        Packet { number, sent: now - i64::from(age), len: slot.len, cluster: slot.cluster }
+    }
+
+    /// A packet has arrived; `None` if that is known, or it cannot be.
+    pub fn receive(&mut self, now: i64, number: u16) -> Option<Packet> {
+        let number = self.find(number)?;
+        let slot = &mut self.slots[(number % PACKETS) as usize];
+        if slot.fate == Fate::Received {
+            return None;
+        }
+        slot.fate = Fate::Received;
+        Some(self.packet(number, now))
+    }
+
+    /// A report on `count` packets from `base` on has been read, and whoever of them was there has been
+    /// [received](Self::receive). Gives the others, each once.
+    pub fn lose(&mut self, now: i64, base: u16, count: u16) -> impl Iterator<Item = Packet> + '_ {
+        // A report that ends in packets which were never sent is a lie as a whole.
+        let end = count.checked_sub(1).and_then(|count| self.find(base.wrapping_add(count))).map_or(0, |last| last + 1);
+        let begin = end.saturating_sub(u64::from(count)).max(self.reported).max(self.next.saturating_sub(PACKETS));
+        self.reported = self.reported.max(end);
+        (begin..end).filter_map(move |number| {
+            let slot = &mut self.slots[(number % PACKETS) as usize];
+            if slot.fate != Fate::Unknown {
+                return None;
+            }
+            slot.fate = Fate::Lost;
+            Some(self.packet(number, now))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lost(packets: &mut SentPackets, base: u16, count: u16) -> Vec<u64> {
+        packets.lose(0, base, count).map(|packet| packet.number - (1 << 16)).collect()
+    }
+
+    #[test]
+    fn each_packet_is_received_once_or_lost_once() {
+        let mut packets = SentPackets::new();
+        (0..10).for_each(|at| _ = packets.record(at * 1000, 100 + at as usize, 3));
+        let packet = packets.receive(20_000, 4);
+        assert_eq!(packet, Some(Packet { number: (1 << 16) + 4, sent: 4000, len: 104, cluster: 3 }));
+        assert_eq!(packets.receive(20_000, 4), None);
+        assert_eq!(lost(&mut packets, 2, 4), [2, 3, 5]);
+        assert_eq!(lost(&mut packets, 2, 4), [0u64; 0]);
+        assert!(packets.receive(20_000, 3).is_some(), "it was late");
+        assert_eq!(lost(&mut packets, 0, 8), [6, 7], "what the lost feedback was about stays unknown");
+    }
+
+    #[test]
+    fn packets_that_were_never_sent_or_long_ago_are_not_found() {
+        let mut packets = SentPackets::new();
+        assert_eq!(packets.receive(0, 0), None);
+        assert_eq!(packets.receive(0, 65_535), None);
+        (0..70_000).for_each(|_| _ = packets.record(0, 100, 0));
+        let next = 70_000u64 as u16;
+        assert_eq!(packets.receive(0, next), None);
+        assert_eq!(packets.receive(0, next.wrapping_sub(2049)), None);
+        assert!(packets.receive(0, next.wrapping_sub(2048)).is_some());
+        assert_eq!(packets.lose(0, next, 65_535).count(), 2046, "those that are kept, but for one");
+        assert_eq!(packets.lose(0, next.wrapping_sub(5), 6).count(), 0, "the sixth is still to be sent");
+    }
+
+    #[test]
+    fn the_time_of_sending_survives_the_wrap_of_its_clock() {
+        let mut packets = SentPackets::new();
+        let sent = (1 << 32) - 5;
+        packets.record(sent, 1, 0);
+        assert_eq!(packets.receive(sent + 200_000, 0).map(|packet| packet.sent), Some(sent));
+    }
+}

@@ -1,0 +1,74 @@
+//! A bit rate over the last moments of some clock.
+use super::Bitrate;
+use std::time::Duration;
+
+/// One bucket. Two frames of a screen share at 5 frames/s are 200 ms apart: ten buckets hold two and a half of them.
+const BUCKET_US: i64 = 50_000;
+const BUCKETS: usize = 10;
+
+/// Octets of the last half second, in buckets.
+#[derive(Debug, Default)]
+pub struct RateWindow {
+    octets: [u64; BUCKETS],
+    /// The newest bucket, counted from the clock's zero.
+    newest: i64,
+    /// The first bucket that ever held something, and the newest time.
+    began: Option<i64>,
+    latest: i64,
+}
+
+impl RateWindow {
+    /// So many octets at this time, in microseconds. What is older than the window is not counted.
+    #[inline]
+    pub fn add(&mut self, at: i64, octets: u64) {
+        self.advance(at);
+        let bucket = at.div_euclid(BUCKET_US);
+        if bucket > self.newest - BUCKETS as i64 {
+            self.octets[bucket.rem_euclid(BUCKETS as i64) as usize] += octets;
+        }
+    }
+
+    /// Time passes.
+    pub fn advance(&mut self, at: i64) {
+        let bucket = at.div_euclid(BUCKET_US);
+        if self.began.is_none() {
+            self.began = Some(at);
+            self.newest = bucket;
+            self.latest = at;
+        }
+        self.latest = self.latest.max(at);
+        let steps = bucket.saturating_sub(self.newest);
+        for step in 1..=steps.min(BUCKETS as i64) {
+            self.octets[(self.newest + step).rem_euclid(BUCKETS as i64) as usize] = 0;
+        }
+        self.newest = self.newest.max(bucket);
+    }
+
+    /// Bit rate of the window; `None` until it has been open for half of its length.
+    pub fn rate(&self) -> Option<Bitrate> {
+        let full = self.latest - (self.newest - (BUCKETS as i64 - 1)) * BUCKET_US;
+        let open = full.min(self.latest - self.began?);
+        let enough = open >= BUCKET_US * BUCKETS as i64 / 2;
+        enough.then(|| Bitrate::of(self.octets.iter().sum(), Duration::from_micros(open as u64)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_that_of_the_last_half_second() {
+        let mut window = RateWindow::default();
+        for at in 0..200 {
+            window.add(at * 10_000, 1250);
+            assert_eq!(window.rate().is_some(), at >= 25, "{at}");
+        }
+        let rate = window.rate().map_or(0, |rate| rate.0);
+        assert!((980_000..1_050_000).contains(&rate), "{rate}");
+        window.add(2_000_000 - 10_000_000, 1_000_000);
+        assert_eq!(window.rate().map(|rate| rate.0), Some(rate), "the past is past");
+        window.advance(10_000_000);
+        assert_eq!(window.rate(), Some(Bitrate::ZERO));
+    }
+}
