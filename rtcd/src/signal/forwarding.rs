@@ -11,6 +11,7 @@ use crate::plane::command as plane;
 use rtcd_media::codec::Codec;
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sdp::MediaKind;
+use rtcd_media::sfu::allocation::Kind;
 use rtcd_media::sfu::command::{Command, Outgoing, TrackId, TransportId, WorkerId, WorkerSet};
 use rtcd_media::sfu::rewrite::Numbers;
 use std::time::Instant;
@@ -208,6 +209,11 @@ impl Actor {
             publisher: (track.publisher, publisher_worker),
             ssrc: track.ssrc,
             codec: track.codec,
+            kind: match track.kind {
+                TrackKind::Screen => Some(Kind::Screen),
+                TrackKind::Video => Some(Kind::Camera),
+                TrackKind::Voice | TrackKind::ScreenAudio => None,
+            },
             numbers,
             cname: publisher.join.session.as_str().into(),
         };

@@ -147,6 +147,12 @@ impl Bandwidth {
         self.epoch + Duration::from_micros(micros.max(0) as u64)
     }
 
+    /// The transport-wide number that the next packet gets.
+    #[inline]
+    pub fn next_number(&self) -> u16 {
+        self.packets.next() as u16
+    }
+
     /// A packet of `len` octets goes out; gives its transport-wide number.
     #[inline]
     pub fn handle_sent(&mut self, now: Instant, len: usize, what: Sent) -> u16 {
@@ -321,6 +327,11 @@ impl Bandwidth {
             estimate = estimate.min(limit);
         }
         estimate.clamp(MIN_ESTIMATE, MAX_ESTIMATE)
+    }
+
+    /// Whether feedback that is due has not come: nothing gets there, or nothing back.
+    pub fn is_silent(&self) -> bool {
+        self.silence.is_some()
     }
 
     /// From a packet to the feedback on it, smoothed.

@@ -4,6 +4,7 @@ use crate::dtls::{Fingerprint, Role};
 use crate::ice::Credentials;
 use crate::rtp::{ExtensionIds, Ssrc};
 use crate::sdp::{MediaKind, Mid, Rid};
+use crate::sfu::allocation::Kind;
 use crate::sfu::rewrite::Numbers;
 use crate::transport::{CloseReason, TransportEvent};
 use std::sync::Arc;
@@ -120,6 +121,8 @@ pub struct Outgoing {
     pub ssrc: Ssrc,
     /// What it carries.
     pub codec: Codec,
+    /// What it shows; `None`: it is sound.
+    pub kind: Option<Kind>,
     /// What the receiver calls it.
     pub numbers: Numbers,
     /// The sender's session id.

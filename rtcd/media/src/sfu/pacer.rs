@@ -55,8 +55,8 @@ impl<T: Copy> Pacer<T> {
     /// A pacer with a full budget.
     pub fn new(now: Instant, estimate: Bitrate) -> Self {
         let (pace, burst) = pace(estimate, false);
-        let queue = || VecDeque::with_capacity(MAX_WAITING);
-        Self { pace, burst, budget: burst, at: now, retransmissions: queue(), pictures: queue(), dropped: 0 }
+        let (retransmissions, pictures) = (VecDeque::new(), VecDeque::new());
+        Self { pace, burst, budget: burst, at: now, retransmissions, pictures, dropped: 0 }
     }
 
     /// The estimate has changed, or what would be sent if there were room.
@@ -117,6 +117,14 @@ impl<T: Copy> Pacer<T> {
         *dropped += u64::from(oldest.is_some());
         queue.push_back(Waiting { what, since: now });
         oldest.map(|oldest| oldest.what)
+    }
+
+    /// Whether a packet to be sent again waits already.
+    pub fn awaits(&self, what: &T) -> bool
+    where
+        T: PartialEq,
+    {
+        self.retransmissions.iter().any(|waiting| waiting.what == *what)
     }
 
     /// Drops what waits of a track that is paused or has switched.

@@ -10,13 +10,16 @@ mod early;
 mod feedback;
 mod forward;
 mod ingress;
+mod layers;
 mod peer;
 mod sink;
+mod thin;
 
 pub use counters::Counters;
 pub use peer::REPORT_INTERVAL;
 pub use sink::{Age, Class, Datagrams, SLOT_SIZE, Sink};
 
+use super::bandwidth::Bandwidth;
 use super::command::{Claim, Event, Open, TrackId, TransportId, WorkerId};
 use super::receive::ClockReference;
 use super::{Layer, Meta};
@@ -163,6 +166,12 @@ impl Switch {
         self.tracks_by_id.contains_key(&track)
     }
 
+    /// What a peer of this worker can be sent, by what it has reported; `None` unless it receives pictures.
+    pub fn bandwidth(&self, transport: TransportId) -> Option<&Bandwidth> {
+        let key = self.peers_by_id.get(&transport)?;
+        self.peers.get(*key)?.sending.as_ref().map(|sending| &sending.bandwidth)
+    }
+
     /// The time that [`next_timeout`](Self::next_timeout) gave has come.
     pub fn handle_timeout(&mut self, now: Instant, sink: &mut impl Sink) {
         while let Some((at, key)) = self.timers.pop_due(now) {
@@ -174,6 +183,7 @@ impl Switch {
             self.current = Some(key);
             peer.transport.handle_timeout(now);
             self.send_feedback(now, key, sink);
+            self.send_what_waits(now, key, sink);
             self.touch(key);
         }
         self.current = None;

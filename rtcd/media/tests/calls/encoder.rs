@@ -8,8 +8,8 @@ const PACKET: usize = 1100;
 const KEYFRAME: usize = 3;
 /// Descriptor with picture id and TL0PICIDX (RFC 7741, section 4.2), then the first octet of the frame.
 const DESCRIPTOR: usize = 5;
-/// What a frame says in its first octets: key frame or not, layer, when it was made.
-pub const FRAME_HEADER: usize = 1 + 1 + 8;
+/// What a frame says in its first octets: key frame or not, layer.
+const FRAME_HEADER: usize = 1 + 1;
 
 /// One layer of a picture.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,6 @@ impl Encoder {
         let since = now.duration_since(self.started);
         // The first bit of a VP8 frame says whether it is no key frame.
         let mut frame = vec![u8::from(!is_keyframe), self.layer.number];
-        frame.extend((since.as_micros() as u64).to_be_bytes());
         frame.resize(len.max(FRAME_HEADER), self.layer.number);
         let chunks: Vec<&[u8]> = frame.chunks(PACKET).collect();
         let last = chunks.len() - 1;
@@ -78,17 +77,14 @@ impl Encoder {
 pub struct Frame {
     pub is_keyframe: bool,
     pub layer: u8,
-    /// Since its encoder began.
-    pub made: Duration,
 }
 
 impl Frame {
     /// Reads a frame out of its packets' payloads; panics when they are not of one frame, which is what a test is for.
     pub fn of(payloads: &[Vec<u8>]) -> Self {
         let bytes: Vec<u8> = payloads.iter().flat_map(|payload| payload[DESCRIPTOR..].iter().copied()).collect();
-        let made: [u8; 8] = bytes[2..FRAME_HEADER].try_into().expect("eight octets");
         let layer = bytes[1];
         assert!(bytes[FRAME_HEADER..].iter().all(|octet| *octet == layer), "octets of another frame");
-        Self { is_keyframe: bytes[0] == 0, layer, made: Duration::from_micros(u64::from_be_bytes(made)) }
+        Self { is_keyframe: bytes[0] == 0, layer }
     }
 }

@@ -4,10 +4,12 @@
 #![allow(missing_docs, reason = "a test's names are its documentation")]
 mod bandwidth;
 mod encoder;
+mod layers;
 mod model;
 mod network;
 mod participant;
 mod screen;
 mod seeds;
+mod trouble;
 mod video;
 mod world;

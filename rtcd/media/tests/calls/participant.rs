@@ -5,7 +5,7 @@ use rtcd_media::sfu::command::{TrackId, TransportId};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use str0m::channel::{ChannelConfig, ChannelId};
+use str0m::channel::ChannelConfig;
 use str0m::media::{KeyframeRequestKind, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{ExtensionValues, RtpWrite, Ssrc};
@@ -17,12 +17,13 @@ pub const OPUS: u8 = 111;
 const VOICE_INTERVAL: Duration = Duration::from_millis(20);
 /// 40 kbit/s.
 const VOICE_PACKET: usize = 100;
+/// How much later than the fastest packet one may be to be heard.
+const PLAYOUT: Duration = Duration::from_millis(150);
 
 /// A track that it sends.
 pub struct Sent {
     pub track: TrackId,
     pub mid: String,
-    pub kind: MediaKind,
     pub encoders: Vec<(Encoder, Ssrc, u64)>,
     voice: Option<(Ssrc, u64, Instant)>,
     pub is_muted: bool,
@@ -31,7 +32,33 @@ pub struct Sent {
 /// A voice as it is heard: when which packet came.
 #[derive(Default)]
 pub struct Heard {
+    /// When its sender's clock began.
+    pub began: Option<Instant>,
     pub packets: Vec<(Instant, u64, Duration)>,
+}
+
+impl Heard {
+    /// Part of the voice between two numbers that has to be made up: neither the packet nor the one behind it, which carries
+    /// it once more (RFC 7587, in-band FEC), is there when its turn has come.
+    pub fn concealed(&self, from: u64, to: u64) -> f64 {
+        let delay = |(at, _, made): &(Instant, u64, Duration)| {
+            at.duration_since(self.began.expect("heard")).saturating_sub(*made)
+        };
+        let least = self.packets.iter().map(delay).min().unwrap_or_default();
+        let mut in_time = vec![false; (to - from) as usize + 1];
+        for packet in self.packets.iter().filter(|packet| delay(packet) <= least + PLAYOUT) {
+            if let Some(place) = packet.1.checked_sub(from).and_then(|place| in_time.get_mut(place as usize)) {
+                *place = true;
+            }
+        }
+        let concealed = in_time.windows(2).filter(|pair| !pair[0] && !pair[1]).count();
+        concealed as f64 / (to - from) as f64
+    }
+
+    /// The newest number.
+    pub fn newest(&self) -> u64 {
+        self.packets.iter().map(|(_, number, _)| *number).max().unwrap_or_default()
+    }
 }
 
 /// What became of it.
@@ -49,7 +76,6 @@ pub struct Participant {
     pub id: TransportId,
     pub address: SocketAddr,
     pub rtc: Rtc,
-    pub channel: ChannelId,
     pub sent: Vec<Sent>,
     /// Tracks that come, by the SSRC that they have here.
     pub received: HashMap<u32, (TrackId, MediaKind)>,
@@ -66,7 +92,8 @@ pub enum Wants {
 }
 
 impl Participant {
-    pub fn new(id: TransportId, address: SocketAddr, is_simple: bool, now: Instant) -> Self {
+    /// `began`: where the clock of all voices begins.
+    pub fn new(id: TransportId, address: SocketAddr, is_simple: bool, began: Instant, now: Instant) -> Self {
         let mut rtc = RtcConfig::new().set_rtp_mode(true).set_stats_interval(None).build(now);
         let candidate = Candidate::host(address, "udp").expect("a candidate");
         rtc.add_local_candidate(candidate);
@@ -76,17 +103,16 @@ impl Participant {
             api.enable_twcc_feedback();
         }
         let config = ChannelConfig { label: "calls-dc".into(), ..ChannelConfig::default() };
-        let channel = api.create_data_channel(config);
+        api.create_data_channel(config);
         Self {
             id,
             address,
             rtc,
-            channel,
             sent: Vec::new(),
             received: HashMap::new(),
             seen: Seen::default(),
             timeout: now,
-            started: now,
+            started: began,
             is_simple,
         }
     }
@@ -113,7 +139,7 @@ impl Participant {
             api.declare_stream_tx(ssrc, Some(rtx), Mid::from(mid), layer.rid.map(Into::into));
             encoders.push((Encoder::new(*layer, now), ssrc, 0));
         }
-        self.sent.push(Sent { track, mid: mid.into(), kind: MediaKind::Video, encoders, voice: None, is_muted: false });
+        self.sent.push(Sent { track, mid: mid.into(), encoders, voice: None, is_muted: false });
     }
 
     pub fn add_voice(&mut self, track: TrackId, mid: &str, now: Instant) {
@@ -122,14 +148,7 @@ impl Participant {
         let ssrc = api.new_ssrc();
         api.declare_stream_tx(ssrc, None, Mid::from(mid), None);
         let voice = Some((ssrc, 0, now));
-        self.sent.push(Sent {
-            track,
-            mid: mid.into(),
-            kind: MediaKind::Audio,
-            encoders: Vec::new(),
-            voice,
-            is_muted: false,
-        });
+        self.sent.push(Sent { track, mid: mid.into(), encoders: Vec::new(), voice, is_muted: false });
     }
 
     /// A track of somebody else's will come in a section and under an SSRC of its own.
@@ -138,6 +157,15 @@ impl Participant {
         api.declare_media(Mid::from(mid), kind);
         api.expect_stream_rx(ssrc.into(), rtx.map(Into::into), Mid::from(mid), None);
         self.received.insert(ssrc, (track, kind));
+    }
+
+    /// Stops or goes on with one layer of what it sends.
+    pub fn set_running(&mut self, track: TrackId, layer: u8, is_running: bool, now: Instant) {
+        let of_track = self.sent.iter_mut().filter(|sent| sent.track == track).flat_map(|sent| &mut sent.encoders);
+        for (encoder, ..) in of_track.filter(|(encoder, ..)| encoder.layer.number == layer) {
+            encoder.is_running = is_running;
+            encoder.next_frame = encoder.next_frame.max(now);
+        }
     }
 
     /// When it wants to be called: its own deadlines and what its tracks have to send.
@@ -248,7 +276,9 @@ impl Participant {
                 } else {
                     let made: [u8; 8] = packet.payload[..8].try_into().expect("eight octets");
                     let made = Duration::from_micros(u64::from_be_bytes(made));
-                    self.seen.voices.entry(track).or_default().packets.push((now, *packet.seq_no, made));
+                    let heard = self.seen.voices.entry(track).or_default();
+                    heard.began.get_or_insert(self.started);
+                    heard.packets.push((now, *packet.seq_no, made));
                 }
             }
             _ => {}

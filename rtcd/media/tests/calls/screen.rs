@@ -17,8 +17,6 @@ pub struct Shown {
     pub at: Instant,
     pub layer: u8,
     pub is_keyframe: bool,
-    /// Since its encoder began.
-    pub made: Duration,
 }
 
 /// One video stream as its receiver sees it.
@@ -50,6 +48,10 @@ impl Screen {
         let mut payloads = Vec::new();
         for number in next.. {
             let Some(packet) = self.packets.get(&number) else { return false };
+            if is_start(&packet.payload) && !payloads.is_empty() {
+                // The frame before has no end: its sender left the rest out.
+                payloads.clear();
+            }
             payloads.push(packet.payload.clone());
             if packet.marker {
                 self.packets = self.packets.split_off(&(number + 1));
@@ -58,7 +60,7 @@ impl Screen {
             }
         }
         let frame = Frame::of(&payloads);
-        self.shown.push(Shown { at: now, layer: frame.layer, is_keyframe: frame.is_keyframe, made: frame.made });
+        self.shown.push(Shown { at: now, layer: frame.layer, is_keyframe: frame.is_keyframe });
         true
     }
 
@@ -116,6 +118,10 @@ impl Screen {
     }
 }
 
+fn is_start(payload: &[u8]) -> bool {
+    payload[0] & 0x10 != 0
+}
+
 fn is_keyframe_start(payload: &[u8]) -> bool {
-    payload[0] & 0x10 != 0 && payload.get(5) == Some(&0)
+    is_start(payload) && payload.get(5) == Some(&0)
 }

@@ -1,8 +1,9 @@
 //! Switches, participants and the network between them, in virtual time. What the daemon's signalling does is done here
 //! at once and without descriptions.
 use crate::encoder::Layer;
-use crate::network::Network;
+use crate::network::{Conditions, Network};
 use crate::participant::{OPUS, Participant, VP8, VP8_RTX, Wants};
+use crate::screen::Screen;
 use rtcd_media::codec::Codec;
 use rtcd_media::demux::{Path, Protocol};
 use rtcd_media::dtls::{Fingerprint, Identity, Role};
@@ -10,6 +11,8 @@ use rtcd_media::ice::Credentials;
 use rtcd_media::rtp::ExtensionIds;
 use rtcd_media::sdp::{MediaKind, Mid, Rid};
 use rtcd_media::sfu::Meta;
+use rtcd_media::sfu::allocation::Kind;
+use rtcd_media::sfu::bandwidth::Bitrate;
 use rtcd_media::sfu::command::{
     Claim, Command, Event, Incoming, Open, Outgoing, TrackId, TransportId, WorkerId, WorkerSet,
 };
@@ -53,7 +56,8 @@ impl Sink for Wire {
 /// A track that somebody sends, as signalling knows it.
 struct Published {
     publisher: TransportId,
-    kind: MediaKind,
+    /// Nothing: it is sound.
+    shows: Option<Kind>,
     spec: Incoming,
     started: bool,
     receivers: Vec<TransportId>,
@@ -121,7 +125,7 @@ impl World {
         let at = self.people.len();
         let id = TransportId(at as u64 + 1);
         let address = ([10, 0, 0, at as u8 + 1], 5000).into();
-        let mut person = Participant::new(id, address, is_simple, self.now);
+        let mut person = Participant::new(id, address, is_simple, self.started, self.now);
         let local = Credentials::generate();
         person.connect(self.server, &local, &self.identity.fingerprint().to_string());
         let api = person.rtc.direct_api();
@@ -142,6 +146,39 @@ impl World {
         at
     }
 
+    /// What the way to a participant is taken to carry, and what of it gets lost.
+    pub fn estimate(&self, at: usize) -> Option<(Bitrate, f32, Option<Duration>)> {
+        let id = self.people[at].id;
+        let known = self.switches.iter().find_map(|(switch, _)| switch.bandwidth(id))?;
+        Some((known.estimate(), known.loss(), known.round_trip()))
+    }
+
+    /// Both ways between a participant and the server have these conditions from now on.
+    pub fn set_way(&mut self, at: usize, conditions: Conditions) {
+        let address = self.people[at].address;
+        self.network.set(self.now, address, self.server, conditions);
+        self.network.set(self.now, self.server, address, conditions);
+    }
+
+    /// The way to a participant.
+    pub fn set_down(&mut self, at: usize, conditions: Conditions) {
+        let address = self.people[at].address;
+        self.network.set(self.now, self.server, address, conditions);
+    }
+
+    /// What a participant sees of a track.
+    pub fn screen(&self, at: usize, track: TrackId) -> &Screen {
+        self.people[at].seen.screens.get(&track).expect("the track is seen")
+    }
+
+    /// Goes on until a participant has seen a picture of a track.
+    pub fn wait_picture(&mut self, at: usize, track: TrackId) {
+        let seen = self.wait(Duration::from_secs(30), |world| {
+            world.people[at].seen.screens.get(&track).is_some_and(|screen| !screen.shown.is_empty())
+        });
+        assert!(seen, "{:?}", self.counters(0));
+    }
+
     fn command(&mut self, id: TransportId, command: Command) {
         match self.owners.get(&id) {
             Some(worker) => {
@@ -152,8 +189,17 @@ impl World {
         }
     }
 
-    /// Somebody sends pictures in these layers, to be received by `to`.
+    /// Somebody shares a screen in these layers, to be received by `to`.
     pub fn share(&mut self, from: usize, layers: &[Layer], to: &[usize]) -> TrackId {
+        self.send_pictures(from, layers, to, Kind::Screen)
+    }
+
+    /// Somebody turns on a camera.
+    pub fn share_camera(&mut self, from: usize, layers: &[Layer], to: &[usize]) -> TrackId {
+        self.send_pictures(from, layers, to, Kind::Camera)
+    }
+
+    fn send_pictures(&mut self, from: usize, layers: &[Layer], to: &[usize], shows: Kind) -> TrackId {
         let track = TrackId(100 + self.tracks.len() as u64);
         let mid = format!("v{}", track.0);
         self.people[from].add_video(track, &mid, layers, self.now);
@@ -172,7 +218,7 @@ impl World {
             detect_voice: false,
             open: true,
         };
-        self.publish(from, MediaKind::Video, spec, to)
+        self.publish(from, Some(shows), spec, to)
     }
 
     /// Somebody speaks.
@@ -194,13 +240,13 @@ impl World {
             detect_voice: true,
             open: true,
         };
-        self.publish(from, MediaKind::Audio, spec, to)
+        self.publish(from, None, spec, to)
     }
 
-    fn publish(&mut self, from: usize, kind: MediaKind, spec: Incoming, to: &[usize]) -> TrackId {
+    fn publish(&mut self, from: usize, shows: Option<Kind>, spec: Incoming, to: &[usize]) -> TrackId {
         let (publisher, track) = (self.people[from].id, spec.track);
         let receivers = to.iter().map(|at| self.people[*at].id).collect();
-        self.tracks.insert(track, Published { publisher, kind, spec, started: false, receivers });
+        self.tracks.insert(track, Published { publisher, shows, spec, started: false, receivers });
         self.announce(publisher);
         track
     }
@@ -228,14 +274,14 @@ impl World {
             return;
         }
         let published = &self.tracks[&track];
-        let (publisher, kind) = (published.publisher, published.kind);
+        let (publisher, shows) = (published.publisher, published.shows);
         let (Some(from), Some(worker)) = (self.owners.get(&publisher).copied(), self.owners.get(&to).copied()) else {
             return;
         };
         self.next_ssrc += 2;
         let ssrc = self.next_ssrc;
         let Some(person) = self.people.iter_mut().find(|person| person.id == to) else { return };
-        let is_video = kind == MediaKind::Video;
+        let is_video = shows.is_some();
         let rtx = (is_video && !person.is_simple).then_some(Rtx { payload_type: VP8_RTX, ssrc: ssrc + 1 });
         let numbers = Numbers {
             payload_type: if is_video { VP8 } else { OPUS },
@@ -251,6 +297,7 @@ impl World {
             publisher: (publisher, from),
             ssrc,
             codec: if is_video { Codec::Vp8 } else { Codec::Opus },
+            kind: shows,
             numbers,
             cname: format!("{publisher:?}"),
         };

@@ -60,6 +60,12 @@ impl SentPackets {
         number
     }
 
+    /// The number that the next packet gets.
+    #[inline]
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Everything below this has been reported on.
     pub fn reported(&self) -> u64 {
         self.reported

@@ -1,6 +1,6 @@
 //! What a switch does when control tells it to.
 use super::forward::{ForwardTrack, Receiver};
-use super::peer::{Peer, REPORT_INTERVAL};
+use super::peer::{Peer, REPORT_INTERVAL, Sending};
 use super::{Handoff, Owner, Registration, Sink, Switch};
 use crate::ice::Credentials;
 use crate::rtp::Ssrc;
@@ -166,18 +166,24 @@ impl Switch {
         let (tracks, cache) = (&mut self.tracks, self.config.nack_buffer);
         let fresh = || tracks.insert(ForwardTrack::new(outgoing.track, cache));
         let place = *self.tracks_by_id.entry(outgoing.track).or_insert_with(fresh);
-        let Outgoing { ssrc, codec, numbers, .. } = outgoing;
+        let Outgoing { ssrc, codec, kind, numbers, .. } = outgoing;
         let rewriter = Rewriter::new(ssrc, codec, numbers);
         let track = &mut self.tracks[place];
         track.publisher = Some(outgoing.publisher);
-        let needed = track.add_receiver(Receiver { peer: key, rewriter, cname: outgoing.cname }, codec);
+        track.receivers.push(Receiver::new(key, rewriter, outgoing.cname, kind));
         let peer = &mut self.peers[key];
         peer.receives.push((ssrc, place));
         peer.report_due.get_or_insert(now + REPORT_INTERVAL);
-        self.touch(key);
-        if let Some(layer) = needed {
-            self.ask_for_keyframe(now, place, layer, sink);
+        if kind.is_some() {
+            peer.sending.get_or_insert_with(|| Box::new(Sending::new(now)));
+            self.decide(now, key, sink);
+            let target =
+                self.tracks[place].receiver_and_kept(key, ssrc).map(|(receiver, _)| receiver.rewriter.target());
+            if let Some(layer) = target {
+                self.ask_for_keyframe(now, place, layer, sink);
+            }
         }
+        self.touch(key);
     }
 
     fn renumber(&mut self, transport: TransportId, ssrc: Ssrc, numbers: Numbers) {

@@ -49,6 +49,10 @@ counters! {
     retransmitted,
     /// NACKed packets that are no longer in the cache or beyond the budget.
     retransmit_missed,
+    /// Packets of padding, sent to find out how much a way carries.
+    padding,
+    /// Packets of pictures that waited for their turn until they were of no use.
+    paced_dropped,
     /// RTCP packets that are longer than a datagram may be.
     rtcp_dropped,
     /// Key frame requests sent to senders.

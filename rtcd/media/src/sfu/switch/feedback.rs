@@ -1,13 +1,14 @@
 //! RTCP both ways: what receivers want, what senders say of their clocks, what we report and ask for.
 use super::forward::Receiver;
-use super::peer::REPORT_INTERVAL;
+use super::peer::{Held, Peer, REPORT_INTERVAL};
 use super::{Class, Handoff, Owner, Sink, Switch};
 use crate::demux::Path;
-use crate::rtcp::{self, Message, SenderInfo};
+use crate::rtcp::{self, Message, ReportBlock, SenderInfo};
 use crate::rtp::Ssrc;
 use crate::sfu::Layer;
+use crate::sfu::bandwidth::{Bitrate, Sent};
 use crate::sfu::command::TrackId;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Our own stream in RTCP: we have none, any constant will do.
 const OUR_SSRC: Ssrc = 1;
@@ -33,6 +34,9 @@ impl Switch {
             return;
         };
         let mut actions = Vec::new();
+        let mut is_feedback = false;
+        let was_silent = peer.is_silent();
+        let (tracks, sending, receives) = (&mut self.tracks, &mut peer.sending, &peer.receives);
         rtcp::read(&datagram[..len], |message| {
             if actions.len() >= MAX_MESSAGES {
                 return;
@@ -43,14 +47,61 @@ impl Switch {
                     actions.extend(rtcp::lost_packets(pairs).take(MAX_MESSAGES).map(|seq| Action::Resend(media, seq)));
                 }
                 Message::Pli { media } | Message::Fir { media } => actions.push(Action::Keyframe(media)),
-                Message::Report(_) | Message::TransportCc(_) | Message::Remb(_) => {}
+                Message::TransportCc(feedback) => {
+                    if let Some(sending) = sending {
+                        sending.bandwidth.handle_transport_cc(now, &feedback);
+                        is_feedback = true;
+                    }
+                }
+                Message::Remb(remb) => {
+                    if let Some(sending) = sending {
+                        sending.bandwidth.handle_remb(now, Bitrate(remb.bitrate));
+                        is_feedback = true;
+                    }
+                }
+                Message::Report(block) => {
+                    let Some(sending) = sending else { return };
+                    let of_block = receives.iter().find(|(ssrc, _)| *ssrc == block.ssrc);
+                    let Some((ssrc, place)) = of_block.copied() else { return };
+                    let receiver = tracks.get_mut(place).and_then(|track| track.receiver_and_kept(key, ssrc));
+                    let Some((receiver, _)) = receiver.filter(|(receiver, _)| receiver.kind.is_some()) else { return };
+                    sending.bandwidth.handle_report(
+                        now,
+                        block.fraction_lost,
+                        round_trip(now, &block, receiver.reported),
+                    );
+                    is_feedback = true;
+                }
             }
         });
+        if is_feedback {
+            if was_silent && !self.is_silent(key) {
+                // What was sent meanwhile has reached nobody, and more than can be sent again.
+                self.refresh_pictures(now, key, sink);
+            }
+            self.decide(now, key, sink);
+            self.touch(key);
+        }
         for action in actions {
             match action {
                 Action::Sender(info) => self.handle_sender_info(now, key, info, sink),
                 Action::Resend(ssrc, seq) => self.resend(now, key, ssrc, seq, sink),
                 Action::Keyframe(ssrc) => self.receiver_lost_picture(now, key, ssrc, sink),
+            }
+        }
+    }
+
+    fn is_silent(&self, key: usize) -> bool {
+        self.peers.get(key).is_some_and(Peer::is_silent)
+    }
+
+    /// Asks for key frames of everything that a peer sees.
+    fn refresh_pictures(&mut self, now: Instant, key: usize, sink: &mut impl Sink) {
+        let receives = self.peers.get(key).map(|peer| peer.receives.clone()).unwrap_or_default();
+        for (ssrc, place) in receives {
+            let receiver = self.tracks.get_mut(place).and_then(|track| track.receiver_and_kept(key, ssrc));
+            if receiver.is_some_and(|(receiver, _)| receiver.kind.is_some() && !receiver.is_paused) {
+                self.receiver_lost_picture(now, key, ssrc, sink);
             }
         }
     }
@@ -70,30 +121,59 @@ impl Switch {
         }
     }
 
-    /// Sends a packet again that a receiver misses.
-    fn resend(&mut self, now: Instant, key: usize, ssrc: Ssrc, seq: u16, sink: &mut impl Sink) {
+    /// Sends a packet again that a receiver misses, or lets it wait for its turn.
+    fn resend(&mut self, now: Instant, key: usize, ssrc: Ssrc, wire: u16, sink: &mut impl Sink) {
         let Some(peer) = self.peers.get_mut(key) else { return };
-        let Some(place) = peer.receives.iter().find(|(known, _)| *known == ssrc).map(|(_, place)| *place) else {
-            return;
-        };
         if !peer.may_retransmit(now) {
             self.counters.retransmit_missed += 1;
             return;
         }
+        if let Some(sending) = &mut peer.sending
+            && !sending.pacer.has_room(now)
+        {
+            let again = Held::Again { ssrc, wire };
+            if !sending.pacer.awaits(&again) && sending.pacer.push_retransmission(now, again).is_some() {
+                self.counters.paced_dropped += 1;
+            }
+            return self.touch(key);
+        }
+        self.send_again(now, key, ssrc, wire, Sent::Retransmission, sink);
+    }
+
+    /// Sends a packet again. When it is not here any more, what is missing of it is a key frame.
+    pub(super) fn send_again(
+        &mut self,
+        now: Instant,
+        key: usize,
+        ssrc: Ssrc,
+        wire: u16,
+        what: Sent,
+        sink: &mut impl Sink,
+    ) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Some(place) = peer.receives.iter().find(|(known, _)| *known == ssrc).map(|(_, place)| *place) else {
+            return;
+        };
         let Some(track) = self.tracks.get_mut(place) else { return };
         let Some((receiver, kept)) = track.receiver_and_kept(key, ssrc) else { return };
+        let number = peer.sending.as_ref().map_or(0, |sending| sending.bandwidth.next_number());
         let slot = sink.slot();
-        let written = receiver.rewriter.retransmit(seq, |layer, seq| kept.get(layer, seq), 0, slot);
+        let has_rtx = receiver.rewriter.numbers().rtx.is_some();
+        let written = receiver.rewriter.retransmit(wire, |layer, seq| kept.get(layer, seq), number, slot);
         let Some((len, seq)) = written else {
             self.counters.retransmit_missed += 1;
             return;
         };
         let Some((path, protector)) = peer.transport.outgoing() else { return };
-        if let Some(len) = protector.protect_rtp(slot, len, seq) {
-            let is_video = receiver.rewriter.codec().is_video();
-            sink.commit(path, len, if is_video { Class::Video { keyframe: false } } else { Class::Voice });
-            self.counters.retransmitted += 1;
+        let Some(len) = protector.protect_rtp(slot, len, seq) else { return };
+        match &mut peer.sending {
+            // It went out under the number that it has.
+            Some(sending) if !has_rtx => sending.pacer.charge(now, len),
+            Some(sending) => sending.note_sent(now, len, what),
+            None => {}
         }
+        sink.commit(path, len, if receiver.kind.is_some() { Class::Video { keyframe: false } } else { Class::Voice });
+        self.counters.retransmitted += 1;
     }
 
     /// A stream over this path has a hole that nothing but a key frame closes: what waited for the path was dropped.
@@ -103,7 +183,7 @@ impl Switch {
         }
     }
 
-    fn receiver_lost_picture(&mut self, now: Instant, key: usize, ssrc: Ssrc, sink: &mut impl Sink) {
+    pub(super) fn receiver_lost_picture(&mut self, now: Instant, key: usize, ssrc: Ssrc, sink: &mut impl Sink) {
         let Some(peer) = self.peers.get(key) else { return };
         let Some((_, place)) = peer.receives.iter().find(|(known, _)| *known == ssrc).copied() else { return };
         let Some(track) = self.tracks.get(place) else { return };
@@ -211,10 +291,11 @@ impl Switch {
         compound.clear();
         let receives = self.peers.get(key).map(|peer| peer.receives.clone()).unwrap_or_default();
         for (ssrc, place) in receives {
-            let Some(track) = self.tracks.get(place) else { continue };
-            let mine = |receiver: &&Receiver| receiver.peer == key && receiver.rewriter.ssrc() == ssrc;
-            let Some(receiver) = track.receivers.iter().find(mine) else { continue };
+            let Some(track) = self.tracks.get_mut(place) else { continue };
+            let mine = |receiver: &&mut Receiver| receiver.peer == key && receiver.rewriter.ssrc() == ssrc;
+            let Some(receiver) = track.receivers.iter_mut().find(mine) else { continue };
             let Some(info) = receiver.rewriter.sender_report(now, &track.clocks) else { continue };
+            receiver.reported = Some(((info.ntp >> 16) as u32, now));
             rtcp::sender_report(&mut compound, &info);
             rtcp::source_description(&mut compound, ssrc, &receiver.cname);
         }
@@ -223,4 +304,11 @@ impl Switch {
         }
         self.rtcp = compound;
     }
+}
+
+/// The round trip to a receiver, by its answer to a sender report (RFC 3550, section 6.4.1).
+fn round_trip(now: Instant, block: &ReportBlock, reported: Option<(u32, Instant)>) -> Option<Duration> {
+    let (_, at) = reported.filter(|(ntp, _)| *ntp == block.last_sr)?;
+    let delay = Duration::from_micros(u64::from(block.delay_since_last_sr) * 1_000_000 / 65_536);
+    now.saturating_duration_since(at).checked_sub(delay)
 }

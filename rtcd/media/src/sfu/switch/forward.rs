@@ -1,18 +1,25 @@
 //! The forward table of one worker: for each track its cache, its local receivers, and the workers that have others.
-use super::peer::Peer;
+use super::peer::{Held, Peer};
+use super::thin::Thin;
 use super::{Class, Counters, Sink, Switch};
-use crate::codec::Codec;
 use crate::rtcp;
 use crate::rtp::{SeqNo, Ssrc};
+use crate::sfu::allocation::Kind;
+use crate::sfu::bandwidth::{Bitrate, Sent};
 use crate::sfu::cache::PacketCache;
 use crate::sfu::command::{TrackId, TransportId, WorkerId, WorkerSet};
+use crate::sfu::meter::Meter;
+use crate::sfu::pacer::Turn;
 use crate::sfu::receive::ClockReference;
 use crate::sfu::rewrite::Rewriter;
-use crate::sfu::{Layer, MAX_LAYERS, Meta};
+use crate::sfu::{Epoch, Layer, MAX_LAYERS, Meta};
 use std::time::Instant;
 
 /// Longest compound packet before protection: with SRTCP's trailer, UDP and IPv6 it stays below the least MTU of 1280.
 const MAX_COMPOUND: usize = 1100;
+/// Packets of padding at once, and how far back those reach that are sent again for it.
+const MAX_PADDING: u16 = 256;
+const PADDING_REACH: u16 = 32;
 
 /// One local receiver of a track.
 pub(super) struct Receiver {
@@ -22,6 +29,31 @@ pub(super) struct Receiver {
     pub rewriter: Rewriter,
     /// The sender's session id.
     pub cname: String,
+    /// What it shows; `None`: it is sound.
+    pub kind: Option<Kind>,
+    /// Its way has no room for this track.
+    pub is_paused: bool,
+    /// Its way has room for some frames only.
+    pub thin: Option<Thin>,
+    /// The last sender report: the middle of its NTP time, and when it went out.
+    pub reported: Option<(u32, Instant)>,
+}
+
+impl Receiver {
+    /// A receiver that gets what it is sent.
+    pub fn new(peer: usize, rewriter: Rewriter, cname: String, kind: Option<Kind>) -> Self {
+        Self { peer, rewriter, cname, kind, is_paused: false, thin: None, reported: None }
+    }
+
+    /// Whether a packet is to go out, as far as its way has room.
+    #[inline]
+    fn takes(&mut self, now: Instant, meta: &Meta, len: usize) -> bool {
+        if self.is_paused {
+            return false;
+        }
+        let Some(thin) = &mut self.thin else { return true };
+        thin.admits(now, meta, len, &mut self.rewriter)
+    }
 }
 
 /// A track as one worker sees it.
@@ -40,6 +72,8 @@ pub(super) struct ForwardTrack {
     pub clocks: [Option<ClockReference>; MAX_LAYERS],
     /// What can be sent again, by layer; made when the first receiver comes.
     caches: [Option<PacketCache>; MAX_LAYERS],
+    /// What each layer carries.
+    meters: [Option<Meter>; MAX_LAYERS],
     cache_size: usize,
     /// Panics while it was forwarded.
     panics: u32,
@@ -67,6 +101,7 @@ impl ForwardTrack {
             receivers: Vec::new(),
             clocks: [None; MAX_LAYERS],
             caches: [const { None }; MAX_LAYERS],
+            meters: [None; MAX_LAYERS],
             cache_size,
             panics: 0,
         }
@@ -85,30 +120,48 @@ impl ForwardTrack {
         self.source.is_none() && self.receivers.is_empty()
     }
 
-    /// Keeps a packet for retransmission when somebody here may ask for it.
+    /// Counts a packet, and keeps it for retransmission when somebody here may ask for it.
     #[inline]
-    pub fn keep(&mut self, meta: Meta, payload: &[u8]) {
-        if self.receivers.is_empty() || self.cache_size == 0 {
+    pub fn keep(&mut self, now: Instant, meta: Meta, payload: &[u8]) {
+        if self.receivers.is_empty() {
+            return;
+        }
+        let layer = meta.layer.0 as usize;
+        if let Some(meter) = self.meters.get_mut(layer) {
+            meter.get_or_insert_with(|| Meter::new(now)).add(now, payload.len());
+        }
+        if self.cache_size == 0 {
             return;
         }
         let size = self.cache_size;
         let make = || if meta.codec.is_video() { PacketCache::new(size) } else { PacketCache::for_voice() };
-        if let Some(cache) = self.caches.get_mut(meta.layer.0 as usize) {
+        if let Some(cache) = self.caches.get_mut(layer) {
             cache.get_or_insert_with(make).insert(meta, payload);
         }
+    }
+
+    /// What the layers that still run have carried of late. The lowest one is known at once, higher ones when their rate
+    /// is: they would be taken for less than they are.
+    pub fn rates(&self, now: Instant) -> [Option<Bitrate>; MAX_LAYERS] {
+        let newest = self.meters.iter().flatten().map(Meter::last).max();
+        let is_alive = |meter: &Meter| newest.is_some_and(|newest| meter.is_alive(newest));
+        let mut has_lower = false;
+        self.meters.map(|meter| {
+            let meter = meter.filter(is_alive)?;
+            let is_known = !std::mem::replace(&mut has_lower, true) || meter.is_settled(now);
+            is_known.then(|| meter.rate(now))
+        })
+    }
+
+    /// Whether packets can be found again: only then they can wait.
+    fn keeps(&self) -> bool {
+        self.cache_size > 0
     }
 
     /// The receiver with this outgoing stream, and what can be sent to it again.
     pub fn receiver_and_kept(&mut self, peer: usize, ssrc: Ssrc) -> Option<(&mut Receiver, Kept<'_>)> {
         let mine = |receiver: &&mut Receiver| receiver.peer == peer && receiver.rewriter.ssrc() == ssrc;
         Some((self.receivers.iter_mut().find(mine)?, Kept(&self.caches)))
-    }
-
-    /// Adds a receiver; returns the layer that it needs a key frame of.
-    pub fn add_receiver(&mut self, receiver: Receiver, codec: Codec) -> Option<Layer> {
-        let layer = receiver.rewriter.target();
-        self.receivers.push(receiver);
-        codec.is_video().then_some(layer)
     }
 }
 
@@ -125,8 +178,9 @@ impl Switch {
         let Some(track) = self.tracks.get_mut(forward) else { return };
         for at in 0..count {
             let (meta, payload) = packet(at);
-            track.keep(meta, payload);
+            track.keep(now, meta, payload);
         }
+        let (id, keeps, mut wake) = (track.id, track.keeps(), false);
         self.forwarding = Some(forward);
         for receiver in &mut track.receivers {
             // A panic ends one session, see `handle_panic`.
@@ -134,9 +188,23 @@ impl Switch {
             let Some(peer) = self.peers.get_mut(receiver.peer) else { continue };
             for at in 0..count {
                 let (meta, payload) = packet(at);
+                if receiver.kind.is_some() {
+                    // Packets of layers that it does not get are none of its business.
+                    if !receiver.rewriter.may_take(&meta) || !receiver.takes(now, &meta, payload.len()) {
+                        continue;
+                    }
+                    if keeps && hold(now, peer, receiver, id, &meta) {
+                        wake |= !peer.touched;
+                        continue;
+                    }
+                }
                 if forward_one(now, peer, receiver, &track.clocks, &meta, payload, sink) {
                     self.counters.forwarded += 1;
                 }
+            }
+            if std::mem::take(&mut wake) {
+                peer.touched = true;
+                self.touched.push(receiver.peer);
             }
         }
         (self.current, self.forwarding) = (None, None);
@@ -148,6 +216,106 @@ impl Switch {
                 let (meta, payload) = packet(at);
                 sink.hand_over_media(worker, track.id, &meta, payload);
             }
+        }
+    }
+
+    /// Sends a peer what has waited for its turn, then padding if the estimate is to be tried.
+    pub(super) fn send_what_waits(&mut self, now: Instant, key: usize, sink: &mut impl Sink) {
+        let Some(sending) = self.peers.get_mut(key).and_then(|peer| peer.sending.as_mut()) else { return };
+        sending.bandwidth.handle_timeout(now);
+        let is_due = sending.decide_at <= now;
+        while let Some(turn) = self.peers[key].sending.as_mut().and_then(|sending| sending.pacer.pop(now)) {
+            match turn {
+                Turn::Send(Held::Picture { track, ssrc, layer, epoch, seq }) => {
+                    if !self.send_held(now, key, (track, ssrc), (layer, epoch, seq), sink) {
+                        self.break_picture(now, key, ssrc, sink);
+                    }
+                }
+                Turn::Send(Held::Again { ssrc, wire }) => {
+                    self.send_again(now, key, ssrc, wire, Sent::Retransmission, sink)
+                }
+                Turn::Dropped(Held::Picture { ssrc, .. }) => self.break_picture(now, key, ssrc, sink),
+                Turn::Dropped(Held::Again { .. }) => self.counters.paced_dropped += 1,
+            }
+        }
+        self.send_padding(now, key, sink);
+        if is_due {
+            self.decide(now, key, sink);
+        }
+    }
+
+    /// A packet of a stream has waited for too long: its receiver goes on with a key frame, and what waits beside is of no
+    /// use.
+    pub(super) fn break_picture(&mut self, now: Instant, key: usize, ssrc: Ssrc, sink: &mut impl Sink) {
+        self.counters.paced_dropped += 1;
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if let Some(sending) = &mut peer.sending {
+            sending.pacer.retain(|held| held.ssrc() != ssrc);
+        }
+        let Some((_, place)) = peer.receives.iter().find(|(known, _)| *known == ssrc).copied() else { return };
+        if let Some((receiver, _)) = self.tracks.get_mut(place).and_then(|track| track.receiver_and_kept(key, ssrc)) {
+            receiver.rewriter.suspend();
+        }
+        self.receiver_lost_picture(now, key, ssrc, sink);
+    }
+
+    /// Sends a packet that has waited; false when it cannot be found any more.
+    fn send_held(
+        &mut self,
+        now: Instant,
+        key: usize,
+        (track, ssrc): (TrackId, Ssrc),
+        (layer, epoch, seq): (Layer, Epoch, SeqNo),
+        sink: &mut impl Sink,
+    ) -> bool {
+        let Some(place) = self.tracks_by_id.get(&track).copied() else { return false };
+        let (Some(track), Some(peer)) = (self.tracks.get_mut(place), self.peers.get_mut(key)) else { return false };
+        let clocks = track.clocks;
+        let Some((receiver, kept)) = track.receiver_and_kept(key, ssrc) else { return false };
+        let Some((meta, payload)) = kept.get(layer, seq).filter(|(meta, _)| meta.epoch == epoch) else { return false };
+        if forward_one(now, peer, receiver, &clocks, meta, payload, sink) {
+            self.counters.forwarded += 1;
+        }
+        true
+    }
+
+    /// Sends padding, if the estimate is to be tried: packets that went out lately, once more, in an RTX stream.
+    fn send_padding(&mut self, now: Instant, key: usize, sink: &mut impl Sink) {
+        let Some(sending) = self.peers.get_mut(key).and_then(|peer| peer.sending.as_mut()) else { return };
+        if !sending.pacer.is_idle() {
+            return;
+        }
+        let mut octets = sending.bandwidth.poll_padding(now);
+        if octets == 0 {
+            return;
+        }
+        let receives = self.peers[key].receives.clone();
+        let with_rtx = receives.iter().find_map(|(ssrc, place)| {
+            let (receiver, _) = self.tracks.get_mut(*place)?.receiver_and_kept(key, *ssrc)?;
+            Some((*ssrc, *place, receiver.rewriter.newest_with_rtx()?))
+        });
+        let Some((ssrc, place, newest)) = with_rtx else { return };
+        for back in 0..MAX_PADDING {
+            if octets == 0 {
+                return;
+            }
+            let wire = newest.wrapping_sub(back % PADDING_REACH);
+            let (Some(track), Some(peer)) = (self.tracks.get_mut(place), self.peers.get_mut(key)) else { return };
+            let Some((receiver, kept)) = track.receiver_and_kept(key, ssrc) else { return };
+            let Some(sending) = &mut peer.sending else { return };
+            let Some((path, protector)) = peer.transport.outgoing() else { return };
+            let (number, slot) = (sending.bandwidth.next_number(), sink.slot());
+            let rewriter = &mut receiver.rewriter;
+            let mut written = rewriter.retransmit(wire, |layer, seq| kept.get(layer, seq), number, slot);
+            if written.is_none() {
+                written = rewriter.pad(u8::MAX, number, slot);
+            }
+            let Some((len, seq)) = written else { return };
+            let Some(len) = protector.protect_rtp(slot, len, seq) else { return };
+            sending.note_sent(now, len, Sent::Padding);
+            sink.commit(path, len, Class::Video { keyframe: false });
+            self.counters.padding += 1;
+            octets = octets.saturating_sub(len);
         }
     }
 
@@ -168,6 +336,19 @@ impl Switch {
     }
 }
 
+/// Lets a picture's packet wait for its turn; false when it can go out at once.
+#[inline]
+fn hold(now: Instant, peer: &mut Peer, receiver: &Receiver, track: TrackId, meta: &Meta) -> bool {
+    let Some(sending) = &mut peer.sending else { return false };
+    if sending.pacer.is_idle() && sending.pacer.has_room(now) {
+        return false;
+    }
+    let (ssrc, layer, epoch, seq) = (receiver.rewriter.ssrc(), meta.layer, meta.epoch, meta.seq);
+    // What is pushed out for it is missed when its stream's turn comes: the next packet is not the one that is due.
+    sending.pacer.push(now, Held::Picture { track, ssrc, layer, epoch, seq });
+    true
+}
+
 /// Sends one packet of a track to one of its receivers; whether it goes out.
 #[inline]
 fn forward_one(
@@ -182,9 +363,16 @@ fn forward_one(
     #[cfg(test)]
     tests::hit_bug(receiver.rewriter.ssrc());
     let Some((path, protector)) = peer.transport.outgoing() else { return false };
+    let number = peer.sending.as_ref().map_or(0, |sending| sending.bandwidth.next_number());
     let slot = sink.slot();
-    let Some((len, seq)) = receiver.rewriter.forward(now, meta, payload, clocks, 0, slot) else { return false };
+    let Some((len, seq)) = receiver.rewriter.forward(now, meta, payload, clocks, number, slot) else { return false };
     let Some(len) = protector.protect_rtp(slot, len, seq) else { return false };
+    if let Some(sending) = &mut peer.sending {
+        sending.note_sent(now, len, Sent::Media);
+        if receiver.kind.is_some() {
+            sending.begin(now);
+        }
+    }
     let is_video = receiver.rewriter.codec().is_video();
     let class = if is_video { Class::Video { keyframe: meta.keyframe } } else { Class::Voice };
     sink.commit(path, len, class);

@@ -2,8 +2,10 @@
 mod gate;
 mod incoming;
 mod repair;
+mod sending;
 
 pub(super) use incoming::{IncomingTrack, Stream};
+pub(super) use sending::{DECIDE_INTERVAL, Held, Sending};
 
 use super::Counters;
 use crate::codec::Codec;
@@ -96,6 +98,8 @@ pub(super) struct Peer {
     pub arrivals_due: Option<Instant>,
     /// When reports are due.
     pub report_due: Option<Instant>,
+    /// What it can be sent, once it receives pictures.
+    pub sending: Option<Box<Sending>>,
     retransmissions: f64,
     retransmissions_at: Instant,
     /// The timer entry that counts.
@@ -121,6 +125,7 @@ impl Peer {
             arrivals: TransportCcRecorder::new(now),
             arrivals_due: None,
             report_due: None,
+            sending: None,
             retransmissions: RETRANSMISSION_BURST,
             retransmissions_at: now,
             scheduled: None,
@@ -370,6 +375,11 @@ impl Peer {
         granted
     }
 
+    /// Whether it receives pictures and has not said for a while what arrives.
+    pub fn is_silent(&self) -> bool {
+        self.sending.as_ref().is_some_and(|sending| sending.bandwidth.is_silent())
+    }
+
     /// When this peer must be looked at next.
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let streams = self.streams.iter().flat_map(|stream| {
@@ -377,7 +387,8 @@ impl Peer {
         });
         let own = [self.transport.next_timeout(now), self.arrivals_due, self.report_due].into_iter().flatten();
         let voices = self.tracks.iter().filter_map(|track| track.voice.as_ref()?.next_timeout());
-        own.chain(streams).chain(voices).min()
+        let sending = self.sending.as_ref().and_then(|sending| sending.next_timeout(now));
+        own.chain(streams).chain(voices).chain(sending).min()
     }
 }
 

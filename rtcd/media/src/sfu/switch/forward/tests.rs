@@ -91,6 +91,7 @@ impl World {
                 publisher: (SENDER, WorkerId(0)),
                 ssrc: transport.0 as Ssrc,
                 codec: Codec::Opus,
+                kind: None,
                 numbers: Numbers { payload_type: 111, ..Numbers::default() },
                 cname: "ann".into(),
             };

@@ -1,0 +1,97 @@
+//! Bad networks: loss, darkness, and addresses that change in mid-call.
+use crate::encoder::{HIGH, LOW};
+use crate::network::Conditions;
+use crate::seeds::for_seeds;
+use crate::video::CAMERA;
+use crate::world::World;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_picture_is_back_within_a_second_of_the_network() {
+    for_seeds(3, |seed| {
+        let mut world = World::new(seed, 1);
+        let (ann, bob) = (world.join(), world.join());
+        let way = Conditions { delay: Duration::from_millis(30), ..Conditions::default() };
+        [ann, bob].into_iter().for_each(|at| world.set_way(at, way));
+        let camera = world.share(ann, &[CAMERA], &[bob]);
+        world.wait_picture(bob, camera);
+        for dark in [bob, ann] {
+            for seconds in [2, 5, 10, 20] {
+                world.run(15 * SECOND);
+                world.set_way(dark, Conditions { blackout: true, ..way });
+                world.run(seconds * SECOND);
+                let back = world.now;
+                world.set_way(dark, way);
+                world.run(10 * SECOND);
+                let shown = world.screen(bob, camera).shown.iter().find(|shown| shown.at > back);
+                let after = shown.map(|shown| shown.at - back);
+                let rate = world.screen(bob, camera).frame_rate(back + 5 * SECOND, world.now);
+                let whose = if dark == bob { "receiver" } else { "sender" };
+                println!(
+                    "seed {seed}: {seconds} s of darkness at the {whose}: picture after {after:?}, {rate:.1} frames/s"
+                );
+                assert!(world.closed.is_empty(), "consent lasts 30 s");
+                assert!(after.is_some_and(|after| after < SECOND), "{after:?} {:?}", world.counters(0));
+            }
+        }
+    });
+}
+
+#[test]
+fn joins_succeed_at_a_quarter_of_loss() {
+    let (mut in_time, mut took) = (0, Vec::new());
+    for_seeds(100, |seed| {
+        let mut world = World::new(seed, 1);
+        let ann = world.join();
+        world.set_way(ann, Conditions { loss: 0.25, delay: Duration::from_millis(25), ..Conditions::default() });
+        let begun = world.now;
+        world.wait(15 * SECOND, |world| world.people[ann].seen.connected_at.is_some());
+        if let Some(at) = world.people[ann].seen.connected_at {
+            took.push(at - begun);
+            in_time += u64::from(at - begun <= 5 * SECOND);
+        }
+    });
+    took.sort();
+    println!("{in_time} of 100 joins within 5 s, median {:?}, longest {:?}", took[took.len() / 2], took.last());
+    assert!(in_time >= 95 || std::env::var("SEED").is_ok(), "{in_time}");
+}
+
+#[test]
+fn a_call_goes_on_over_a_new_address_of_a_nat() {
+    let mut world = World::new(1, 2);
+    let (ann, bob) = (world.join(), world.join());
+    let camera = world.share(ann, &[CAMERA], &[bob]);
+    world.wait_picture(bob, camera);
+    for (whose, port) in [(bob, 6001), (ann, 6002), (bob, 6004), (ann, 6003)] {
+        world.run(10 * SECOND);
+        let (from, host) = (world.now, world.people[whose].address);
+        world.network.rebind(from, host, ([198, 51, 100, 7], port).into());
+        world.run(10 * SECOND);
+        let gap = world.screen(bob, camera).longest_freeze(from, world.now);
+        println!("gap {gap:?} at port {port}");
+        assert!(gap < Duration::from_millis(3200), "str0m checks every 3 s: {gap:?}");
+    }
+    assert!(world.closed.is_empty());
+}
+
+#[test]
+fn voice_and_screen_hold_at_a_fifth_of_loss() {
+    for_seeds(3, |seed| {
+        let mut world = World::new(seed, 1);
+        let (ann, bob) = (world.join(), world.join());
+        let lossy = Conditions { loss: 0.2, delay: Duration::from_millis(150), ..Conditions::default() };
+        world.set_down(bob, lossy);
+        let voice = world.speak(ann, &[bob]);
+        let share = world.share(ann, &[LOW, HIGH], &[bob]);
+        world.wait_picture(bob, share);
+        let (from, heard) = (world.now, world.people[bob].seen.voices[&voice].newest());
+        world.run(60 * SECOND);
+        let concealed = world.people[bob].seen.voices[&voice].concealed(heard, heard + 2900);
+        let rate = world.screen(bob, share).frame_rate(from, world.now);
+        println!("seed {seed}: {rate:.1} frames/s, voice concealed {concealed:.3}, {:?}", world.counters(0));
+        assert!(concealed < 0.08 && rate > 3.0, "{concealed} {rate}");
+        assert!(world.closed.is_empty());
+    });
+}
