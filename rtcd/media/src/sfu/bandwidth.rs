@@ -235,6 +235,7 @@ impl Bandwidth {
         let observation = Observation {
             usage: self.trendline.usage(),
             acknowledged,
+            recent: self.acknowledged.recent(),
             sent,
             round_trip: self.round_trip.unwrap_or(UNKNOWN_ROUND_TRIP),
         };
@@ -253,9 +254,7 @@ impl Bandwidth {
         if proven > self.rate.estimate() {
             self.rate.set(proven);
         }
-        if outcome.is_complete {
-            self.losses.raise(proven);
-        }
+        self.losses.raise(proven, outcome.arrived);
     }
 
     fn after_silence(&mut self, at: i64, silence: Silence) {

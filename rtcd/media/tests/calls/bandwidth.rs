@@ -19,7 +19,7 @@ fn screen(seed: u64, down: Conditions) -> Call {
 }
 
 fn report(name: &str, seed: u64, call: &Call) {
-    let voice = call.voice;
+    let voice = &call.voice;
     println!(
         "{name}, seed {seed}: {} switches, voice {} of {}, mean {:?}, longest {:?}; {} octets of padding, {} dropped by the pacer, {} by the way",
         call.switches(0),
@@ -159,7 +159,12 @@ fn a_way_for_hardly_more_than_voice_brings_voice_and_some_pictures() {
         report("150 kbit/s", seed, &call);
         let rate = call.pictures_per_second(0, 10 * SECOND, 120 * SECOND);
         let estimate = call.mean_estimate(10 * SECOND, 120 * SECOND);
-        println!("  {rate:.2} pictures/s, mean estimate {estimate}");
+        let lost = |from, to| call.voice.lost(from * SECOND, to * SECOND);
+        let (first, later) = (lost(0, 10), lost(10, 120));
+        println!(
+            "  {rate:.2} pictures/s, mean estimate {estimate}, voice lost {first:.3} in the first 10 s, {later:.4} later"
+        );
+        println!("  {:?}", call.estimates.iter().step_by(5).take(60).map(|(_, it)| it.0 / 1000).collect::<Vec<_>>());
         assert!(rate > 0.2, "{rate}");
         assert!(call.voice.received * 1000 >= call.voice.sent * 990, "{:?}", call.voice);
         assert!(call.voice.mean() < 150 * MS, "{:?}", call.voice);
@@ -180,6 +185,7 @@ fn after_a_blackout_everything_is_back_in_ten_seconds() {
             let wanted = VOICE + Bitrate::kbit(2500);
             let known = call.estimates.iter().find(|(at, estimate)| *at > end && *estimate >= wanted);
             let shown = call.shown(0, H, end).map(|at| at - end);
+            println!("  {:?}", call.changes(0));
             println!("  {low} in it, enough known {:?} and h {shown:?} after it", known.map(|(at, _)| *at - end));
             assert!(length == 1 || low < Bitrate::kbit(600), "{low}");
             assert!(known.is_some_and(|(at, _)| *at - end < 5 * SECOND));

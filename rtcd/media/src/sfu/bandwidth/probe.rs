@@ -57,12 +57,12 @@ struct Cluster {
 }
 
 /// What a cluster has shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
     /// So much got through; `None` if too little came back to tell.
     pub proven: Option<Bitrate>,
-    /// Nearly all of it arrived.
-    pub is_complete: bool,
+    /// The part of its octets that arrived.
+    pub arrived: f64,
 }
 
 /// When and how much to probe.
@@ -223,16 +223,15 @@ impl Prober {
 impl Cluster {
     fn outcome(&self) -> Outcome {
         let part = self.arrived as f64 / self.sent.max(1) as f64;
-        let is_complete = part >= SATURATED_BELOW;
         if self.packets < MIN_PACKETS || part < MIN_ARRIVED {
-            return Outcome { proven: None, is_complete };
+            return Outcome { proven: None, arrived: part };
         }
         let time = |from: i64, to: i64| Duration::from_micros((to - from).max(1) as u64);
         // What was sent last had no time to count, as what arrived first had none.
         let sent = Bitrate::of(self.arrived - self.last_sent.1, time(self.first_sent, self.last_sent.0));
         let arrived = Bitrate::of(self.arrived - self.first_arrival.1, time(self.first_arrival.0, self.last_arrival));
         let proven = if arrived < sent.times(SATURATED_BELOW) { arrived.times(SATURATED) } else { arrived.min(sent) };
-        Outcome { proven: Some(proven.min(self.rate.times(MAX_RESULT))), is_complete }
+        Outcome { proven: Some(proven.min(self.rate.times(MAX_RESULT))), arrived: part }
     }
 }
 
@@ -317,6 +316,6 @@ mod tests {
             }
         }
         prober.end(100);
-        assert_eq!(prober.handle_reported(100, 8), Some(Outcome { proven: None, is_complete: false }));
+        assert_eq!(prober.handle_reported(100, 8), Some(Outcome { proven: None, arrived: 0.5 }));
     }
 }
