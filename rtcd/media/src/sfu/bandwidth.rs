@@ -53,6 +53,8 @@ const PROBE_BEYOND: f64 = 1.2;
 /// A cluster asks for so many times the estimate, the first one for more.
 const PROBE_STEP: f64 = 2.0;
 const FIRST_PROBE_STEP: f64 = 3.0;
+/// A probe that gets less than this part of the estimate through has shown that it is wrong: the way is thin from the start.
+const PROBE_REFUTES: f64 = 0.6;
 /// So long after an overuse nothing is probed: the queue drains.
 const CALM_US: i64 = 1_500_000;
 /// What is wanted must grow by this factor to be news.
@@ -183,6 +185,7 @@ impl Bandwidth {
             }
         }
         for packet in self.packets.lose(at, feedback.base, feedback.count) {
+            self.prober.handle_lost(&packet);
             // What a blackout took says nothing of how much fits.
             if silence.is_none() {
                 self.losses.count(packet.sent, true);
@@ -251,7 +254,8 @@ impl Bandwidth {
 
     fn handle_probed(&mut self, outcome: probe::Outcome) {
         let Some(proven) = outcome.proven else { return };
-        if proven > self.rate.estimate() {
+        let known = self.rate.estimate();
+        if proven > known || proven < known.times(PROBE_REFUTES) {
             self.rate.set(proven);
         }
         self.losses.raise(proven, outcome.arrived);

@@ -164,8 +164,11 @@ impl<T: Copy> Pacer<T> {
 }
 
 fn pace(estimate: Bitrate, is_limited: bool) -> (Bitrate, i64) {
-    let (factor, time, packets) =
-        if is_limited { (LIMITED_PACE, LIMITED_BURST, LIMITED_BURST_PACKETS) } else { (PACE, BURST, BURST_PACKETS) };
+    let (factor, time, packets) = if is_limited {
+        (if estimate < THIN { THIN_PACE } else { LIMITED_PACE }, LIMITED_BURST, LIMITED_BURST_PACKETS)
+    } else {
+        (PACE, BURST, BURST_PACKETS)
+    };
     let pace = estimate.times(factor);
     (pace, pace.octets_in(time).max(packets * FULL_PACKET).min(i64::MAX as u64 / 8) as i64)
 }

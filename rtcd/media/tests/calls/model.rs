@@ -146,6 +146,11 @@ impl Call {
         self.network.set(self.start + at, server(), client(), conditions);
     }
 
+    /// The same for the way back.
+    pub fn set_up(&mut self, at: Duration, conditions: Conditions) {
+        self.network.set(self.start + at, client(), server(), conditions);
+    }
+
     pub fn run_until(&mut self, end: Duration) {
         while self.now < self.start + end {
             self.now += STEP;
