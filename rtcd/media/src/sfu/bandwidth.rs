@@ -53,6 +53,8 @@ const PROBE_BEYOND: f64 = 1.2;
 /// A cluster asks for so many times the estimate, the first one for more.
 const PROBE_STEP: f64 = 2.0;
 const FIRST_PROBE_STEP: f64 = 3.0;
+/// A probe that gets less than this part of the estimate through has shown that it is wrong: the way is thin from the start.
+const PROBE_REFUTES: f64 = 0.6;
 /// So long after an overuse nothing is probed: the queue drains.
 const CALM_US: i64 = 1_500_000;
 /// What is wanted must grow by this factor to be news.
@@ -189,6 +191,7 @@ impl Bandwidth {
             }
         }
         for packet in self.packets.lose(at, feedback.base, feedback.count) {
+            self.prober.handle_lost(&packet);
             // What a blackout took says nothing of how much fits.
             if silence.is_none() {
                 self.losses.count(packet.sent, true);
@@ -241,6 +244,7 @@ impl Bandwidth {
         let observation = Observation {
             usage: self.trendline.usage(),
             acknowledged,
+            recent: self.acknowledged.recent(),
             sent,
             round_trip: self.round_trip.unwrap_or(UNKNOWN_ROUND_TRIP),
         };
@@ -256,12 +260,11 @@ impl Bandwidth {
 
     fn handle_probed(&mut self, outcome: probe::Outcome) {
         let Some(proven) = outcome.proven else { return };
-        if proven > self.rate.estimate() {
+        let known = self.rate.estimate();
+        if proven > known || proven < known.times(PROBE_REFUTES) {
             self.rate.set(proven);
         }
-        if outcome.is_complete {
-            self.losses.raise(proven);
-        }
+        self.losses.raise(proven, outcome.arrived);
     }
 
     fn after_silence(&mut self, at: i64, silence: Silence) {

@@ -12,6 +12,9 @@ const BURST_PACKETS: u64 = 12;
 /// Where the estimate is known to be what limits, a burst only moves the queue in front of the way, where voice waits in it,
 /// too: there pictures go out about as fast as the way takes them.
 const LIMITED_PACE: f64 = 1.25;
+/// On a thin way, where a packet takes tens of milliseconds, no faster.
+const THIN: Bitrate = Bitrate::kbit(400);
+const THIN_PACE: f64 = 1.0;
 const LIMITED_BURST: Duration = Duration::from_millis(10);
 const LIMITED_BURST_PACKETS: u64 = 2;
 const FULL_PACKET: u64 = 1200;
@@ -169,8 +172,11 @@ impl<T: Copy> Pacer<T> {
 }
 
 fn pace(estimate: Bitrate, is_limited: bool) -> (Bitrate, i64) {
-    let (factor, time, packets) =
-        if is_limited { (LIMITED_PACE, LIMITED_BURST, LIMITED_BURST_PACKETS) } else { (PACE, BURST, BURST_PACKETS) };
+    let (factor, time, packets) = if is_limited {
+        (if estimate < THIN { THIN_PACE } else { LIMITED_PACE }, LIMITED_BURST, LIMITED_BURST_PACKETS)
+    } else {
+        (PACE, BURST, BURST_PACKETS)
+    };
     let pace = estimate.times(factor);
     (pace, pace.octets_in(time).max(packets * FULL_PACKET).min(i64::MAX as u64 / 8) as i64)
 }
@@ -251,8 +257,8 @@ mod tests {
     #[test]
     fn a_way_that_limits_gets_no_burst_but_for_a_probe() {
         let start = Instant::now();
-        let mut pacer = Pacer::new(start, Bitrate::kbit(96));
-        pacer.set_rate(start, Bitrate::kbit(96), Bitrate::kbit(540));
+        let mut pacer = Pacer::new(start, Bitrate::kbit(120));
+        pacer.set_rate(start, Bitrate::kbit(120), Bitrate::kbit(540));
         (0..10).for_each(|at| assert_eq!(pacer.push(start, at), None));
         let mut send = |now: Instant| {
             let turn = pacer.pop(now);

@@ -19,7 +19,7 @@ fn screen(seed: u64, down: Conditions) -> Call {
 }
 
 fn report(name: &str, seed: u64, call: &Call) {
-    let voice = call.voice;
+    let voice = &call.voice;
     println!(
         "{name}, seed {seed}: {} switches, voice {} of {}, mean {:?}, longest {:?}; {} octets of padding, {} dropped by the pacer, {} by the way",
         call.switches(0),
@@ -46,7 +46,7 @@ fn a_megabit_carries_the_low_layer_within_three_seconds_and_keeps_it() {
         assert!(shown.is_some_and(|at| at < 3 * SECOND));
         assert!(rate >= 4.5, "{rate}");
         assert!(call.part(0, L, 3 * SECOND) > 0.99, "{:?}", call.changes(0));
-        assert!(call.voice.received + 2 >= call.voice.sent - call.voice.sent / 1000, "{:?}", call.voice);
+        assert!(call.voice.received + 2 >= call.voice.sent - call.voice.sent / 1000, "{:?}", call.voice.longest);
     });
 }
 
@@ -84,7 +84,7 @@ fn a_square_wave_of_ten_minutes_switches_at_its_edges_and_hardly_more() {
             );
             assert!(switches <= edges as usize + 2, "{switches}: {:?}", call.changes(0));
             assert!(call.part(0, H, Duration::ZERO) > 0.33, "{:?}", call.changes(0));
-            assert!(call.voice.received * 100 >= call.voice.sent * 99, "{:?}", call.voice);
+            assert!(call.voice.received * 100 >= call.voice.sent * 99, "{:?}", call.voice.longest);
         }
     });
 }
@@ -146,8 +146,8 @@ fn a_screen_wins_against_five_cameras_and_voice_against_all() {
         println!("  pictures/s {rates:.1?}");
         assert!(rates[5] >= 4.5, "{rates:?}");
         assert!(rates[0] >= 2.0, "{rates:?}");
-        assert!(call.voice.received * 1000 >= call.voice.sent * 995, "{:?}", call.voice);
-        assert!(call.voice.mean() < 100 * MS, "{:?}", call.voice);
+        assert!(call.voice.received * 1000 >= call.voice.sent * 995, "{:?}", call.voice.longest);
+        assert!(call.voice.mean() < 100 * MS, "{:?}", call.voice.longest);
     });
 }
 
@@ -159,10 +159,14 @@ fn a_way_for_hardly_more_than_voice_brings_voice_and_some_pictures() {
         report("150 kbit/s", seed, &call);
         let rate = call.pictures_per_second(0, 10 * SECOND, 120 * SECOND);
         let estimate = call.mean_estimate(10 * SECOND, 120 * SECOND);
-        println!("  {rate:.2} pictures/s, mean estimate {estimate}");
+        let lost = |from, to| call.voice.lost(from * SECOND, to * SECOND);
+        let (first, later) = (lost(0, 10), lost(10, 120));
+        println!(
+            "  {rate:.2} pictures/s, mean estimate {estimate}, voice lost {first:.3} in the first 10 s, {later:.4} later"
+        );
         assert!(rate > 0.2, "{rate}");
-        assert!(call.voice.received * 1000 >= call.voice.sent * 990, "{:?}", call.voice);
-        assert!(call.voice.mean() < 150 * MS, "{:?}", call.voice);
+        assert!(first < 0.1 && later < 0.005, "{first} {later}");
+        assert!(call.voice.mean() < 150 * MS, "{:?}", call.voice.mean());
     });
 }
 
@@ -185,5 +189,45 @@ fn after_a_blackout_everything_is_back_in_ten_seconds() {
             assert!(known.is_some_and(|(at, _)| *at - end < 5 * SECOND));
             assert!(shown.is_some_and(|after| after < 10 * SECOND), "{:?}", call.changes(0));
         }
+    });
+}
+
+/// A way of moderate faults, drawn by the seed.
+fn any_way(random: &mut fastrand::Rng, kbit: std::ops::Range<u64>) -> Conditions {
+    Conditions {
+        rate: Some(random.u64(kbit) * 1000),
+        queue: random.u32(100..1000) * MS,
+        delay: random.u32(1..150) * MS,
+        jitter: random.u32(0..20) * MS,
+        loss: f64::from(random.u8(0..4)) / 100.0,
+        reorder: f64::from(random.u8(0..3)) / 100.0,
+        duplicate: f64::from(random.u8(0..2)) / 100.0,
+        ..Conditions::default()
+    }
+}
+
+#[test]
+fn whatever_the_way_is_like_a_layer_that_fits_is_shown() {
+    for_seeds(30, |seed| {
+        for (kbit, layer, least) in [(700..2000, L, 0.9), (4000..20_000, H, 0.8)] {
+            let down = any_way(&mut fastrand::Rng::with_seed(seed), kbit);
+            let mut call = screen(seed, down);
+            call.run_until(120 * SECOND);
+            report(&format!("{down:?}"), seed, &call);
+            let part = call.part(0, layer, 10 * SECOND);
+            println!("  {layer:?} {:.0} % of the time", 100.0 * part);
+            assert!(part > least, "{down:?}: {part} {:?}", call.changes(0));
+        }
+    });
+}
+
+#[test]
+fn feedback_that_gets_lost_does_no_harm() {
+    for_seeds(SEEDS, |seed| {
+        let mut call = screen(seed, way(10_000));
+        call.set_up(Duration::ZERO, Conditions { loss: 0.3, reorder: 0.1, duplicate: 0.1, ..way(1000) });
+        call.run_until(120 * SECOND);
+        report("30 % of the feedback lost", seed, &call);
+        assert!(call.part(0, H, 10 * SECOND) > 0.95, "{:?}", call.changes(0));
     });
 }

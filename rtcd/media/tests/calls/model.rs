@@ -54,8 +54,10 @@ struct Track {
 }
 
 /// What became of voice.
-#[derive(Default, Debug, Clone, Copy)]
+#[derive(Default, Debug, Clone)]
 pub struct Voice {
+    /// When, of those that arrived.
+    pub arrivals: Vec<Duration>,
     pub sent: u32,
     pub received: u32,
     pub longest: Duration,
@@ -63,6 +65,12 @@ pub struct Voice {
 }
 
 impl Voice {
+    /// Part of the packets between two times that has not arrived.
+    pub fn lost(&self, from: Duration, to: Duration) -> f64 {
+        let arrived = self.arrivals.iter().filter(|at| (from..to).contains(*at)).count();
+        1.0 - arrived as f64 / (to - from).div_duration_f64(VOICE_INTERVAL)
+    }
+
     pub fn mean(&self) -> Duration {
         self.total / self.received.max(1)
     }
@@ -136,6 +144,11 @@ impl Call {
     /// The way to the client changes at this time of the call.
     pub fn set_down(&mut self, at: Duration, conditions: Conditions) {
         self.network.set(self.start + at, server(), client(), conditions);
+    }
+
+    /// The same for the way back.
+    pub fn set_up(&mut self, at: Duration, conditions: Conditions) {
+        self.network.set(self.start + at, client(), server(), conditions);
     }
 
     pub fn run_until(&mut self, end: Duration) {
@@ -280,6 +293,7 @@ impl Call {
         match bytes[2] {
             VOICE_TRACK => {
                 self.voice.received += 1;
+                self.voice.arrivals.push(at - self.start);
                 self.voice.longest = self.voice.longest.max(took);
                 self.voice.total += took;
             }

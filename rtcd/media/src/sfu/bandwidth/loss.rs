@@ -8,9 +8,11 @@ const INTERVAL_US: i64 = 500_000;
 /// Weight of the past at each judgement, and packets that must stand behind a limit.
 const MEMORY: f64 = 0.7;
 const MIN_EVIDENCE: f64 = 50.0;
-/// More than this is acted upon (the draft's 10 %, and some for chance), or so much more than the way's own.
-const TOLERATED: f64 = 0.13;
+/// More than this is acted upon (some more than the draft's 10 %), or so much more than the way's own, ...
+const TOLERATED: f64 = 0.12;
 const TOLERATED_ABOVE_INHERENT: f64 = 0.08;
+/// ... and so many standard deviations more than that: few packets prove little.
+const CHANCE: f64 = 2.0;
 /// More than this is never taken for the way's own.
 const MAX_INHERENT: f64 = 0.35;
 /// What is left of the arriving bit rate.
@@ -19,6 +21,8 @@ const DECREASE: f64 = 0.95;
 const MIN_LIMIT: Bitrate = Bitrate::kbit(80);
 /// Time after which a limit must have shown its effect.
 const EFFECT_US: i64 = 1_500_000;
+/// Part of a probe that must arrive, besides what the way always loses, for it to prove something.
+const COMPLETE: f64 = 0.9;
 /// Growth of the limit per second.
 const INCREASE: f64 = 1.08;
 
@@ -55,11 +59,6 @@ impl LossControl {
         }
     }
 
-    /// More than the limit has just got through.
-    pub fn raise(&mut self, proven: Bitrate) {
-        self.limit = self.limit.map(|limit| limit.max(proven));
-    }
-
     /// Judges what was counted. `acknowledged` is what arrives, `sent` what is sent, `estimate` what delays allow.
     pub fn update(&mut self, now: i64, acknowledged: Option<Bitrate>, sent: Option<Bitrate>, estimate: Bitrate) {
         let elapsed = now - self.judged;
@@ -73,7 +72,7 @@ impl LossControl {
         if loss < self.inherent {
             self.inherent += (loss - self.inherent) * (1.0 - MEMORY);
         }
-        if loss > TOLERATED.max(self.inherent + TOLERATED_ABOVE_INHERENT) {
+        if loss > self.tolerated() {
             let (Some(acknowledged), Some(sent)) = (acknowledged, sent) else { return };
             if self.smoothed.0 + self.smoothed.1 >= MIN_EVIDENCE {
                 self.too_much(now, loss, acknowledged, sent);
@@ -81,6 +80,20 @@ impl LossControl {
         } else if let Some(limit) = self.limit {
             let grown = limit.times(INCREASE.powf(elapsed.min(2_000_000) as f64 / 1e6));
             self.limit = Some(grown).filter(|grown| *grown < estimate.times(INCREASE));
+        }
+    }
+
+    fn tolerated(&self) -> f64 {
+        let expected = self.inherent.max(TOLERATED);
+        let packets = (self.smoothed.0 + self.smoothed.1).max(1.0);
+        let chance = CHANCE * (expected * (1.0 - expected) / packets).sqrt();
+        TOLERATED.max(self.inherent + TOLERATED_ABOVE_INHERENT) + chance
+    }
+
+    /// A probe of which such a part has arrived has got this much through.
+    pub fn raise(&mut self, proven: Bitrate, arrived: f64) {
+        if arrived >= COMPLETE * (1.0 - self.inherent) {
+            self.limit = self.limit.map(|limit| limit.max(proven));
         }
     }
 

@@ -21,6 +21,8 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Packets and part of the octets that must have arrived, else chance or congestion has spoilt it.
 const MIN_PACKETS: u32 = 4;
 const MIN_ARRIVED: f64 = 0.6;
+/// Part of the octets whose fate must be known.
+const MIN_KNOWN: f64 = 0.8;
 /// Arrived this much slower than sent, it was as much as the way takes; something less leaves room for others.
 const SATURATED_BELOW: f64 = 0.9;
 const SATURATED: f64 = 0.9;
@@ -50,6 +52,8 @@ struct Cluster {
     /// Of the packets that arrived: how many, how many octets, then times and lengths at either end.
     packets: u32,
     arrived: u64,
+    /// Octets that are lost, as the receiver says.
+    lost: u64,
     first_sent: i64,
     last_sent: (i64, u64),
     first_arrival: (i64, u64),
@@ -57,12 +61,12 @@ struct Cluster {
 }
 
 /// What a cluster has shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
     /// So much got through; `None` if too little came back to tell.
     pub proven: Option<Bitrate>,
-    /// Nearly all of it arrived.
-    pub is_complete: bool,
+    /// The part of its octets that arrived.
+    pub arrived: f64,
 }
 
 /// When and how much to probe.
@@ -123,11 +127,23 @@ impl Prober {
         cluster.arrived += len;
     }
 
+    /// A packet is lost.
+    pub fn handle_lost(&mut self, packet: &Packet) {
+        if let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.id == packet.cluster) {
+            cluster.lost += u64::from(packet.len);
+        }
+    }
+
     /// Everything below this number has been reported on. Gives the outcome of a cluster once all of it has.
     pub fn handle_reported(&mut self, now: i64, reported: u64) -> Option<Outcome> {
         let cluster = self.cluster.filter(|it| it.ended.is_some() && reported > it.last_number)?;
         self.cluster = None;
         let outcome = cluster.outcome();
+        if ((cluster.arrived + cluster.lost) as f64) < cluster.sent as f64 * MIN_KNOWN {
+            // The feedback is what was lost: nobody knows.
+            self.due = now + ASK_AGAIN_US;
+            return None;
+        }
         if outcome.proven.is_some_and(|proven| proven >= cluster.rate.times(GOOD)) {
             self.interval = MIN_INTERVAL_US;
             self.due = now;
@@ -190,6 +206,7 @@ impl Prober {
             last_number: 0,
             packets: 0,
             arrived: 0,
+            lost: 0,
             first_sent: 0,
             last_sent: (0, 0),
             first_arrival: (0, 0),
@@ -223,16 +240,15 @@ impl Prober {
 impl Cluster {
     fn outcome(&self) -> Outcome {
         let part = self.arrived as f64 / self.sent.max(1) as f64;
-        let is_complete = part >= SATURATED_BELOW;
         if self.packets < MIN_PACKETS || part < MIN_ARRIVED {
-            return Outcome { proven: None, is_complete };
+            return Outcome { proven: None, arrived: part };
         }
         let time = |from: i64, to: i64| Duration::from_micros((to - from).max(1) as u64);
         // What was sent last had no time to count, as what arrived first had none.
         let sent = Bitrate::of(self.arrived - self.last_sent.1, time(self.first_sent, self.last_sent.0));
         let arrived = Bitrate::of(self.arrived - self.first_arrival.1, time(self.first_arrival.0, self.last_arrival));
         let proven = if arrived < sent.times(SATURATED_BELOW) { arrived.times(SATURATED) } else { arrived.min(sent) };
-        Outcome { proven: Some(proven.min(self.rate.times(MAX_RESULT))), is_complete }
+        Outcome { proven: Some(proven.min(self.rate.times(MAX_RESULT))), arrived: part }
     }
 }
 
@@ -314,9 +330,21 @@ mod tests {
             prober.handle_sent(number as i64, number, 1200);
             if number % 2 == 0 {
                 prober.handle_arrival(&packet, number as i64);
+            } else {
+                prober.handle_lost(&packet);
             }
         }
         prober.end(100);
-        assert_eq!(prober.handle_reported(100, 8), Some(Outcome { proven: None, is_complete: false }));
+        assert_eq!(prober.handle_reported(100, 8), Some(Outcome { proven: None, arrived: 0.5 }));
+        assert_eq!(prober.next_timeout(NONE, true), Some(100 + MIN_INTERVAL_US));
+    }
+
+    #[test]
+    fn a_cluster_whose_feedback_is_lost_is_sent_again_soon() {
+        let mut prober = Prober::new(0);
+        prober.handle_timeout(0, NONE, Some(Bitrate::kbit(1000)));
+        (0..8).for_each(|number| prober.handle_sent(number as i64, number, 1200));
+        assert_eq!(prober.handle_reported(100_000, 8), None);
+        assert_eq!(prober.next_timeout(NONE, true), Some(100_000 + ASK_AGAIN_US));
     }
 }

@@ -24,14 +24,16 @@ const ARRIVES: f64 = 0.7;
 const CAPACITY_WEIGHT: f64 = 0.3;
 const CAPACITY_OUTGROWN: f64 = 1.3;
 
-/// What the control looks at; bit rates are of the last half second.
+/// What the control looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct Observation {
     /// The delays.
     pub usage: Usage,
-    /// What arrived, once it is known.
+    /// What arrived in the last half second, once it is known.
     pub acknowledged: Option<Bitrate>,
-    /// What was sent.
+    /// What arrived in the last moments.
+    pub recent: Option<Bitrate>,
+    /// What was sent in the last half second.
     pub sent: Option<Bitrate>,
     /// From a packet to the feedback on it.
     pub round_trip: Duration,
@@ -86,10 +88,12 @@ impl RateControl {
         if self.decreased.is_some_and(|last| now - last < response) {
             return;
         }
-        let acknowledged = observation.acknowledged.unwrap_or(self.estimate);
+        // While a queue grows what arrives is what the way takes, in any window: a higher layer that has just begun is not in
+        // the longer one.
+        let acknowledged = observation.acknowledged.max(observation.recent).unwrap_or(self.estimate);
         let sent = observation.sent.unwrap_or(acknowledged);
         // Who sends little cannot tell how much there is room for: step by step instead of down to the little.
-        let is_idle = sent < self.estimate.times(APPLICATION_LIMITED) && acknowledged >= sent.times(ARRIVES);
+        let is_idle = self.is_idle(observation) && acknowledged >= sent.times(ARRIVES);
         let base = if is_idle { self.estimate.max(acknowledged) } else { acknowledged };
         if !is_idle {
             let known = self.capacity.filter(|known| acknowledged > known.times(0.5)).unwrap_or(acknowledged);
@@ -99,10 +103,14 @@ impl RateControl {
         self.set(self.estimate.min(base.times(DECREASE)));
     }
 
+    fn is_idle(&self, observation: &Observation) -> bool {
+        observation.sent.is_some_and(|sent| sent < self.estimate.times(APPLICATION_LIMITED))
+    }
+
     fn increase(&mut self, elapsed: i64, observation: &Observation) {
         let Some(acknowledged) = observation.acknowledged else { return };
         let most = acknowledged.times(MAX_OVER_ACKNOWLEDGED) + HEADROOM;
-        if self.estimate >= most {
+        if self.estimate >= most || self.is_idle(observation) {
             return;
         }
         if self.capacity.is_some_and(|known| acknowledged > known.times(CAPACITY_OUTGROWN)) {
@@ -125,7 +133,7 @@ mod tests {
 
     fn seen(usage: Usage, acknowledged: u64, sent: u64) -> Observation {
         let (acknowledged, sent) = (Some(Bitrate::kbit(acknowledged)), Some(Bitrate::kbit(sent)));
-        Observation { usage, acknowledged, sent, round_trip: Duration::from_millis(50) }
+        Observation { usage, acknowledged, recent: acknowledged, sent, round_trip: Duration::from_millis(50) }
     }
 
     #[test]

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// One bucket. Two frames of a screen share at 5 frames/s are 200 ms apart: ten buckets hold two and a half of them.
 const BUCKET_US: i64 = 50_000;
 const BUCKETS: usize = 10;
+/// The latest moments: 150 to 200 ms; and the octets from which on a packet more or less does not matter in them.
+const RECENT: usize = 4;
+const ENOUGH: u64 = 8 * 1200;
 
 /// Octets of the last half second, in buckets.
 #[derive(Debug, Default)]
@@ -46,10 +49,25 @@ impl RateWindow {
 
     /// Bit rate of the window; `None` until it has been open for half of its length.
     pub fn rate(&self) -> Option<Bitrate> {
-        let full = self.latest - (self.newest - (BUCKETS as i64 - 1)) * BUCKET_US;
-        let open = full.min(self.latest - self.began?);
-        let enough = open >= BUCKET_US * BUCKETS as i64 / 2;
-        enough.then(|| Bitrate::of(self.octets.iter().sum(), Duration::from_micros(open as u64)))
+        self.rate_of(BUCKETS)
+    }
+
+    /// Bit rate of the latest moments, if they saw enough. Behind a queue it is what the way takes, whatever was sent before.
+    pub fn recent(&self) -> Option<Bitrate> {
+        self.rate_of(RECENT).filter(|_| self.octets_of(RECENT) >= ENOUGH)
+    }
+
+    fn octets_of(&self, buckets: usize) -> u64 {
+        let first = self.newest - (buckets as i64 - 1);
+        (first..=self.newest).map(|bucket| self.octets[bucket.rem_euclid(BUCKETS as i64) as usize]).sum()
+    }
+
+    fn rate_of(&self, buckets: usize) -> Option<Bitrate> {
+        let first = self.newest - (buckets as i64 - 1);
+        let open = (self.latest - first * BUCKET_US).min(self.latest - self.began?);
+        let octets = self.octets_of(buckets);
+        let enough = open >= BUCKET_US * buckets as i64 / 2;
+        enough.then(|| Bitrate::of(octets, Duration::from_micros(open as u64)))
     }
 }
 
@@ -66,6 +84,10 @@ mod tests {
         }
         let rate = window.rate().map_or(0, |rate| rate.0);
         assert!((980_000..1_050_000).contains(&rate), "{rate}");
+        window.add(2_000_000, 12_500);
+        let recent = window.recent().map_or(0, |recent| recent.0);
+        assert!(recent > 1_400_000 && recent < 1_700_000, "{recent}");
+        let rate = window.rate().map_or(0, |rate| rate.0);
         window.add(2_000_000 - 10_000_000, 1_000_000);
         assert_eq!(window.rate().map(|rate| rate.0), Some(rate), "the past is past");
         window.advance(10_000_000);
