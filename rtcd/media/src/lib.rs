@@ -22,6 +22,7 @@ pub mod source;
 pub mod srtp;
 pub mod stun;
 pub mod timers;
+pub mod token_bucket;
 pub mod transport;
 
 pub use random::{alphanumeric, random_u32, random_u64};

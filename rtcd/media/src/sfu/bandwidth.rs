@@ -40,8 +40,6 @@ const SILENCE_US: i64 = 500_000;
 const SILENCE_PACKETS: u64 = 5;
 /// Then the estimate is halved this often.
 const HALVING_US: i64 = 500_000;
-/// Part of the estimate before a silence that is asked for first after it.
-const AFTER_SILENCE: f64 = 0.85;
 /// Reports alone count when feedback has been missing for so long.
 const FEEDBACK_GIVEN_UP_US: i64 = 10_000_000;
 /// A REMB holds for so long. Receivers repeat it every second.
@@ -267,11 +265,10 @@ impl Bandwidth {
         self.losses.raise(proven, outcome.arrived);
     }
 
+    /// Feedback comes again: a blackout said nothing of how much fits.
     fn after_silence(&mut self, at: i64, silence: Silence) {
+        self.rate.set(silence.before);
         self.prober.hurry(at);
-        let rate = silence.before.times(AFTER_SILENCE).min(self.wanted.times(PROBE_BEYOND));
-        let is_more = rate > self.estimate() && self.wants_more();
-        self.prober.handle_timeout(at, self.known_round_trip(), is_more.then_some(rate));
     }
 
     /// The receiver wants no more than this.

@@ -24,6 +24,8 @@ const MAX_DEBT_BURSTS: i64 = 4;
 const MAX_WAITING: usize = 256;
 /// A picture that has waited this long is not worth sending any more.
 const MAX_AGE: Duration = Duration::from_millis(1500);
+/// On a thin way a single key frame takes seconds.
+const THIN_MAX_AGE: Duration = Duration::from_secs(6);
 
 /// A packet that waits.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +51,7 @@ pub struct Pacer<T> {
     /// Octets that may go out; at the time that it was computed.
     budget: i64,
     at: Instant,
+    max_age: Duration,
     retransmissions: VecDeque<Waiting<T>>,
     pictures: VecDeque<Waiting<T>>,
     dropped: u64,
@@ -59,7 +62,7 @@ impl<T: Copy> Pacer<T> {
     pub fn new(now: Instant, estimate: Bitrate) -> Self {
         let (pace, burst) = pace(estimate, false);
         let (retransmissions, pictures) = (VecDeque::new(), VecDeque::new());
-        Self { pace, burst, budget: burst, at: now, retransmissions, pictures, dropped: 0 }
+        Self { pace, burst, budget: burst, at: now, max_age: MAX_AGE, retransmissions, pictures, dropped: 0 }
     }
 
     /// The estimate has changed, or what would be sent if there were room.
@@ -67,6 +70,7 @@ impl<T: Copy> Pacer<T> {
         self.refill(now);
         (self.pace, self.burst) = pace(estimate, wanted > estimate);
         self.budget = self.budget.min(self.burst);
+        self.max_age = if estimate < THIN { THIN_MAX_AGE } else { MAX_AGE };
     }
 
     fn refill(&mut self, now: Instant) {
@@ -122,14 +126,6 @@ impl<T: Copy> Pacer<T> {
         oldest.map(|oldest| oldest.what)
     }
 
-    /// Whether a packet to be sent again waits already.
-    pub fn awaits(&self, what: &T) -> bool
-    where
-        T: PartialEq,
-    {
-        self.retransmissions.iter().any(|waiting| waiting.what == *what)
-    }
-
     /// Drops what waits of a track that is paused or has switched.
     pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.retransmissions.retain(|waiting| keep(&waiting.what));
@@ -140,7 +136,7 @@ impl<T: Copy> Pacer<T> {
     pub fn pop(&mut self, now: Instant) -> Option<Turn<T>> {
         for queue in [&mut self.retransmissions, &mut self.pictures] {
             let Some(oldest) = queue.front().copied() else { continue };
-            if now.saturating_duration_since(oldest.since) > MAX_AGE {
+            if now.saturating_duration_since(oldest.since) > self.max_age {
                 queue.pop_front();
                 self.dropped += 1;
                 return Some(Turn::Dropped(oldest.what));

@@ -123,27 +123,51 @@ fn with_five_cameras_and_a_screen_on_a_narrow_way_the_screen_wins() {
     assert!(rate >= 4.5 && concealed < 0.03, "{rate} {concealed} {:?}", world.counters(0));
 }
 
+fn tell(world: &World, bob: usize) {
+    let c = *world.counters(0);
+    let n = world.network.counts;
+    println!(
+        "{:?} full {} fwd {} rtx {} missed {} pad {} dropped {} kf {} got {}",
+        world.estimate(bob),
+        n.queue_full,
+        c.forwarded,
+        c.retransmitted,
+        c.retransmit_missed,
+        c.padding,
+        c.paced_dropped,
+        c.keyframe_requests,
+        n.delivered,
+    );
+}
+
 #[test]
 fn debug_narrow() {
-    let mut world = World::new(0, 1);
+    let mut world = World::new(1, 1);
     let (ann, bob) = (world.join(), world.join());
-    world.set_down(bob, way(1000));
-    let share = world.share(ann, &[LOW, HIGH], &[bob]);
-    world.wait_picture(bob, share);
-    for _ in 0..30 {
-        world.run(Duration::from_millis(200));
-        let c = *world.counters(0);
-        let shown = world.screen(bob, share).shown.last().map(|s| (s.layer, (world.now - s.at).as_millis()));
-        println!(
-            "{:?} {:?} {:?} fwd {} rtx {} missed {} pad {} dropped {}",
-            world.estimate(bob),
-            shown,
-            world.network.counts,
-            c.forwarded,
-            c.retransmitted,
-            c.retransmit_missed,
-            c.padding,
-            c.paced_dropped
-        );
+    world.set_down(bob, way(200));
+    let voice = world.speak(ann, &[bob]);
+    assert!(world.wait(5 * SECOND, |world| world.people[bob].seen.voices.contains_key(&voice)));
+    world.share(ann, &[LOW, HIGH], &[bob]);
+    for _ in 0..20 {
+        world.run(Duration::from_millis(500));
+        tell(&world, bob);
+    }
+}
+
+#[test]
+fn debug_cameras() {
+    let mut world = World::new(1, 1);
+    let bob = world.join();
+    world.set_down(bob, way(1800));
+    let ann = world.join();
+    world.speak(ann, &[bob]);
+    world.share(ann, &[LOW, HIGH], &[bob]);
+    for _ in 0..5 {
+        let at = world.join();
+        world.share_camera(at, &[CAMERA], &[bob]);
+    }
+    for _ in 0..20 {
+        world.run(Duration::from_millis(500));
+        tell(&world, bob);
     }
 }

@@ -128,14 +128,17 @@ impl Switch {
             self.counters.retransmit_missed += 1;
             return;
         }
-        if let Some(sending) = &mut peer.sending
-            && !sending.pacer.has_room(now)
-        {
-            let again = Held::Again { ssrc, wire };
-            if !sending.pacer.awaits(&again) && sending.pacer.push_retransmission(now, again).is_some() {
-                self.counters.paced_dropped += 1;
+        if let Some(sending) = &mut peer.sending {
+            if !sending.may_repair(now, ssrc, wire) {
+                self.counters.retransmit_missed += 1;
+                return;
             }
-            return self.touch(key);
+            if !sending.pacer.has_room(now) {
+                if sending.pacer.push_retransmission(now, Held::Again { ssrc, wire }).is_some() {
+                    self.counters.paced_dropped += 1;
+                }
+                return self.touch(key);
+            }
         }
         self.send_again(now, key, ssrc, wire, Sent::Retransmission, sink);
     }
@@ -166,6 +169,9 @@ impl Switch {
         };
         let Some((path, protector)) = peer.transport.outgoing() else { return };
         let Some(len) = protector.protect_rtp(slot, len, seq) else { return };
+        if let Some(sending) = &mut peer.sending {
+            sending.note_repaired(now, len);
+        }
         match &mut peer.sending {
             // It went out under the number that it has.
             Some(sending) if !has_rtx => sending.pacer.charge(now, len),

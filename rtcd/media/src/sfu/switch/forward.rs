@@ -140,16 +140,16 @@ impl ForwardTrack {
         }
     }
 
-    /// What the layers that still run have carried of late. The lowest one is known at once, higher ones when their rate
-    /// is: they would be taken for less than they are.
+    /// What the layers that still run have carried of late. The lowest one is known at once, others when their rate is:
+    /// they would be taken for less than they are.
     pub fn rates(&self, now: Instant) -> [Option<Bitrate>; MAX_LAYERS] {
         let newest = self.meters.iter().flatten().map(Meter::last).max();
         let is_alive = |meter: &Meter| newest.is_some_and(|newest| meter.is_alive(newest));
-        let mut has_lower = false;
+        let mut is_lowest = true;
         self.meters.map(|meter| {
+            let is_lowest = std::mem::take(&mut is_lowest);
             let meter = meter.filter(is_alive)?;
-            let is_known = !std::mem::replace(&mut has_lower, true) || meter.is_settled(now);
-            is_known.then(|| meter.rate(now))
+            (is_lowest || meter.is_settled(now)).then(|| meter.rate(now))
         })
     }
 

@@ -27,6 +27,8 @@ impl Switch {
             let rates = track.rates(now);
             let Some((receiver, _)) = track.receiver_and_kept(key, *ssrc) else { continue };
             match receiver.kind {
+                // Nothing is known of it yet: it begins with its lowest layer.
+                Some(_) if rates.iter().all(Option::is_none) => {}
                 Some(kind) => sending.demands.push(Demand {
                     track: u64::from(*ssrc),
                     kind,
@@ -41,6 +43,9 @@ impl Switch {
         allocation.update(now, estimate, voice, demands, grants);
         sending.bandwidth.set_wanted(now, sending.allocation.wanted());
         sending.pacer.set_rate(now, estimate, sending.allocation.wanted());
+        let spent: Bitrate =
+            sending.demands.iter().zip(&sending.grants).map(|(demand, grant)| spent(demand, *grant)).sum();
+        sending.set_repair_rate(now, estimate, voice + spent);
         let pictures =
             receives.iter().filter(|(ssrc, _)| sending.demands.iter().any(|demand| demand.track == u64::from(*ssrc)));
         let mut wishes = Vec::new();
@@ -83,6 +88,15 @@ impl Switch {
             None => is_new || was_thin || was_paused,
         };
         wanted.then_some(layer)
+    }
+}
+
+/// What a grant takes of the way.
+fn spent(demand: &Demand, grant: Grant) -> Bitrate {
+    match grant {
+        Grant::Paused => Bitrate::ZERO,
+        Grant::Thin(_, rate) => rate,
+        Grant::Full(layer) => demand.layers[usize::from(layer.0)].unwrap_or_default(),
     }
 }
 

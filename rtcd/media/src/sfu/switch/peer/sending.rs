@@ -1,10 +1,12 @@
 //! What a peer that receives pictures can be sent: the estimate, the pace, and who waits for it.
 use crate::rtp::{SeqNo, Ssrc};
 use crate::sfu::allocation::{Allocation, Demand, Grant};
-use crate::sfu::bandwidth::{Bandwidth, Sent};
+use crate::sfu::bandwidth::{Bandwidth, Bitrate, Sent};
 use crate::sfu::command::TrackId;
 use crate::sfu::pacer::Pacer;
 use crate::sfu::{Epoch, Layer};
+use crate::token_bucket::TokenBucket;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// How often layers are chosen when nothing else asks for it.
@@ -13,6 +15,16 @@ pub(in crate::sfu::switch) const DECIDE_INTERVAL: Duration = Duration::from_mill
 const OVERHEAD: usize = 28 + 16 + 8;
 /// So long after its first picture a receiver is taken to carry what it is sent: until then nothing is known of it.
 const SETTLES_AFTER: Duration = Duration::from_secs(2);
+
+/// Part of the estimate that retransmissions may take in any case, and how long what they do not take is saved.
+const REPAIR_SHARE: f64 = 0.15;
+const REPAIR_SAVED: Duration = Duration::from_millis(500);
+/// Octets that may be sent again before anything is known of the way.
+const REPAIR_AT_FIRST: f64 = 64_000.0;
+/// Retransmissions that are remembered, so that a packet that is asked for twice within a round trip is sent once.
+const MAX_REPAIRED: usize = 256;
+/// A round trip that is not known.
+const ROUND_TRIP: Duration = Duration::from_millis(50);
 
 /// A packet that waits for its turn: where it is found again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +51,10 @@ pub(in crate::sfu::switch) struct Sending {
     pub allocation: Allocation,
     /// When layers are to be chosen again.
     pub decide_at: Instant,
+    /// Octets that may be sent again.
+    repair: TokenBucket,
+    /// What was sent again of late.
+    repaired: VecDeque<(Ssrc, u16, Instant)>,
     /// When the first picture went out.
     began: Option<Instant>,
     /// Kept so that nothing is allocated per decision.
@@ -54,6 +70,8 @@ impl Sending {
             bandwidth,
             allocation: Allocation::default(),
             decide_at: now,
+            repair: TokenBucket::new(REPAIR_AT_FIRST, REPAIR_AT_FIRST, now),
+            repaired: VecDeque::new(),
             began: None,
             demands: Vec::new(),
             grants: Vec::new(),
@@ -65,6 +83,34 @@ impl Sending {
     pub fn note_sent(&mut self, now: Instant, len: usize, what: Sent) {
         self.bandwidth.handle_sent(now, len + OVERHEAD, what);
         self.pacer.charge(now, len + OVERHEAD);
+    }
+
+    /// Retransmissions get what pictures and voice leave of the estimate, and some of it in any case.
+    pub fn set_repair_rate(&mut self, now: Instant, estimate: Bitrate, spent: Bitrate) {
+        let rate = estimate.less(spent).max(estimate.times(REPAIR_SHARE)).octets_in(Duration::from_secs(1)) as f64;
+        self.repair.set_rate(now, rate, rate * REPAIR_SAVED.as_secs_f64());
+    }
+
+    /// Whether a packet that the receiver asks for is to be sent again now: there is room for it, and it has not just been
+    /// sent again.
+    pub fn may_repair(&mut self, now: Instant, ssrc: Ssrc, wire: u16) -> bool {
+        let round_trip = self.bandwidth.round_trip().unwrap_or(ROUND_TRIP);
+        while self.repaired.front().is_some_and(|(.., at)| now.saturating_duration_since(*at) > round_trip) {
+            self.repaired.pop_front();
+        }
+        if self.repair.balance(now) <= 0.0 || self.repaired.iter().any(|known| (known.0, known.1) == (ssrc, wire)) {
+            return false;
+        }
+        if self.repaired.len() == MAX_REPAIRED {
+            self.repaired.pop_front();
+        }
+        self.repaired.push_back((ssrc, wire, now));
+        true
+    }
+
+    /// A packet of so many octets has been sent again.
+    pub fn note_repaired(&mut self, now: Instant, len: usize) {
+        self.repair.charge(now, len as f64);
     }
 
     /// A picture goes out.
