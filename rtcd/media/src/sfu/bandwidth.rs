@@ -38,7 +38,9 @@ const SILENT_AT_FIRST_US: i64 = 2_000_000;
 const SILENCE_US: i64 = 500_000;
 /// Packets that must have gone out since.
 const SILENCE_PACKETS: u64 = 5;
-/// Then the estimate is halved this often.
+/// Then the estimate falls to this part, which no layer is left for: it may be the feedback that is lost. Then it is halved,
+/// this often.
+const FIRST_FALL: f64 = 0.8;
 const HALVING_US: i64 = 500_000;
 /// Part of the estimate before a silence that is asked for first after it.
 const AFTER_SILENCE: f64 = 0.85;
@@ -390,9 +392,9 @@ impl Bandwidth {
         if self.feedback_at.is_none() {
             return self.rate.set(UNTOLD);
         }
-        let before = self.silence.map_or(self.estimate(), |silence| silence.before);
+        let (before, part) = self.silence.map_or((self.estimate(), FIRST_FALL), |silence| (silence.before, 0.5));
         self.silence = Some(Silence { before, halved: at });
-        self.rate.set(self.estimate().times(0.5));
+        self.rate.set(self.estimate().times(part));
     }
 
     fn probe_rate(&self) -> Option<Bitrate> {
