@@ -86,7 +86,7 @@ struct Silence {
 
 /// The bandwidth towards one receiver.
 ///
-/// Tell it of each packet with a transport-wide number, and of all feedback; call [`handle_timeout`](Self::handle_timeout)
+/// Tell it of each packet, whether or not its number travels in it, and of all feedback; call [`handle_timeout`](Self::handle_timeout)
 /// when the time of [`next_timeout`](Self::next_timeout) has come, and then [`poll_padding`](Self::poll_padding). It takes
 /// its memory when it is made, some 17 KiB.
 pub struct Bandwidth {

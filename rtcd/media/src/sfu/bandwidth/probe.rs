@@ -10,6 +10,7 @@ const MIN_CLUSTER_OCTETS: u64 = 2400;
 const MIN_CLUSTER_PACKETS: u32 = 6;
 /// Padding is due in steps of this.
 const STEP: Duration = Duration::from_millis(5);
+const MIN_STEP_US: i64 = 1_000;
 /// A cluster that could not be sent in so many times its length is given up.
 const MAX_STRETCH: u32 = 4;
 /// The queue that a cluster makes has drained so long after it.
@@ -46,6 +47,8 @@ struct Cluster {
     began: i64,
     /// When it was complete, or was given up.
     ended: Option<i64>,
+    /// When somebody last asked what to send.
+    polled: i64,
     sent: u64,
     sent_packets: u32,
     last_number: u64,
@@ -201,6 +204,7 @@ impl Prober {
             octets: rate.octets_in(CLUSTER).max(MIN_CLUSTER_OCTETS),
             began: now,
             ended: None,
+            polled: now,
             sent: 0,
             sent_packets: 0,
             last_number: 0,
@@ -215,8 +219,9 @@ impl Prober {
     }
 
     /// Octets to send now.
-    pub fn poll_padding(&self, now: i64) -> usize {
-        let Some(cluster) = self.cluster.filter(|cluster| cluster.ended.is_none()) else { return 0 };
+    pub fn poll_padding(&mut self, now: i64) -> usize {
+        let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.ended.is_none()) else { return 0 };
+        cluster.polled = now;
         let elapsed = Duration::from_micros((now - cluster.began).max(0) as u64);
         cluster.rate.octets_in(elapsed + STEP).saturating_sub(cluster.sent) as usize
     }
@@ -229,6 +234,8 @@ impl Prober {
             }
             Some(cluster) => {
                 let padding = cluster.began + cluster.rate.time_for(cluster.sent).as_micros() as i64;
+                // Who has nothing to pad with is not woken in vain.
+                let padding = padding.max(cluster.polled + MIN_STEP_US);
                 let longest = CLUSTER.max(cluster.rate.time_for(MIN_CLUSTER_OCTETS)) * MAX_STRETCH;
                 Some(padding.min(cluster.began + longest.as_micros() as i64 + 1))
             }
