@@ -5,6 +5,7 @@ use crate::demux::{Path, Protocol};
 use crate::ice::{Check, Credentials, IceLite, MAX_PATHS};
 use crate::rtcp::{self, Message, TransportCcRecorder, lost_packets};
 use crate::rtp::{self, ExtensionIds, ExtensionMap, Header};
+use crate::sfu::bandwidth::{Bandwidth, Bitrate, Sent};
 use crate::sfu::cache::{MAX_PAYLOAD, PacketCache};
 use crate::sfu::receive::{AnswerTime, Reception};
 use crate::sfu::rewrite::{Numbers, Rewriter};
@@ -153,6 +154,8 @@ fn feedback(reception: &mut Reception, arrivals: &mut TransportCcRecorder, now: 
 pub fn rtcp(input: &[u8]) {
     let now = Instant::now();
     let mut reception = Reception::new(7, Epoch(0), 48_000, false, now);
+    let mut bandwidth = Bandwidth::new(now);
+    (0..100).for_each(|_| _ = bandwidth.handle_sent(now, 1000, Sent::Media));
     let (mut messages, mut lost) = (0, 0);
     rtcp::read(input, |message| {
         messages += 1;
@@ -166,8 +169,12 @@ pub fn rtcp(input: &[u8]) {
                     "each arrival has its delta"
                 );
             }
-            Message::Remb(estimate) => assert!(estimate.ssrcs().count() <= input.len() / 4),
-            Message::Report(_) | Message::Pli { .. } | Message::Fir { .. } => {}
+            Message::Remb(estimate) => {
+                assert!(estimate.ssrcs().count() <= input.len() / 4);
+                bandwidth.handle_remb(now, Bitrate(estimate.bitrate));
+            }
+            Message::Report(block) => bandwidth.handle_report(now, block.fraction_lost, None),
+            Message::Pli { .. } | Message::Fir { .. } => {}
         }
     });
     assert!(messages <= input.len(), "each message takes bytes");

@@ -237,19 +237,21 @@ impl Chooser<'_> {
     fn choose(&self, mut budget: Bitrate, grants: &mut Vec<Grant>) {
         grants.clear();
         grants.resize(self.demands.len(), Grant::Paused);
+        // What is really left, for a part of a layer: a layer that is judged by nine tenths of its rate takes all of it.
+        let mut left = budget;
         let mut is_spent = false;
         for (at, demand) in self.by_importance() {
             let Some((layer, rate)) = demand.alive().next() else { continue };
-            let full = Grant::Full(layer);
-            let cost = self.cost(demand, full, rate);
-            if !is_spent && cost.is_some_and(|cost| cost <= budget) {
-                budget = budget.less(cost.unwrap_or_default());
-                grants[at] = full;
-            } else if !is_spent && budget >= LEAST_THIN {
-                // Whoever is less important must not get all of a layer in place of a part of this one.
-                grants[at] = Grant::Thin(layer, budget.min(rate));
+            let cost = self.cost(demand, Grant::Full(layer), rate).filter(|cost| !is_spent && *cost <= budget);
+            if let Some(cost) = cost {
+                budget = budget.less(cost);
+                left = left.less(rate);
+                grants[at] = Grant::Full(layer);
+            } else if !is_spent && left >= LEAST_THIN {
+                grants[at] = Grant::Thin(layer, left.min(rate));
                 is_spent = true;
             } else {
+                // Whoever is less important must not get all of a layer in place of a part of this one.
                 is_spent = true;
             }
         }

@@ -38,7 +38,9 @@ const SILENT_AT_FIRST_US: i64 = 2_000_000;
 const SILENCE_US: i64 = 500_000;
 /// Packets that must have gone out since.
 const SILENCE_PACKETS: u64 = 5;
-/// Then the estimate is halved this often.
+/// Then the estimate falls to this part, which no layer is left for: it may be the feedback that is lost. Then it is halved,
+/// this often.
+const FIRST_FALL: f64 = 0.8;
 const HALVING_US: i64 = 500_000;
 /// Reports alone count when feedback has been missing for so long.
 const FEEDBACK_GIVEN_UP_US: i64 = 10_000_000;
@@ -82,7 +84,7 @@ struct Silence {
 
 /// The bandwidth towards one receiver.
 ///
-/// Tell it of each packet with a transport-wide number, and of all feedback; call [`handle_timeout`](Self::handle_timeout)
+/// Tell it of each packet, whether or not its number travels in it, and of all feedback; call [`handle_timeout`](Self::handle_timeout)
 /// when the time of [`next_timeout`](Self::next_timeout) has come, and then [`poll_padding`](Self::poll_padding). It takes
 /// its memory when it is made, some 17 KiB.
 pub struct Bandwidth {
@@ -398,9 +400,9 @@ impl Bandwidth {
         if self.feedback_at.is_none() {
             return self.rate.set(UNTOLD);
         }
-        let before = self.silence.map_or(self.estimate(), |silence| silence.before);
+        let (before, part) = self.silence.map_or((self.estimate(), FIRST_FALL), |silence| (silence.before, 0.5));
         self.silence = Some(Silence { before, halved: at });
-        self.rate.set(self.estimate().times(0.5));
+        self.rate.set(self.estimate().times(part));
     }
 
     fn probe_rate(&self) -> Option<Bitrate> {

@@ -11,7 +11,7 @@ const BURST: Duration = Duration::from_millis(40);
 const BURST_PACKETS: u64 = 12;
 /// Where the estimate is known to be what limits, a burst only moves the queue in front of the way, where voice waits in it,
 /// too: there pictures go out about as fast as the way takes them.
-const LIMITED_PACE: f64 = 1.25;
+const LIMITED_PACE: f64 = 1.1;
 /// On a thin way, where a packet takes tens of milliseconds, no faster.
 const THIN: Bitrate = Bitrate::kbit(400);
 const THIN_PACE: f64 = 1.0;

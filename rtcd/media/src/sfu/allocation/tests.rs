@@ -60,8 +60,8 @@ fn lowest_layers_of_all_come_first_and_screens_before_cameras() {
     let mut demands: Vec<_> = (10..15).map(|track| demand(track, Kind::Camera)).collect();
     demands.push(screen());
     let mut receiver = Receiver::new(&demands);
-    let grants = receiver.at(1500);
-    assert_eq!(grants[..3], [Full(L), Full(L), Thin(L, Bitrate::kbit(110))]);
+    let grants = receiver.at(1700);
+    assert_eq!(grants[..3], [Full(L), Full(L), Thin(L, Bitrate::kbit(160))]);
     assert_eq!(grants[3..], [Paused, Paused, Full(L)]);
     assert_eq!(receiver.allocation.wanted(), Bitrate::kbit(6 * 2500 + 40));
     let grants = Receiver::new(&demands).at(4600);

@@ -10,6 +10,7 @@ const MIN_CLUSTER_OCTETS: u64 = 2400;
 const MIN_CLUSTER_PACKETS: u32 = 6;
 /// Padding is due in steps of this.
 const STEP: Duration = Duration::from_millis(5);
+const MIN_STEP_US: i64 = 1_000;
 /// A cluster that could not be sent in so many times its length is given up.
 const MAX_STRETCH: u32 = 4;
 /// The queue that a cluster makes has drained so long after it.
@@ -29,7 +30,7 @@ const SATURATED: f64 = 0.9;
 /// A result above what was asked for is an accident of timing.
 const MAX_RESULT: f64 = 1.2;
 /// A result of so much of what was asked for calls for more at once.
-const GOOD: f64 = 0.85;
+const GOOD: f64 = 0.75;
 /// Between clusters that have shown no more room: at first, and at most.
 const MIN_INTERVAL_US: i64 = 2_000_000;
 const MAX_INTERVAL_US: i64 = 6_000_000;
@@ -46,6 +47,8 @@ struct Cluster {
     began: i64,
     /// When it was complete, or was given up.
     ended: Option<i64>,
+    /// When somebody last asked what to send.
+    polled: i64,
     sent: u64,
     sent_packets: u32,
     last_number: u64,
@@ -93,7 +96,7 @@ impl Prober {
 
     /// A packet of the cluster has gone out, media or padding.
     pub fn handle_sent(&mut self, now: i64, number: u64, len: usize) {
-        let Some(cluster) = &mut self.cluster else { return };
+        let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.ended.is_none()) else { return };
         cluster.sent += len as u64;
         cluster.sent_packets += 1;
         cluster.last_number = number;
@@ -201,6 +204,7 @@ impl Prober {
             octets: rate.octets_in(CLUSTER).max(MIN_CLUSTER_OCTETS),
             began: now,
             ended: None,
+            polled: now,
             sent: 0,
             sent_packets: 0,
             last_number: 0,
@@ -215,8 +219,9 @@ impl Prober {
     }
 
     /// Octets to send now.
-    pub fn poll_padding(&self, now: i64) -> usize {
-        let Some(cluster) = self.cluster.filter(|cluster| cluster.ended.is_none()) else { return 0 };
+    pub fn poll_padding(&mut self, now: i64) -> usize {
+        let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.ended.is_none()) else { return 0 };
+        cluster.polled = now;
         let elapsed = Duration::from_micros((now - cluster.began).max(0) as u64);
         cluster.rate.octets_in(elapsed + STEP).saturating_sub(cluster.sent) as usize
     }
@@ -229,6 +234,8 @@ impl Prober {
             }
             Some(cluster) => {
                 let padding = cluster.began + cluster.rate.time_for(cluster.sent).as_micros() as i64;
+                // Who has nothing to pad with is not woken in vain.
+                let padding = padding.max(cluster.polled + MIN_STEP_US);
                 let longest = CLUSTER.max(cluster.rate.time_for(MIN_CLUSTER_OCTETS)) * MAX_STRETCH;
                 Some(padding.min(cluster.began + longest.as_micros() as i64 + 1))
             }
@@ -304,8 +311,8 @@ mod tests {
             assert!((wait..wait + 300_000).contains(&(due - now)), "{wait} {}", due - now);
             now = due;
         }
-        prober.hurry(now + 1);
-        assert_eq!(prober.next_timeout(NONE, true), Some(now + 1));
+        prober.hurry(now - 1);
+        assert_eq!(prober.next_timeout(NONE, true), Some(now - 1));
         assert_eq!(prober.next_timeout(NONE, false), None, "nothing is wanted");
     }
 
@@ -334,7 +341,6 @@ mod tests {
                 prober.handle_lost(&packet);
             }
         }
-        prober.end(100);
         assert_eq!(prober.handle_reported(100, 8), Some(Outcome { proven: None, arrived: 0.5 }));
         assert_eq!(prober.next_timeout(NONE, true), Some(100 + MIN_INTERVAL_US));
     }

@@ -13,6 +13,8 @@ struct Pair {
     free: Instant,
     is_dark: bool,
     padded: usize,
+    pads: bool,
+    wakeups: usize,
 }
 
 impl Pair {
@@ -20,7 +22,17 @@ impl Pair {
         let now = Instant::now();
         let recorder = TransportCcRecorder::new(now);
         let bandwidth = Bandwidth::new(now);
-        Self { now, bandwidth, recorder, way: Bitrate::kbit(20_000), free: now, is_dark: false, padded: 0 }
+        Self {
+            now,
+            bandwidth,
+            recorder,
+            way: Bitrate::kbit(20_000),
+            free: now,
+            is_dark: false,
+            padded: 0,
+            pads: true,
+            wakeups: 0,
+        }
     }
 
     fn send(&mut self, len: usize, what: Sent) {
@@ -46,7 +58,9 @@ impl Pair {
                 self.bandwidth.handle_timeout(self.now);
                 let padding = self.bandwidth.poll_padding(self.now);
                 self.padded += padding;
-                (0..padding.div_ceil(250)).for_each(|_| self.send(250, Sent::Padding));
+                self.wakeups += 1;
+                let packets = if self.pads { padding.div_ceil(250) } else { 0 };
+                (0..packets).for_each(|_| self.send(250, Sent::Padding));
             }
             if self.now >= feedback {
                 feedback += 100 * MS;
@@ -86,6 +100,16 @@ fn what_is_wanted_is_found_by_padding_and_then_none_is_sent() {
     pair.run(Bitrate::kbit(40), seconds(60));
     assert_eq!(pair.padded, 0);
     assert!(pair.bandwidth.estimate() >= Bitrate::kbit(2540));
+}
+
+#[test]
+fn who_cannot_pad_is_not_woken_in_vain() {
+    let mut pair = Pair::new();
+    pair.pads = false;
+    pair.bandwidth.set_wanted(pair.now, Bitrate::kbit(2540));
+    pair.run(Bitrate::kbit(40), seconds(60));
+    assert!(pair.padded > 0 && pair.bandwidth.estimate() == INITIAL, "{}", pair.bandwidth.estimate());
+    assert!(pair.wakeups < 3000, "{}", pair.wakeups);
 }
 
 #[test]
