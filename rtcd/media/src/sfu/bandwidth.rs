@@ -4,6 +4,7 @@
 //! such numbers is judged by its receiver reports ([`reports`]), and none is sent more than its REMB allows.
 mod bitrate;
 mod groups;
+mod least;
 mod loss;
 mod probe;
 mod rate_control;
@@ -16,6 +17,7 @@ pub use bitrate::Bitrate;
 
 use crate::rtcp::{ARRIVAL_PERIOD_US, TransportCc};
 use groups::Groups;
+use least::LeastRoundTrip;
 use loss::LossControl;
 use probe::Prober;
 use rate_control::{Observation, RateControl};
@@ -27,8 +29,8 @@ use window::RateWindow;
 
 /// Where every receiver begins: voice and some pictures.
 pub const INITIAL: Bitrate = Bitrate::kbit(300);
-/// What a receiver gets that says nothing at all: voice and a small layer.
-pub const UNTOLD: Bitrate = Bitrate::kbit(700);
+/// What a receiver gets that does not say what arrives: what everybody gets, until it reports losses.
+pub const UNTOLD: Bitrate = Bitrate::kbit(10_000);
 /// Bounds of any estimate. Below is less than voice, above more than a call has.
 const MIN_ESTIMATE: Bitrate = Bitrate::kbit(50);
 const MAX_ESTIMATE: Bitrate = Bitrate::kbit(50_000);
@@ -61,6 +63,9 @@ const CALM_US: i64 = 1_500_000;
 const WANTS_MORE: f64 = 1.1;
 /// Weight of the newest round trip (RFC 6298, section 2).
 const ROUND_TRIP_WEIGHT: f64 = 0.125;
+/// A round trip so much longer than it could be, while so many packets get lost, is a queue that is full.
+const FULL_QUEUE: Duration = Duration::from_millis(120);
+const LOSS_OF_FULL_QUEUE: f64 = 0.05;
 /// Before anything is known of it.
 const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
 
@@ -102,6 +107,8 @@ pub struct Bandwidth {
     wanted: Bitrate,
     remb: Option<(Bitrate, i64)>,
     round_trip: Option<Duration>,
+    /// The least of late.
+    least_round_trip: LeastRoundTrip,
     /// The newest arrival without wraps.
     arrival: Option<i64>,
     first_sent: Option<i64>,
@@ -123,13 +130,14 @@ impl Bandwidth {
             trendline: Trendline::default(),
             rate: RateControl::new(INITIAL),
             losses: LossControl::default(),
-            reports: ReportControl::new(INITIAL),
+            reports: ReportControl::new(UNTOLD),
             prober: Prober::new(0),
             sent: RateWindow::default(),
             acknowledged: RateWindow::default(),
             wanted: Bitrate::ZERO,
             remb: None,
             round_trip: None,
+            least_round_trip: LeastRoundTrip::default(),
             arrival: None,
             first_sent: None,
             unanswered: None,
@@ -204,7 +212,9 @@ impl Bandwidth {
         self.unanswered = None;
         self.feedback_at = Some(at);
         self.reported_loss = None;
-        self.note_round_trip(Duration::from_micros((at - sent).max(0) as u64));
+        let round_trip = Duration::from_micros((at - sent).max(0) as u64);
+        self.least_round_trip.note(at, round_trip);
+        self.note_round_trip(round_trip);
         self.update(at);
         if let Some(outcome) = self.prober.handle_reported(at, self.packets.reported()) {
             self.handle_probed(outcome);
@@ -242,7 +252,7 @@ impl Bandwidth {
     fn update(&mut self, at: i64) {
         let (acknowledged, sent) = (self.acknowledged.rate(), self.sent.rate());
         let observation = Observation {
-            usage: self.trendline.usage(),
+            usage: if self.stands_in_queue() { Usage::Over } else { self.trendline.usage() },
             acknowledged,
             recent: self.acknowledged.recent(),
             sent,
@@ -256,6 +266,12 @@ impl Bandwidth {
             self.prober.delay(at + CALM_US);
         }
         self.losses.update(at, acknowledged, sent, self.rate.estimate());
+    }
+
+    /// A queue that is full does not grow: it shows in what gets lost, and in how long everything takes.
+    fn stands_in_queue(&self) -> bool {
+        let (Some(round_trip), Some(least)) = (self.round_trip, self.least_round_trip.get()) else { return false };
+        self.losses.loss() > LOSS_OF_FULL_QUEUE && round_trip > least + FULL_QUEUE
     }
 
     fn handle_probed(&mut self, outcome: probe::Outcome) {

@@ -171,3 +171,15 @@ fn debug_cameras() {
         tell(&world, bob);
     }
 }
+
+#[test]
+fn debug_simple() {
+    let mut world = World::new(1, 1);
+    let (ann, bob) = (world.join(), world.join_as(true));
+    let camera = world.share(ann, &[CAMERA], &[bob]);
+    world.wait_picture(bob, camera);
+    for _ in 0..12 {
+        world.run(Duration::from_millis(500));
+        tell(&world, bob);
+    }
+}

@@ -32,7 +32,7 @@ fn a_picture_is_back_within_a_second_of_the_network() {
                 println!(
                     "seed {seed}: {seconds} s of darkness at the {whose}: picture after {after:?}, {rate:.1} frames/s"
                 );
-                assert!(world.closed.is_empty(), "consent lasts 30 s");
+                assert!(world.closed.is_empty(), "consent lasts 30 s: {:?}", world.closed);
                 assert!(after.is_some_and(|after| after < SECOND), "{after:?} {:?}", world.counters(0));
             }
         }

@@ -18,7 +18,7 @@ use rtcd_media::sfu::command::{
 };
 use rtcd_media::sfu::rewrite::{Numbers, Rtx};
 use rtcd_media::sfu::switch::{Age, Class, Counters, Handoff, SLOT_SIZE, Sink, Switch, SwitchConfig};
-use rtcd_media::transport::TransportEvent;
+use rtcd_media::transport::{CloseReason, TransportEvent};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ pub struct World {
     tracks: HashMap<TrackId, Published>,
     /// Those whose data channel is open.
     ready: Vec<TransportId>,
-    pub closed: Vec<TransportId>,
+    pub closed: Vec<(TransportId, CloseReason)>,
     next_ssrc: u32,
 }
 
@@ -419,7 +419,9 @@ impl World {
                 let running: Vec<TrackId> = running.map(|(track, _)| *track).collect();
                 running.into_iter().for_each(|track| self.forward(track, transport));
             }
-            Event::Transport { transport, event: TransportEvent::Closed(_) } => self.closed.push(transport),
+            Event::Transport { transport, event: TransportEvent::Closed(reason) } => {
+                self.closed.push((transport, reason));
+            }
             Event::Transport { .. } => {}
             Event::Voice { .. } => {}
         }

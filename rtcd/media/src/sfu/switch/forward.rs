@@ -1,6 +1,6 @@
 //! The forward table of one worker: for each track its cache, its local receivers, and the workers that have others.
 use super::peer::{Held, Peer};
-use super::thin::Thin;
+use super::thin::{Passage, Thin};
 use super::{Class, Counters, Sink, Switch};
 use crate::rtcp;
 use crate::rtp::{SeqNo, Ssrc};
@@ -45,14 +45,14 @@ impl Receiver {
         Self { peer, rewriter, cname, kind, is_paused: false, thin: None, reported: None }
     }
 
-    /// Whether a packet is to go out, as far as its way has room.
+    /// What becomes of a packet, as far as its way has room.
     #[inline]
-    fn takes(&mut self, now: Instant, meta: &Meta, len: usize) -> bool {
-        if self.is_paused {
-            return false;
+    fn passage(&mut self, now: Instant, meta: &Meta, len: usize) -> Passage {
+        match &mut self.thin {
+            _ if self.is_paused => Passage::LeftOut,
+            Some(thin) => thin.admit(now, meta, len),
+            None => Passage::Goes,
         }
-        let Some(thin) = &mut self.thin else { return true };
-        thin.admits(now, meta, len, &mut self.rewriter)
     }
 }
 
@@ -190,12 +190,19 @@ impl Switch {
                 let (meta, payload) = packet(at);
                 if receiver.kind.is_some() {
                     // Packets of layers that it does not get are none of its business.
-                    if !receiver.rewriter.may_take(&meta) || !receiver.takes(now, &meta, payload.len()) {
+                    if !receiver.rewriter.may_take(&meta) {
                         continue;
                     }
-                    if keeps && hold(now, peer, receiver, id, &meta) {
+                    let passage = receiver.passage(now, &meta, payload.len());
+                    if passage == Passage::LeftOut {
+                        continue;
+                    }
+                    if keeps && hold(now, peer, receiver, id, &meta, passage) {
                         wake |= !peer.touched;
                         continue;
+                    }
+                    if passage == Passage::Begins {
+                        receiver.rewriter.suspend();
                     }
                 }
                 if forward_one(now, peer, receiver, &track.clocks, &meta, payload, sink) {
@@ -226,8 +233,8 @@ impl Switch {
         let is_due = sending.decide_at <= now;
         while let Some(turn) = self.peers[key].sending.as_mut().and_then(|sending| sending.pacer.pop(now)) {
             match turn {
-                Turn::Send(Held::Picture { track, ssrc, layer, epoch, seq }) => {
-                    if !self.send_held(now, key, (track, ssrc), (layer, epoch, seq), sink) {
+                Turn::Send(Held::Picture { track, ssrc, layer, epoch, seq, begins }) => {
+                    if !self.send_held(now, key, (track, ssrc), (layer, epoch, seq), begins, sink) {
                         self.break_picture(now, key, ssrc, sink);
                     }
                 }
@@ -255,6 +262,9 @@ impl Switch {
         let Some((_, place)) = peer.receives.iter().find(|(known, _)| *known == ssrc).copied() else { return };
         if let Some((receiver, _)) = self.tracks.get_mut(place).and_then(|track| track.receiver_and_kept(key, ssrc)) {
             receiver.rewriter.suspend();
+            if let Some(thin) = &mut receiver.thin {
+                *thin = Thin::new(now, true);
+            }
         }
         self.receiver_lost_picture(now, key, ssrc, sink);
     }
@@ -266,6 +276,7 @@ impl Switch {
         key: usize,
         (track, ssrc): (TrackId, Ssrc),
         (layer, epoch, seq): (Layer, Epoch, SeqNo),
+        begins: bool,
         sink: &mut impl Sink,
     ) -> bool {
         let Some(place) = self.tracks_by_id.get(&track).copied() else { return false };
@@ -273,6 +284,9 @@ impl Switch {
         let clocks = track.clocks;
         let Some((receiver, kept)) = track.receiver_and_kept(key, ssrc) else { return false };
         let Some((meta, payload)) = kept.get(layer, seq).filter(|(meta, _)| meta.epoch == epoch) else { return false };
+        if begins {
+            receiver.rewriter.suspend();
+        }
         if forward_one(now, peer, receiver, &clocks, meta, payload, sink) {
             self.counters.forwarded += 1;
         }
@@ -338,14 +352,15 @@ impl Switch {
 
 /// Lets a picture's packet wait for its turn; false when it can go out at once.
 #[inline]
-fn hold(now: Instant, peer: &mut Peer, receiver: &Receiver, track: TrackId, meta: &Meta) -> bool {
+fn hold(now: Instant, peer: &mut Peer, receiver: &Receiver, track: TrackId, meta: &Meta, passage: Passage) -> bool {
     let Some(sending) = &mut peer.sending else { return false };
     if sending.pacer.is_idle() && sending.pacer.has_room(now) {
         return false;
     }
     let (ssrc, layer, epoch, seq) = (receiver.rewriter.ssrc(), meta.layer, meta.epoch, meta.seq);
+    let begins = passage == Passage::Begins;
     // What is pushed out for it is missed when its stream's turn comes: the next packet is not the one that is due.
-    sending.pacer.push(now, Held::Picture { track, ssrc, layer, epoch, seq });
+    sending.pacer.push(now, Held::Picture { track, ssrc, layer, epoch, seq, begins });
     true
 }
 

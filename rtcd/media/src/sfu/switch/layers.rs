@@ -66,26 +66,32 @@ impl Switch {
         let (receiver, _) = self.tracks.get_mut(place)?.receiver_and_kept(key, ssrc)?;
         let rewriter = &mut receiver.rewriter;
         let was_paused = std::mem::replace(&mut receiver.is_paused, grant == Grant::Paused);
-        let was_thin = receiver.thin.is_some();
+        // What was left out in between is a hole that the rewriter must not see.
+        let was_broken = receiver.thin.as_ref().is_some_and(Thin::is_broken);
         match grant {
             Grant::Paused => {
                 receiver.thin = None;
                 rewriter.suspend();
                 return None;
             }
-            Grant::Full(_) => receiver.thin = None,
-            Grant::Thin(_, rate) => receiver.thin.get_or_insert_with(|| Thin::new(now)).set_rate(now, rate),
+            Grant::Full(_) => {
+                receiver.thin = None;
+                if was_broken {
+                    rewriter.suspend();
+                }
+            }
+            Grant::Thin(_, rate) => {
+                let is_broken = rewriter.current().is_none();
+                receiver.thin.get_or_insert_with(|| Thin::new(now, is_broken)).set_rate(now, rate);
+            }
         }
         let layer = grant.layer()?;
         let is_new = rewriter.target() != layer;
         rewriter.set_target(layer);
-        if !rewriter.awaits_keyframe() {
-            return None;
-        }
         let wanted = match &mut receiver.thin {
             // Each key frame is paid for before the next is asked for.
-            Some(thin) => thin.has_room(now) && (is_new || was_thin || was_paused),
-            None => is_new || was_thin || was_paused,
+            Some(thin) => (thin.is_broken() || is_new) && thin.has_room(now),
+            None => rewriter.awaits_keyframe() && (is_new || was_broken || was_paused),
         };
         wanted.then_some(layer)
     }

@@ -30,7 +30,15 @@ const ROUND_TRIP: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sfu::switch) enum Held {
     /// A picture's, in the cache of its layer.
-    Picture { track: TrackId, ssrc: Ssrc, layer: Layer, epoch: Epoch, seq: SeqNo },
+    Picture {
+        track: TrackId,
+        ssrc: Ssrc,
+        layer: Layer,
+        epoch: Epoch,
+        seq: SeqNo,
+        /// Something before it was left out: the numbering goes on without a hole.
+        begins: bool,
+    },
     /// One that the receiver has asked for again, by its outgoing number.
     Again { ssrc: Ssrc, wire: u16 },
 }
