@@ -4,6 +4,7 @@
 //! Datagrams, commands and what other workers have handed over go in with `now`; packets leave through a [`Sink`], which
 //! lends slots of a batch. A packet's way: `ingress` (demux, which peer or worker) -> [`peer`] (unprotect, which track) ->
 //! [`forward`] (per receiver: rewrite, protect). RTCP takes `feedback`, what control says `control`.
+mod admission;
 mod control;
 mod counters;
 mod early;
@@ -13,7 +14,6 @@ mod ingress;
 mod layers;
 mod peer;
 mod sink;
-mod thin;
 
 pub use counters::Counters;
 pub use peer::REPORT_INTERVAL;

@@ -123,13 +123,14 @@ fn with_five_cameras_and_a_screen_on_a_narrow_way_the_screen_wins() {
     assert!(rate >= 4.5 && concealed < 0.03, "{rate} {concealed} {:?}", world.counters(0));
 }
 
-fn tell(world: &World, bob: usize) {
+pub fn tell(world: &World, bob: usize) {
     let c = *world.counters(0);
     let n = world.network.counts;
     println!(
-        "{:?} full {} fwd {} rtx {} missed {} pad {} dropped {} kf {} got {}",
+        "{:?} full {} lost {} fwd {} rtx {} missed {} pad {} dropped {} kf {} got {}",
         world.estimate(bob),
         n.queue_full,
+        n.lost,
         c.forwarded,
         c.retransmitted,
         c.retransmit_missed,
@@ -141,45 +142,35 @@ fn tell(world: &World, bob: usize) {
 }
 
 #[test]
-fn debug_narrow() {
-    let mut world = World::new(1, 1);
+fn debug_lift() {
+    let mut world = World::new(0, 1);
     let (ann, bob) = (world.join(), world.join());
-    world.set_down(bob, way(200));
+    world.set_down(bob, way(1000));
     let voice = world.speak(ann, &[bob]);
     assert!(world.wait(5 * SECOND, |world| world.people[bob].seen.voices.contains_key(&voice)));
-    world.share(ann, &[LOW, HIGH], &[bob]);
-    for _ in 0..20 {
+    let share = world.share(ann, &[LOW, HIGH], &[bob]);
+    world.wait_picture(bob, share);
+    world.run(32 * SECOND);
+    world.set_down(bob, way(20_000));
+    for _ in 0..32 {
         world.run(Duration::from_millis(500));
+        let shown = world.screen(bob, share).shown.last().map(|s| (s.layer, (world.now - s.at).as_millis()));
+        print!("lift {shown:?} ");
         tell(&world, bob);
     }
 }
 
 #[test]
-fn debug_cameras() {
-    let mut world = World::new(1, 1);
-    let bob = world.join();
-    world.set_down(bob, way(1800));
-    let ann = world.join();
-    world.speak(ann, &[bob]);
-    world.share(ann, &[LOW, HIGH], &[bob]);
-    for _ in 0..5 {
-        let at = world.join();
-        world.share_camera(at, &[CAMERA], &[bob]);
-    }
-    for _ in 0..20 {
+fn debug_lossy() {
+    let mut world = World::new(0, 1);
+    let (ann, bob) = (world.join(), world.join());
+    world.set_down(bob, Conditions { loss: 0.2, delay: Duration::from_millis(150), ..Conditions::default() });
+    let share = world.share(ann, &[LOW, HIGH], &[bob]);
+    world.wait_picture(bob, share);
+    for _ in 0..40 {
         world.run(Duration::from_millis(500));
-        tell(&world, bob);
-    }
-}
-
-#[test]
-fn debug_simple() {
-    let mut world = World::new(1, 1);
-    let (ann, bob) = (world.join(), world.join_as(true));
-    let camera = world.share(ann, &[CAMERA], &[bob]);
-    world.wait_picture(bob, camera);
-    for _ in 0..12 {
-        world.run(Duration::from_millis(500));
+        let shown = world.screen(bob, share).shown.last().map(|s| (s.layer, (world.now - s.at).as_millis()));
+        print!("lossy {shown:?} ");
         tell(&world, bob);
     }
 }

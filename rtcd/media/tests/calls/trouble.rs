@@ -54,6 +54,7 @@ fn joins_succeed_at_a_quarter_of_loss() {
         }
     });
     took.sort();
+    println!("{took:?}");
     println!("{in_time} of 100 joins within 5 s, median {:?}, longest {:?}", took[took.len() / 2], took.last());
     assert!(in_time >= 95 || std::env::var("SEED").is_ok(), "{in_time}");
 }

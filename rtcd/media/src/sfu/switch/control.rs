@@ -178,7 +178,7 @@ impl Switch {
             peer.sending.get_or_insert_with(|| Box::new(Sending::new(now)));
             self.decide(now, key, sink);
             let target =
-                self.tracks[place].receiver_and_kept(key, ssrc).map(|(receiver, _)| receiver.rewriter.target());
+                self.tracks[place].receiver_and_kept(key, ssrc).map(|(receiver, _)| receiver.admission.target());
             if let Some(layer) = target {
                 self.ask_for_keyframe(now, place, layer, sink);
             }

@@ -194,7 +194,7 @@ impl Switch {
         let Some((_, place)) = peer.receives.iter().find(|(known, _)| *known == ssrc).copied() else { return };
         let Some(track) = self.tracks.get(place) else { return };
         let receiver = track.receivers.iter().find(|receiver| receiver.rewriter.ssrc() == ssrc);
-        if let Some(layer) = receiver.map(|receiver| receiver.rewriter.target()) {
+        if let Some(layer) = receiver.map(|receiver| receiver.admission.target()) {
             self.ask_for_keyframe(now, place, layer, sink);
         }
     }

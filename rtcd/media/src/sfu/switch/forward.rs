@@ -1,6 +1,6 @@
 //! The forward table of one worker: for each track its cache, its local receivers, and the workers that have others.
+use super::admission::{Admission, Passage};
 use super::peer::{Held, Peer};
-use super::thin::{Passage, Thin};
 use super::{Class, Counters, Sink, Switch};
 use crate::rtcp;
 use crate::rtp::{SeqNo, Ssrc};
@@ -33,8 +33,8 @@ pub(super) struct Receiver {
     pub kind: Option<Kind>,
     /// Its way has no room for this track.
     pub is_paused: bool,
-    /// Its way has room for some frames only.
-    pub thin: Option<Thin>,
+    /// Which packets it gets, when they are pictures'.
+    pub admission: Admission,
     /// The last sender report: the middle of its NTP time, and when it went out.
     pub reported: Option<(u32, Instant)>,
 }
@@ -42,17 +42,7 @@ pub(super) struct Receiver {
 impl Receiver {
     /// A receiver that gets what it is sent.
     pub fn new(peer: usize, rewriter: Rewriter, cname: String, kind: Option<Kind>) -> Self {
-        Self { peer, rewriter, cname, kind, is_paused: false, thin: None, reported: None }
-    }
-
-    /// What becomes of a packet, as far as its way has room.
-    #[inline]
-    fn passage(&mut self, now: Instant, meta: &Meta, len: usize) -> Passage {
-        match &mut self.thin {
-            _ if self.is_paused => Passage::LeftOut,
-            Some(thin) => thin.admit(now, meta, len),
-            None => Passage::Goes,
-        }
+        Self { peer, rewriter, cname, kind, is_paused: false, admission: Admission::new(), reported: None }
     }
 }
 
@@ -180,7 +170,7 @@ impl Switch {
             let (meta, payload) = packet(at);
             track.keep(now, meta, payload);
         }
-        let (id, keeps, mut wake) = (track.id, track.keeps(), false);
+        let (id, keeps, mut wake, mut broken) = (track.id, track.keeps(), false, Vec::new());
         self.forwarding = Some(forward);
         for receiver in &mut track.receivers {
             // A panic ends one session, see `handle_panic`.
@@ -189,21 +179,19 @@ impl Switch {
             for at in 0..count {
                 let (meta, payload) = packet(at);
                 if receiver.kind.is_some() {
-                    // Packets of layers that it does not get are none of its business.
-                    if !receiver.rewriter.may_take(&meta) {
+                    if receiver.is_paused {
                         continue;
                     }
-                    let passage = receiver.passage(now, &meta, payload.len());
+                    let passage = receiver.admission.admit(now, &meta, payload.len());
                     if passage == Passage::LeftOut {
                         continue;
                     }
-                    if keeps && hold(now, peer, receiver, id, &meta, passage) {
+                    if keeps && let Some(held) = hold(now, peer, receiver, id, &meta, passage) {
                         wake |= !peer.touched;
+                        broken.extend(held.map(|ssrc| (receiver.peer, ssrc)));
                         continue;
                     }
-                    if passage == Passage::Begins {
-                        receiver.rewriter.suspend();
-                    }
+                    prepare(&mut receiver.rewriter, meta.layer, passage);
                 }
                 if forward_one(now, peer, receiver, &track.clocks, &meta, payload, sink) {
                     self.counters.forwarded += 1;
@@ -224,6 +212,9 @@ impl Switch {
                 sink.hand_over_media(worker, track.id, &meta, payload);
             }
         }
+        for (key, ssrc) in broken {
+            self.break_picture(now, key, ssrc, sink);
+        }
     }
 
     /// Sends a peer what has waited for its turn, then padding if the estimate is to be tried.
@@ -233,8 +224,8 @@ impl Switch {
         let is_due = sending.decide_at <= now;
         while let Some(turn) = self.peers[key].sending.as_mut().and_then(|sending| sending.pacer.pop(now)) {
             match turn {
-                Turn::Send(Held::Picture { track, ssrc, layer, epoch, seq, begins }) => {
-                    if !self.send_held(now, key, (track, ssrc), (layer, epoch, seq), begins, sink) {
+                Turn::Send(Held::Picture { track, ssrc, layer, epoch, seq, passage }) => {
+                    if !self.send_held(now, key, (track, ssrc), (layer, epoch, seq), passage, sink) {
                         self.break_picture(now, key, ssrc, sink);
                     }
                 }
@@ -261,10 +252,7 @@ impl Switch {
         }
         let Some((_, place)) = peer.receives.iter().find(|(known, _)| *known == ssrc).copied() else { return };
         if let Some((receiver, _)) = self.tracks.get_mut(place).and_then(|track| track.receiver_and_kept(key, ssrc)) {
-            receiver.rewriter.suspend();
-            if let Some(thin) = &mut receiver.thin {
-                *thin = Thin::new(now, true);
-            }
+            receiver.admission.interrupt();
         }
         self.receiver_lost_picture(now, key, ssrc, sink);
     }
@@ -276,7 +264,7 @@ impl Switch {
         key: usize,
         (track, ssrc): (TrackId, Ssrc),
         (layer, epoch, seq): (Layer, Epoch, SeqNo),
-        begins: bool,
+        passage: Passage,
         sink: &mut impl Sink,
     ) -> bool {
         let Some(place) = self.tracks_by_id.get(&track).copied() else { return false };
@@ -284,9 +272,7 @@ impl Switch {
         let clocks = track.clocks;
         let Some((receiver, kept)) = track.receiver_and_kept(key, ssrc) else { return false };
         let Some((meta, payload)) = kept.get(layer, seq).filter(|(meta, _)| meta.epoch == epoch) else { return false };
-        if begins {
-            receiver.rewriter.suspend();
-        }
+        prepare(&mut receiver.rewriter, layer, passage);
         if forward_one(now, peer, receiver, &clocks, meta, payload, sink) {
             self.counters.forwarded += 1;
         }
@@ -350,18 +336,36 @@ impl Switch {
     }
 }
 
-/// Lets a picture's packet wait for its turn; false when it can go out at once.
+/// Lets a picture's packet wait for its turn; `None` when it can go out at once. `Some(Some(ssrc))`: another one had to give
+/// way for it, and the picture of that stream is broken.
 #[inline]
-fn hold(now: Instant, peer: &mut Peer, receiver: &Receiver, track: TrackId, meta: &Meta, passage: Passage) -> bool {
-    let Some(sending) = &mut peer.sending else { return false };
+fn hold(
+    now: Instant,
+    peer: &mut Peer,
+    receiver: &Receiver,
+    track: TrackId,
+    meta: &Meta,
+    passage: Passage,
+) -> Option<Option<Ssrc>> {
+    let sending = peer.sending.as_mut()?;
     if sending.pacer.is_idle() && sending.pacer.has_room(now) {
-        return false;
+        return None;
     }
     let (ssrc, layer, epoch, seq) = (receiver.rewriter.ssrc(), meta.layer, meta.epoch, meta.seq);
-    let begins = passage == Passage::Begins;
-    // What is pushed out for it is missed when its stream's turn comes: the next packet is not the one that is due.
-    sending.pacer.push(now, Held::Picture { track, ssrc, layer, epoch, seq, begins });
-    true
+    if passage == Passage::Switches {
+        // What waits of the layer before has not been numbered: it is not missed, and the new one comes sooner.
+        sending.pacer.retain(|held| held.ssrc() != ssrc || matches!(held, Held::Again { .. }));
+    }
+    let pushed_out = sending.pacer.push(now, Held::Picture { track, ssrc, layer, epoch, seq, passage });
+    Some(pushed_out.map(|held| held.ssrc()))
+}
+
+/// Tells the rewriter what a packet that leaves now is the beginning of.
+fn prepare(rewriter: &mut Rewriter, layer: Layer, passage: Passage) {
+    rewriter.set_target(layer);
+    if passage == Passage::Begins {
+        rewriter.suspend();
+    }
 }
 
 /// Sends one packet of a track to one of its receivers; whether it goes out.

@@ -1,7 +1,6 @@
 //! Which layer of which track a receiver gets, by what its way carries: decided when feedback has come, when tracks come
 //! and go, and now and then.
 use super::peer::{DECIDE_INTERVAL, Sending};
-use super::thin::Thin;
 use super::{Sink, Switch};
 use crate::sfu::Layer;
 use crate::sfu::allocation::{Demand, Grant};
@@ -33,7 +32,7 @@ impl Switch {
                     track: u64::from(*ssrc),
                     kind,
                     layers: rates,
-                    awaits_keyframe: receiver.rewriter.awaits_keyframe() && receiver.thin.is_none(),
+                    awaits_keyframe: receiver.admission.awaits_keyframe() && !receiver.admission.is_limited(),
                 }),
                 None => voice = voice + rates.into_iter().flatten().sum(),
             }
@@ -42,14 +41,18 @@ impl Switch {
         let Sending { allocation, demands, grants, .. } = &mut *sending;
         allocation.update(now, estimate, voice, demands, grants);
         sending.bandwidth.set_wanted(now, sending.allocation.wanted());
-        sending.pacer.set_rate(now, estimate, sending.allocation.wanted());
+        let whole = estimate.max(sending.bandwidth.estimate());
+        sending.pacer.set_rate(now, whole, sending.allocation.wanted());
         let spent: Bitrate =
             sending.demands.iter().zip(&sending.grants).map(|(demand, grant)| spent(demand, *grant)).sum();
-        sending.set_repair_rate(now, estimate, voice + spent);
+        sending.set_repair_rate(now, whole, voice + spent);
         let pictures =
             receives.iter().filter(|(ssrc, _)| sending.demands.iter().any(|demand| demand.track == u64::from(*ssrc)));
         let mut wishes = Vec::new();
         for ((ssrc, place), grant) in pictures.zip(&sending.grants) {
+            if *grant == Grant::Paused {
+                sending.pacer.retain(|held| held.ssrc() != *ssrc);
+            }
             wishes.extend(self.grant(now, key, *ssrc, *place, *grant).map(|layer| (*place, layer)));
         }
         if let Some(peer) = self.peers.get_mut(key) {
@@ -64,34 +67,25 @@ impl Switch {
     /// Gives a receiver what it has been granted; returns the layer that it needs a key frame of for that.
     fn grant(&mut self, now: Instant, key: usize, ssrc: u32, place: usize, grant: Grant) -> Option<Layer> {
         let (receiver, _) = self.tracks.get_mut(place)?.receiver_and_kept(key, ssrc)?;
-        let rewriter = &mut receiver.rewriter;
+        let admission = &mut receiver.admission;
         let was_paused = std::mem::replace(&mut receiver.is_paused, grant == Grant::Paused);
-        // What was left out in between is a hole that the rewriter must not see.
-        let was_broken = receiver.thin.as_ref().is_some_and(Thin::is_broken);
-        match grant {
+        let was_broken = admission.is_limited() && admission.is_broken();
+        let limit = match grant {
             Grant::Paused => {
-                receiver.thin = None;
-                rewriter.suspend();
+                admission.interrupt();
                 return None;
             }
-            Grant::Full(_) => {
-                receiver.thin = None;
-                if was_broken {
-                    rewriter.suspend();
-                }
-            }
-            Grant::Thin(_, rate) => {
-                let is_broken = rewriter.current().is_none();
-                receiver.thin.get_or_insert_with(|| Thin::new(now, is_broken)).set_rate(now, rate);
-            }
-        }
+            Grant::Full(_) => None,
+            Grant::Thin(_, rate) => Some(rate),
+        };
+        admission.set_limit(now, limit);
         let layer = grant.layer()?;
-        let is_new = rewriter.target() != layer;
-        rewriter.set_target(layer);
-        let wanted = match &mut receiver.thin {
+        let is_new = admission.set_target(layer);
+        let wanted = if admission.is_limited() {
             // Each key frame is paid for before the next is asked for.
-            Some(thin) => (thin.is_broken() || is_new) && thin.has_room(now),
-            None => rewriter.awaits_keyframe() && (is_new || was_broken || was_paused),
+            (admission.is_broken() || is_new) && admission.has_room(now)
+        } else {
+            admission.awaits_keyframe() && (is_new || was_broken || was_paused)
         };
         wanted.then_some(layer)
     }
@@ -109,7 +103,7 @@ fn spent(demand: &Demand, grant: Grant) -> Bitrate {
 /// What the way is taken to carry. Before anything is known of it a newcomer gets all lowest layers, as if it were any
 /// other way: the estimate begins low, and a picture that stands still at first is what everybody notices.
 fn estimate(now: Instant, sending: &Sending, voice: Bitrate) -> Bitrate {
-    let estimate = sending.bandwidth.estimate();
+    let estimate = sending.without_repair(sending.bandwidth.estimate());
     if sending.is_settled(now) {
         return estimate;
     }

@@ -4,6 +4,7 @@ use crate::sfu::allocation::{Allocation, Demand, Grant};
 use crate::sfu::bandwidth::{Bandwidth, Bitrate, Sent};
 use crate::sfu::command::TrackId;
 use crate::sfu::pacer::Pacer;
+use crate::sfu::switch::admission::Passage;
 use crate::sfu::{Epoch, Layer};
 use crate::token_bucket::TokenBucket;
 use std::collections::VecDeque;
@@ -16,8 +17,12 @@ const OVERHEAD: usize = 28 + 16 + 8;
 /// So long after its first picture a receiver is taken to carry what it is sent: until then nothing is known of it.
 const SETTLES_AFTER: Duration = Duration::from_secs(2);
 
-/// Part of the estimate that retransmissions may take in any case, and how long what they do not take is saved.
+/// Part of the estimate that retransmissions may take in any case, or so many times what gets lost, and how long what they
+/// do not take is saved.
 const REPAIR_SHARE: f64 = 0.15;
+const REPAIR_PER_LOSS: f64 = 1.5;
+/// Loss below this costs nothing to speak of.
+const NEGLIGIBLE_LOSS: f64 = 0.03;
 const REPAIR_SAVED: Duration = Duration::from_millis(500);
 /// Octets that may be sent again before anything is known of the way.
 const REPAIR_AT_FIRST: f64 = 64_000.0;
@@ -30,15 +35,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sfu::switch) enum Held {
     /// A picture's, in the cache of its layer.
-    Picture {
-        track: TrackId,
-        ssrc: Ssrc,
-        layer: Layer,
-        epoch: Epoch,
-        seq: SeqNo,
-        /// Something before it was left out: the numbering goes on without a hole.
-        begins: bool,
-    },
+    Picture { track: TrackId, ssrc: Ssrc, layer: Layer, epoch: Epoch, seq: SeqNo, passage: Passage },
     /// One that the receiver has asked for again, by its outgoing number.
     Again { ssrc: Ssrc, wire: u16 },
 }
@@ -95,15 +92,23 @@ impl Sending {
 
     /// Retransmissions get what pictures and voice leave of the estimate, and some of it in any case.
     pub fn set_repair_rate(&mut self, now: Instant, estimate: Bitrate, spent: Bitrate) {
-        let rate = estimate.less(spent).max(estimate.times(REPAIR_SHARE)).octets_in(Duration::from_secs(1)) as f64;
+        let share = REPAIR_SHARE.max(f64::from(self.bandwidth.loss()) * REPAIR_PER_LOSS);
+        let rate = estimate.less(spent).max(estimate.times(share)).octets_in(Duration::from_secs(1)) as f64;
         self.repair.set_rate(now, rate, rate * REPAIR_SAVED.as_secs_f64());
+    }
+
+    /// What is left of the estimate for pictures and voice when what gets lost is sent again.
+    pub fn without_repair(&self, estimate: Bitrate) -> Bitrate {
+        let loss = f64::from(self.bandwidth.loss());
+        if loss < NEGLIGIBLE_LOSS { estimate } else { estimate.times(1.0 - loss.min(0.5)) }
     }
 
     /// Whether a packet that the receiver asks for is to be sent again now: there is room for it, and it has not just been
     /// sent again.
     pub fn may_repair(&mut self, now: Instant, ssrc: Ssrc, wire: u16) -> bool {
         let round_trip = self.bandwidth.round_trip().unwrap_or(ROUND_TRIP);
-        while self.repaired.front().is_some_and(|(.., at)| now.saturating_duration_since(*at) > round_trip) {
+        // Half of it: who asks again that soon has its own idea of the round trip, or is in a hurry.
+        while self.repaired.front().is_some_and(|(.., at)| now.saturating_duration_since(*at) > round_trip / 2) {
             self.repaired.pop_front();
         }
         if self.repair.balance(now) <= 0.0 || self.repaired.iter().any(|known| (known.0, known.1) == (ssrc, wire)) {
