@@ -5,3 +5,4 @@ mod bandwidth;
 mod model;
 mod network;
 mod seeds;
+mod track;

@@ -1,10 +1,11 @@
 //! One receiver of a call in values: senders of layers, pacer, a way through the network, and a client that reports arrivals.
 use crate::network::{Conditions, Network};
+use crate::track::Track;
 use rtcd_media::rtcp::{self, Message, TransportCcRecorder};
 use rtcd_media::sfu::Layer;
 use rtcd_media::sfu::allocation::{Allocation, Demand, Grant, Kind};
 use rtcd_media::sfu::bandwidth::{Bandwidth, Bitrate, Sent};
-use rtcd_media::sfu::pacer::{FrameBudget, Pacer, Turn};
+use rtcd_media::sfu::pacer::{Pacer, Turn};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -18,9 +19,8 @@ const VOICE_PACKET: usize = 100;
 const VOICE_INTERVAL: Duration = Duration::from_millis(20);
 const PACKET: usize = 1150;
 const PADDING: usize = 250;
-/// A key frame is so many times as long as another, and comes so long after it was asked for.
+/// A key frame is so many times as long as another.
 const KEYFRAME: usize = 3;
-const KEYFRAME_DELAY: Duration = Duration::from_millis(150);
 const FEEDBACK: Duration = Duration::from_millis(100);
 const STEP: Duration = Duration::from_millis(1);
 
@@ -35,22 +35,6 @@ struct Packet {
     place: u16,
     of: u16,
     len: usize,
-}
-
-struct Track {
-    kind: Kind,
-    grant: Grant,
-    /// The layer that the receiver sees, and when the key frame of another comes.
-    current: Option<Layer>,
-    keyframe_at: Option<Instant>,
-    next_frame: [Instant; LAYERS.len()],
-    frame: u32,
-    budget: FrameBudget,
-    received: Vec<(u32, u16)>,
-    /// Complete frames: when.
-    pictures: Vec<Duration>,
-    /// Layer changes as the receiver sees them.
-    changes: Vec<(Duration, Option<Layer>)>,
 }
 
 /// What became of voice.
@@ -109,18 +93,6 @@ impl Call {
         let mut network = Network::new(seed);
         network.set(start, server(), client(), down);
         network.set(start, client(), server(), Conditions { delay: down.delay, ..Conditions::default() });
-        let track = |kind: &Kind| Track {
-            kind: *kind,
-            grant: Grant::Paused,
-            current: None,
-            keyframe_at: None,
-            next_frame: [start; LAYERS.len()],
-            frame: 0,
-            budget: FrameBudget::new(start),
-            received: Vec::new(),
-            pictures: Vec::new(),
-            changes: Vec::new(),
-        };
         let bandwidth = Bandwidth::new(start);
         Self {
             start,
@@ -132,7 +104,7 @@ impl Call {
             estimates: Vec::new(),
             padding: 0,
             allocation: Allocation::default(),
-            tracks: kinds.iter().map(track).collect(),
+            tracks: kinds.iter().map(|kind| Track::new(*kind, start)).collect(),
             recorder: TransportCcRecorder::new(start),
             next_voice: start,
             next_feedback: start + FEEDBACK,
@@ -360,46 +332,5 @@ impl Call {
 
     pub fn dropped_by_pacer(&self) -> u64 {
         self.pacer.dropped()
-    }
-}
-
-impl Track {
-    fn set_grant(&mut self, now: Instant, start: Instant, grant: Grant) {
-        if let Grant::Thin(_, rate) = grant {
-            self.budget.set_rate(now, rate);
-        }
-        let before = std::mem::replace(&mut self.grant, grant);
-        match grant.layer() {
-            None if before.layer().is_some() => {
-                self.current = None;
-                self.keyframe_at = None;
-                self.changes.push((now - start, None));
-            }
-            layer if layer == self.current => self.keyframe_at = None,
-            layer if layer != before.layer() || self.keyframe_at.is_none() => {
-                self.keyframe_at = Some(now + KEYFRAME_DELAY)
-            }
-            _ => {}
-        }
-    }
-
-    fn receive(&mut self, at: Duration, frame: u32, of: u16) {
-        let known = self.received.iter_mut().find(|(known, _)| *known == frame);
-        let count = match known {
-            Some((_, count)) => {
-                *count += 1;
-                *count
-            }
-            None => {
-                if self.received.len() >= 64 {
-                    self.received.remove(0);
-                }
-                self.received.push((frame, 1));
-                1
-            }
-        };
-        if count == of {
-            self.pictures.push(at);
-        }
     }
 }
