@@ -1,7 +1,7 @@
 //! One receiver of a call in values: senders of layers, pacer, a way through the network, and a client that reports arrivals.
 use crate::network::{Conditions, Network};
 use crate::track::Track;
-use rtcd_media::rtcp::{self, Message, TransportCcRecorder};
+use rtcd_media::rtcp::{self, Message, ReportBlock, TransportCcRecorder};
 use rtcd_media::sfu::Layer;
 use rtcd_media::sfu::allocation::{Allocation, Demand, Grant, Kind};
 use rtcd_media::sfu::bandwidth::{Bandwidth, Bitrate, Sent};
@@ -60,7 +60,22 @@ impl Voice {
     }
 }
 
+/// How the client reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feedback {
+    /// Arrivals ten times a second.
+    TransportCc,
+    /// Loss once a second.
+    Reports,
+    /// Not at all.
+    Nothing,
+}
+
 pub struct Call {
+    pub feedback: Feedback,
+    /// What the client has got: packets, and the first and the newest number, at the last report and now.
+    received: [(u32, u16); 2],
+    next_report: Instant,
     pub start: Instant,
     pub now: Instant,
     pub network: Network,
@@ -95,6 +110,9 @@ impl Call {
         network.set(start, client(), server(), Conditions { delay: down.delay, ..Conditions::default() });
         let bandwidth = Bandwidth::new(start);
         Self {
+            feedback: Feedback::TransportCc,
+            received: [(0, 0); 2],
+            next_report: start + Duration::from_secs(1),
             start,
             now: start,
             network,
@@ -246,10 +264,10 @@ impl Call {
     fn deliver(&mut self) {
         while let Some((at, datagram)) = self.network.poll(self.now) {
             if datagram.to == server() {
-                rtcp::read(&datagram.bytes, |message| {
-                    if let Message::TransportCc(feedback) = message {
-                        self.bandwidth.handle_transport_cc(at, &feedback);
-                    }
+                rtcp::read(&datagram.bytes, |message| match message {
+                    Message::TransportCc(feedback) => self.bandwidth.handle_transport_cc(at, &feedback),
+                    Message::Report(block) => self.bandwidth.handle_report(at, block.fraction_lost, None),
+                    _ => {}
                 });
                 continue;
             }
@@ -260,6 +278,8 @@ impl Call {
     fn arrive(&mut self, at: Instant, bytes: &[u8]) {
         let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
         self.recorder.record(at, 7, word(0));
+        self.received[1].0 += 1;
+        self.received[1].1 = word(0);
         let sent = u64::from_be_bytes(bytes[11..19].try_into().expect("eight octets"));
         let took = (at - self.start).saturating_sub(Duration::from_micros(sent));
         match bytes[2] {
@@ -281,8 +301,25 @@ impl Call {
         while self.recorder.is_pending() {
             let mut compound = Vec::new();
             self.recorder.write(&mut compound, 1);
-            self.network.send(self.now, client(), server(), compound);
+            if self.feedback == Feedback::TransportCc {
+                self.network.send(self.now, client(), server(), compound);
+            }
         }
+        if self.feedback == Feedback::Reports && self.now >= self.next_report {
+            self.next_report += Duration::from_secs(1);
+            self.report();
+        }
+    }
+
+    fn report(&mut self) {
+        let [(count, number), (count_now, number_now)] = self.received;
+        let expected = u32::from(number_now.wrapping_sub(number));
+        let lost = expected.saturating_sub(count_now - count);
+        self.received[0] = self.received[1];
+        let fraction_lost = (lost * 256).checked_div(expected).unwrap_or(0).min(255) as u8;
+        let mut compound = Vec::new();
+        rtcp::receiver_report(&mut compound, 1, &[ReportBlock { ssrc: 7, fraction_lost, ..ReportBlock::default() }]);
+        self.network.send(self.now, client(), server(), compound);
     }
 
     /// When this track showed the layer for the first time after `after`.
