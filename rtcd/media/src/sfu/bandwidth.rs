@@ -1,7 +1,7 @@
 //! How much one receiver can be sent, estimated from what it reports (draft-ietf-rmcat-gcc-02, with what became of it in
-//! libwebrtc): the delays of packets with transport-wide numbers ([`groups`], [`trendline`], [`rate_control`]), losses
-//! ([`loss`]), and short bursts of padding when more is wanted than is known to fit ([`probe`]). A receiver that knows no
-//! such numbers is judged by its receiver reports ([`reports`]), and none is sent more than its REMB allows.
+//! libwebrtc): the delays of packets with transport-wide numbers (`groups`, `trendline`, `rate_control`), losses
+//! (`loss`), and short bursts of padding when more is wanted than is known to fit (`probe`). A receiver that knows no
+//! such numbers is judged by its receiver reports (`reports`), and none is sent more than its REMB allows.
 mod bitrate;
 mod cluster;
 mod groups;

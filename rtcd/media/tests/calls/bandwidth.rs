@@ -222,6 +222,20 @@ fn whatever_the_way_is_like_a_layer_that_fits_is_shown() {
 }
 
 #[test]
+fn a_way_that_hardly_carries_the_high_layer_switches_seldom() {
+    for_seeds(30, |seed| {
+        let down = any_way(&mut fastrand::Rng::with_seed(seed), 2000..4000);
+        let mut call = screen(seed, down);
+        call.run_until(300 * SECOND);
+        report(&format!("{down:?}"), seed, &call);
+        let (high, low) = (call.part(0, H, 10 * SECOND), call.part(0, L, 10 * SECOND));
+        println!("  h {:.0} %, l {:.0} % of the time, {:?}", 100.0 * high, 100.0 * low, call.changes(0));
+        assert!(high + low > 0.99, "{:?}", call.changes(0));
+        assert!(call.switches(0) <= 8, "{:?}", call.changes(0));
+    });
+}
+
+#[test]
 fn feedback_that_gets_lost_does_no_harm() {
     for_seeds(SEEDS, |seed| {
         let mut call = screen(seed, way(10_000));
