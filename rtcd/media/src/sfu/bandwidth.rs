@@ -1,13 +1,15 @@
 //! How much one receiver can be sent, estimated from what it reports (draft-ietf-rmcat-gcc-02, with what became of it in
-//! libwebrtc): the delays of packets with transport-wide numbers ([`groups`], [`trendline`], [`rate_control`]), losses
-//! ([`loss`]), and short bursts of padding when more is wanted than is known to fit ([`probe`]). A receiver that knows no
-//! such numbers is judged by its receiver reports ([`reports`]), and none is sent more than its REMB allows.
+//! libwebrtc): the delays of packets with transport-wide numbers (`groups`, `trendline`, `rate_control`), losses
+//! (`loss`), and short bursts of padding when more is wanted than is known to fit (`probe`). A receiver that knows no
+//! such numbers is judged by its receiver reports (`reports`), and none is sent more than its REMB allows.
 mod bitrate;
+mod cluster;
 mod groups;
 mod least;
 mod loss;
 mod probe;
 mod rate_control;
+mod remb;
 mod reports;
 mod sent;
 mod trendline;
@@ -21,6 +23,7 @@ use least::LeastRoundTrip;
 use loss::LossControl;
 use probe::Prober;
 use rate_control::{Observation, RateControl};
+use remb::RembBound;
 use reports::ReportControl;
 use sent::{Packet, SentPackets};
 use std::time::{Duration, Instant};
@@ -46,10 +49,6 @@ const FIRST_FALL: f64 = 0.8;
 const HALVING_US: i64 = 500_000;
 /// Reports alone count when feedback has been missing for so long.
 const FEEDBACK_GIVEN_UP_US: i64 = 10_000_000;
-/// A REMB holds for so long. Receivers repeat it every second.
-const REMB_EXPIRES_US: i64 = 10_000_000;
-/// A REMB above so many times what is sent says only that its receiver has not been sent more.
-const REMB_IS_A_GUESS: f64 = 1.2;
 /// Probing goes so far beyond what is wanted, that the estimate may be wrong by that much, and no further.
 const PROBE_BEYOND: f64 = 1.2;
 /// A cluster asks for so many times the estimate, the first one for more.
@@ -105,7 +104,7 @@ pub struct Bandwidth {
     sent: RateWindow,
     acknowledged: RateWindow,
     wanted: Bitrate,
-    remb: Option<(Bitrate, i64)>,
+    remb: RembBound,
     round_trip: Option<Duration>,
     /// The least of late.
     least_round_trip: LeastRoundTrip,
@@ -135,7 +134,7 @@ impl Bandwidth {
             sent: RateWindow::default(),
             acknowledged: RateWindow::default(),
             wanted: Bitrate::ZERO,
-            remb: None,
+            remb: RembBound::default(),
             round_trip: None,
             least_round_trip: LeastRoundTrip::default(),
             arrival: None,
@@ -274,7 +273,7 @@ impl Bandwidth {
         self.losses.loss() > LOSS_OF_FULL_QUEUE && round_trip > least + FULL_QUEUE
     }
 
-    fn handle_probed(&mut self, outcome: probe::Outcome) {
+    fn handle_probed(&mut self, outcome: cluster::Outcome) {
         let Some(proven) = outcome.proven else { return };
         let known = self.rate.estimate();
         if proven > known || proven < known.times(PROBE_REFUTES) {
@@ -293,14 +292,7 @@ impl Bandwidth {
     pub fn handle_remb(&mut self, now: Instant, bitrate: Bitrate) {
         let at = self.micros(now);
         self.sent.advance(at);
-        let is_guess = self.sent.rate().is_some_and(|sent| bitrate > sent.times(REMB_IS_A_GUESS));
-        let limits = self.remb.is_some_and(|(_, expires)| at < expires);
-        // Once it limits what is sent it goes on to: what it says then follows from what we send.
-        if !is_guess {
-            self.remb = Some((bitrate, at + REMB_EXPIRES_US));
-        } else if limits {
-            self.remb = self.remb.map(|(_, expires)| (bitrate, expires));
-        }
+        self.remb.handle(at, bitrate, self.sent.rate());
     }
 
     /// A block of a receiver report: the part lost in 1/256, and the round trip if it can be told.
@@ -341,8 +333,8 @@ impl Bandwidth {
             }
             (None, None) => self.rate.estimate(),
         };
-        if let Some((limit, _)) = self.remb {
-            estimate = estimate.min(limit);
+        if let Some(bound) = self.remb.bound() {
+            estimate = estimate.min(bound);
         }
         estimate.clamp(MIN_ESTIMATE, MAX_ESTIMATE)
     }
@@ -383,8 +375,7 @@ impl Bandwidth {
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn next_timeout(&self) -> Option<Instant> {
         let probe = self.prober.next_timeout(self.known_round_trip(), self.can_probe());
-        let remb = self.remb.map(|(_, expires)| expires);
-        [probe, remb, self.silent_at()].into_iter().flatten().min().map(|at| self.instant(at))
+        [probe, self.remb.next_timeout(), self.silent_at()].into_iter().flatten().min().map(|at| self.instant(at))
     }
 
     fn wants_more(&self) -> bool {
@@ -399,9 +390,7 @@ impl Bandwidth {
     /// The time has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         let at = self.micros(now);
-        if self.remb.is_some_and(|(_, expires)| expires <= at) {
-            self.remb = None;
-        }
+        self.remb.handle_timeout(at);
         if self.silent_at().is_some_and(|due| due <= at) {
             self.fall_silent(at);
         }

@@ -128,8 +128,10 @@ impl<T: Copy> Pacer<T> {
 
     /// Drops what waits of a track that is paused or has switched.
     pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        let before = self.waiting();
         self.retransmissions.retain(|waiting| keep(&waiting.what));
         self.pictures.retain(|waiting| keep(&waiting.what));
+        self.dropped += (before - self.waiting()) as u64;
     }
 
     /// The next packet whose turn has come.

@@ -1,5 +1,5 @@
 //! What a receiver gets over ways of all kinds. `--nocapture` shows the numbers.
-use crate::model::{Call, H, L, VOICE};
+use crate::model::{Call, Feedback, H, L, VOICE};
 use crate::network::{Burst, Conditions};
 use crate::seeds::for_seeds;
 use rtcd_media::sfu::allocation::Kind;
@@ -222,6 +222,20 @@ fn whatever_the_way_is_like_a_layer_that_fits_is_shown() {
 }
 
 #[test]
+fn a_way_that_hardly_carries_the_high_layer_switches_seldom() {
+    for_seeds(30, |seed| {
+        let down = any_way(&mut fastrand::Rng::with_seed(seed), 2000..4000);
+        let mut call = screen(seed, down);
+        call.run_until(300 * SECOND);
+        report(&format!("{down:?}"), seed, &call);
+        let (high, low) = (call.part(0, H, 10 * SECOND), call.part(0, L, 10 * SECOND));
+        println!("  h {:.0} %, l {:.0} % of the time, {:?}", 100.0 * high, 100.0 * low, call.changes(0));
+        assert!(high + low > 0.99, "{:?}", call.changes(0));
+        assert!(call.switches(0) <= 8, "{:?}", call.changes(0));
+    });
+}
+
+#[test]
 fn feedback_that_gets_lost_does_no_harm() {
     for_seeds(SEEDS, |seed| {
         let mut call = screen(seed, way(10_000));
@@ -229,5 +243,43 @@ fn feedback_that_gets_lost_does_no_harm() {
         call.run_until(120 * SECOND);
         report("30 % of the feedback lost", seed, &call);
         assert!(call.part(0, H, 10 * SECOND) > 0.95, "{:?}", call.changes(0));
+    });
+}
+
+#[test]
+fn a_client_that_reports_loss_alone_gets_what_it_does_not_lose() {
+    for_seeds(SEEDS, |seed| {
+        let mut call = screen(seed, way(10_000));
+        call.feedback = Feedback::Reports;
+        call.run_until(60 * SECOND);
+        report("10 Mbit/s, reports", seed, &call);
+        println!("  h after {:?}", call.shown(0, H, Duration::ZERO));
+        assert_eq!(call.part(0, H, 10 * SECOND), 1.0, "{:?}", call.changes(0));
+
+        let mut call = screen(seed, way(1000));
+        call.feedback = Feedback::Reports;
+        call.run_until(300 * SECOND);
+        report("1 Mbit/s, reports", seed, &call);
+        let lost = call.voice.lost(10 * SECOND, 300 * SECOND);
+        println!(
+            "  l {:.0} % of the time, voice lost {lost:.4}, {:?}",
+            100.0 * call.part(0, L, 10 * SECOND),
+            call.changes(0)
+        );
+        assert!(call.part(0, L, 10 * SECOND) > 0.9, "{:?}", call.changes(0));
+        assert!(lost < 0.03, "{lost}");
+    });
+}
+
+#[test]
+fn a_client_that_reports_nothing_gets_the_low_layer() {
+    for_seeds(SEEDS, |seed| {
+        let mut call = screen(seed, way(10_000));
+        call.feedback = Feedback::Nothing;
+        call.run_until(60 * SECOND);
+        report("no reports", seed, &call);
+        let rate = call.pictures_per_second(0, 5 * SECOND, 60 * SECOND);
+        assert!(rate >= 4.9, "{rate}");
+        assert_eq!(call.padding, 0);
     });
 }

@@ -10,6 +10,7 @@ mod network;
 mod participant;
 mod screen;
 mod seeds;
+mod track;
 mod trouble;
 mod video;
 mod world;

@@ -1,10 +1,11 @@
 //! One receiver of a call in values: senders of layers, pacer, a way through the network, and a client that reports arrivals.
 use crate::network::{Conditions, Network};
-use rtcd_media::rtcp::{self, Message, TransportCcRecorder};
+use crate::track::Track;
+use rtcd_media::rtcp::{self, Message, ReportBlock, TransportCcRecorder};
 use rtcd_media::sfu::Layer;
 use rtcd_media::sfu::allocation::{Allocation, Demand, Grant, Kind};
 use rtcd_media::sfu::bandwidth::{Bandwidth, Bitrate, Sent};
-use rtcd_media::sfu::pacer::{FrameBudget, Pacer, Turn};
+use rtcd_media::sfu::pacer::{Pacer, Turn};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -18,9 +19,8 @@ const VOICE_PACKET: usize = 100;
 const VOICE_INTERVAL: Duration = Duration::from_millis(20);
 const PACKET: usize = 1150;
 const PADDING: usize = 250;
-/// A key frame is so many times as long as another, and comes so long after it was asked for.
+/// A key frame is so many times as long as another.
 const KEYFRAME: usize = 3;
-const KEYFRAME_DELAY: Duration = Duration::from_millis(150);
 const FEEDBACK: Duration = Duration::from_millis(100);
 const STEP: Duration = Duration::from_millis(1);
 
@@ -35,22 +35,6 @@ struct Packet {
     place: u16,
     of: u16,
     len: usize,
-}
-
-struct Track {
-    kind: Kind,
-    grant: Grant,
-    /// The layer that the receiver sees, and when the key frame of another comes.
-    current: Option<Layer>,
-    keyframe_at: Option<Instant>,
-    next_frame: [Instant; LAYERS.len()],
-    frame: u32,
-    budget: FrameBudget,
-    received: Vec<(u32, u16)>,
-    /// Complete frames: when.
-    pictures: Vec<Duration>,
-    /// Layer changes as the receiver sees them.
-    changes: Vec<(Duration, Option<Layer>)>,
 }
 
 /// What became of voice.
@@ -76,7 +60,22 @@ impl Voice {
     }
 }
 
+/// How the client reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feedback {
+    /// Arrivals ten times a second.
+    TransportCc,
+    /// Loss once a second.
+    Reports,
+    /// Not at all.
+    Nothing,
+}
+
 pub struct Call {
+    pub feedback: Feedback,
+    /// What the client has got: packets, and the first and the newest number, at the last report and now.
+    received: [(u32, u16); 2],
+    next_report: Instant,
     pub start: Instant,
     pub now: Instant,
     pub network: Network,
@@ -109,20 +108,11 @@ impl Call {
         let mut network = Network::new(seed);
         network.set(start, server(), client(), down);
         network.set(start, client(), server(), Conditions { delay: down.delay, ..Conditions::default() });
-        let track = |kind: &Kind| Track {
-            kind: *kind,
-            grant: Grant::Paused,
-            current: None,
-            keyframe_at: None,
-            next_frame: [start; LAYERS.len()],
-            frame: 0,
-            budget: FrameBudget::new(start),
-            received: Vec::new(),
-            pictures: Vec::new(),
-            changes: Vec::new(),
-        };
         let bandwidth = Bandwidth::new(start);
         Self {
+            feedback: Feedback::TransportCc,
+            received: [(0, 0); 2],
+            next_report: start + Duration::from_secs(1),
             start,
             now: start,
             network,
@@ -132,7 +122,7 @@ impl Call {
             estimates: Vec::new(),
             padding: 0,
             allocation: Allocation::default(),
-            tracks: kinds.iter().map(track).collect(),
+            tracks: kinds.iter().map(|kind| Track::new(*kind, start)).collect(),
             recorder: TransportCcRecorder::new(start),
             next_voice: start,
             next_feedback: start + FEEDBACK,
@@ -274,10 +264,10 @@ impl Call {
     fn deliver(&mut self) {
         while let Some((at, datagram)) = self.network.poll(self.now) {
             if datagram.to == server() {
-                rtcp::read(&datagram.bytes, |message| {
-                    if let Message::TransportCc(feedback) = message {
-                        self.bandwidth.handle_transport_cc(at, &feedback);
-                    }
+                rtcp::read(&datagram.bytes, |message| match message {
+                    Message::TransportCc(feedback) => self.bandwidth.handle_transport_cc(at, &feedback),
+                    Message::Report(block) => self.bandwidth.handle_report(at, block.fraction_lost, None),
+                    _ => {}
                 });
                 continue;
             }
@@ -288,6 +278,8 @@ impl Call {
     fn arrive(&mut self, at: Instant, bytes: &[u8]) {
         let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
         self.recorder.record(at, 7, word(0));
+        self.received[1].0 += 1;
+        self.received[1].1 = word(0);
         let sent = u64::from_be_bytes(bytes[11..19].try_into().expect("eight octets"));
         let took = (at - self.start).saturating_sub(Duration::from_micros(sent));
         match bytes[2] {
@@ -309,8 +301,25 @@ impl Call {
         while self.recorder.is_pending() {
             let mut compound = Vec::new();
             self.recorder.write(&mut compound, 1);
-            self.network.send(self.now, client(), server(), compound);
+            if self.feedback == Feedback::TransportCc {
+                self.network.send(self.now, client(), server(), compound);
+            }
         }
+        if self.feedback == Feedback::Reports && self.now >= self.next_report {
+            self.next_report += Duration::from_secs(1);
+            self.report();
+        }
+    }
+
+    fn report(&mut self) {
+        let [(count, number), (count_now, number_now)] = self.received;
+        let expected = u32::from(number_now.wrapping_sub(number));
+        let lost = expected.saturating_sub(count_now - count);
+        self.received[0] = self.received[1];
+        let fraction_lost = (lost * 256).checked_div(expected).unwrap_or(0).min(255) as u8;
+        let mut compound = Vec::new();
+        rtcp::receiver_report(&mut compound, 1, &[ReportBlock { ssrc: 7, fraction_lost, ..ReportBlock::default() }]);
+        self.network.send(self.now, client(), server(), compound);
     }
 
     /// When this track showed the layer for the first time after `after`.
@@ -360,46 +369,5 @@ impl Call {
 
     pub fn dropped_by_pacer(&self) -> u64 {
         self.pacer.dropped()
-    }
-}
-
-impl Track {
-    fn set_grant(&mut self, now: Instant, start: Instant, grant: Grant) {
-        if let Grant::Thin(_, rate) = grant {
-            self.budget.set_rate(now, rate);
-        }
-        let before = std::mem::replace(&mut self.grant, grant);
-        match grant.layer() {
-            None if before.layer().is_some() => {
-                self.current = None;
-                self.keyframe_at = None;
-                self.changes.push((now - start, None));
-            }
-            layer if layer == self.current => self.keyframe_at = None,
-            layer if layer != before.layer() || self.keyframe_at.is_none() => {
-                self.keyframe_at = Some(now + KEYFRAME_DELAY)
-            }
-            _ => {}
-        }
-    }
-
-    fn receive(&mut self, at: Duration, frame: u32, of: u16) {
-        let known = self.received.iter_mut().find(|(known, _)| *known == frame);
-        let count = match known {
-            Some((_, count)) => {
-                *count += 1;
-                *count
-            }
-            None => {
-                if self.received.len() >= 64 {
-                    self.received.remove(0);
-                }
-                self.received.push((frame, 1));
-                1
-            }
-        };
-        if count == of {
-            self.pictures.push(at);
-        }
     }
 }

@@ -1,13 +1,10 @@
 //! Probing: whoever sends less than the way takes learns nothing from it, so a short burst of padding asks how much more
 //! there is, when more is wanted.
 use super::Bitrate;
+use super::cluster::{Cluster, Outcome};
 use super::sent::Packet;
 use std::time::Duration;
 
-/// How long a cluster takes, and its least octets and packets: fewer say little under jitter, more delay voice on a thin way.
-const CLUSTER: Duration = Duration::from_millis(50);
-const MIN_CLUSTER_OCTETS: u64 = 2400;
-const MIN_CLUSTER_PACKETS: u32 = 6;
 /// Padding is due in steps of this.
 const STEP: Duration = Duration::from_millis(5);
 const MIN_STEP_US: i64 = 1_000;
@@ -19,16 +16,6 @@ const DRAIN_US: i64 = 150_000;
 const ADJACENT_US: i64 = 500_000;
 /// Feedback on a cluster that does not come in this time, besides the round trip, never comes.
 const MAX_WAIT: Duration = Duration::from_secs(1);
-/// Packets and part of the octets that must have arrived, else chance or congestion has spoilt it.
-const MIN_PACKETS: u32 = 4;
-const MIN_ARRIVED: f64 = 0.6;
-/// Part of the octets whose fate must be known.
-const MIN_KNOWN: f64 = 0.8;
-/// Arrived this much slower than sent, it was as much as the way takes; something less leaves room for others.
-const SATURATED_BELOW: f64 = 0.9;
-const SATURATED: f64 = 0.9;
-/// A result above what was asked for is an accident of timing.
-const MAX_RESULT: f64 = 1.2;
 /// A result of so much of what was asked for calls for more at once.
 const GOOD: f64 = 0.75;
 /// Between clusters that have shown no more room: at first, and at most.
@@ -37,40 +24,6 @@ const MAX_INTERVAL_US: i64 = 6_000_000;
 const INTERVAL_GROWTH: f64 = 1.5;
 /// When it is not the time to probe, it is asked again after this.
 const ASK_AGAIN_US: i64 = 200_000;
-
-/// One burst.
-#[derive(Clone, Copy, Debug)]
-struct Cluster {
-    id: u8,
-    rate: Bitrate,
-    octets: u64,
-    began: i64,
-    /// When it was complete, or was given up.
-    ended: Option<i64>,
-    /// When somebody last asked what to send.
-    polled: i64,
-    sent: u64,
-    sent_packets: u32,
-    last_number: u64,
-    /// Of the packets that arrived: how many, how many octets, then times and lengths at either end.
-    packets: u32,
-    arrived: u64,
-    /// Octets that are lost, as the receiver says.
-    lost: u64,
-    first_sent: i64,
-    last_sent: (i64, u64),
-    first_arrival: (i64, u64),
-    last_arrival: i64,
-}
-
-/// What a cluster has shown.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Outcome {
-    /// So much got through; `None` if too little came back to tell.
-    pub proven: Option<Bitrate>,
-    /// The part of its octets that arrived.
-    pub arrived: f64,
-}
 
 /// When and how much to probe.
 #[derive(Debug)]
@@ -91,16 +44,14 @@ impl Prober {
     /// The cluster that packets sent now belong to; 0: none.
     #[inline]
     pub fn cluster_id(&self) -> u8 {
-        self.cluster.filter(|cluster| cluster.ended.is_none()).map_or(0, |cluster| cluster.id)
+        self.cluster.as_ref().filter(|cluster| cluster.ended.is_none()).map_or(0, |cluster| cluster.id)
     }
 
     /// A packet of the cluster has gone out, media or padding.
     pub fn handle_sent(&mut self, now: i64, number: u64, len: usize) {
         let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.ended.is_none()) else { return };
-        cluster.sent += len as u64;
-        cluster.sent_packets += 1;
-        cluster.last_number = number;
-        if cluster.sent >= cluster.octets && cluster.sent_packets >= MIN_CLUSTER_PACKETS {
+        cluster.handle_sent(number, len);
+        if cluster.is_sent() {
             self.end(now);
         }
     }
@@ -114,20 +65,9 @@ impl Prober {
 
     /// A packet has arrived.
     pub fn handle_arrival(&mut self, packet: &Packet, arrival: i64) {
-        let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.id == packet.cluster) else { return };
-        let len = u64::from(packet.len);
-        if cluster.packets == 0 || packet.sent < cluster.first_sent {
-            cluster.first_sent = packet.sent;
+        if let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.id == packet.cluster) {
+            cluster.handle_arrival(packet, arrival);
         }
-        if cluster.packets == 0 || packet.sent >= cluster.last_sent.0 {
-            cluster.last_sent = (packet.sent, len);
-        }
-        if cluster.packets == 0 || arrival < cluster.first_arrival.0 {
-            cluster.first_arrival = (arrival, len);
-        }
-        cluster.last_arrival = if cluster.packets == 0 { arrival } else { cluster.last_arrival.max(arrival) };
-        cluster.packets += 1;
-        cluster.arrived += len;
     }
 
     /// A packet is lost.
@@ -142,7 +82,7 @@ impl Prober {
         let cluster = self.cluster.filter(|it| it.ended.is_some() && reported > it.last_number)?;
         self.cluster = None;
         let outcome = cluster.outcome();
-        if ((cluster.arrived + cluster.lost) as f64) < cluster.sent as f64 * MIN_KNOWN {
+        if !cluster.is_known() {
             // The feedback is what was lost: nobody knows.
             self.due = now + ASK_AGAIN_US;
             return None;
@@ -181,7 +121,7 @@ impl Prober {
     /// Begins a cluster at this rate if it is time for one; `None`: now is no time to probe.
     pub fn handle_timeout(&mut self, now: i64, round_trip: Duration, rate: Option<Bitrate>) {
         if let Some(cluster) = self.cluster {
-            let longest = CLUSTER.max(cluster.rate.time_for(MIN_CLUSTER_OCTETS)) * MAX_STRETCH;
+            let longest = cluster.length() * MAX_STRETCH;
             let patience = (MAX_WAIT + 2 * round_trip).as_micros() as i64;
             match cluster.ended {
                 None if now - cluster.began > longest.as_micros() as i64 => self.end(now),
@@ -198,24 +138,7 @@ impl Prober {
         }
         let Some(rate) = rate else { return self.delay(now + ASK_AGAIN_US) };
         self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-        self.cluster = Some(Cluster {
-            id: self.last_id,
-            rate,
-            octets: rate.octets_in(CLUSTER).max(MIN_CLUSTER_OCTETS),
-            began: now,
-            ended: None,
-            polled: now,
-            sent: 0,
-            sent_packets: 0,
-            last_number: 0,
-            packets: 0,
-            arrived: 0,
-            lost: 0,
-            first_sent: 0,
-            last_sent: (0, 0),
-            first_arrival: (0, 0),
-            last_arrival: 0,
-        });
+        self.cluster = Some(Cluster::new(self.last_id, rate, now));
     }
 
     /// Octets to send now.
@@ -236,26 +159,11 @@ impl Prober {
                 let padding = cluster.began + cluster.rate.time_for(cluster.sent).as_micros() as i64;
                 // Who has nothing to pad with is not woken in vain.
                 let padding = padding.max(cluster.polled + MIN_STEP_US);
-                let longest = CLUSTER.max(cluster.rate.time_for(MIN_CLUSTER_OCTETS)) * MAX_STRETCH;
+                let longest = cluster.length() * MAX_STRETCH;
                 Some(padding.min(cluster.began + longest.as_micros() as i64 + 1))
             }
             None => wants.then_some(self.due),
         }
-    }
-}
-
-impl Cluster {
-    fn outcome(&self) -> Outcome {
-        let part = self.arrived as f64 / self.sent.max(1) as f64;
-        if self.packets < MIN_PACKETS || part < MIN_ARRIVED {
-            return Outcome { proven: None, arrived: part };
-        }
-        let time = |from: i64, to: i64| Duration::from_micros((to - from).max(1) as u64);
-        // What was sent last had no time to count, as what arrived first had none.
-        let sent = Bitrate::of(self.arrived - self.last_sent.1, time(self.first_sent, self.last_sent.0));
-        let arrived = Bitrate::of(self.arrived - self.first_arrival.1, time(self.first_arrival.0, self.last_arrival));
-        let proven = if arrived < sent.times(SATURATED_BELOW) { arrived.times(SATURATED) } else { arrived.min(sent) };
-        Outcome { proven: Some(proven.min(self.rate.times(MAX_RESULT))), arrived: part }
     }
 }
 

@@ -7,13 +7,14 @@ const INTERVAL_US: i64 = 900_000;
 /// Loss below this lets the estimate grow, above that it shrinks.
 const GROWS_BELOW: f64 = 0.02;
 const SHRINKS_ABOVE: f64 = 0.10;
-/// Growth before the first loss of note, and per second after it.
+/// Growth before the first loss of note, and per second after it: up to so many times what is sent, and beyond that, where it
+/// is a guess that costs the receiver a second of its voice each time that it is wrong.
 const FAST: f64 = 2.0;
 const SLOW: f64 = 1.08;
+const KNOWN: f64 = 1.5;
+const GUESSED: f64 = 1.02;
 /// Loss alone never takes it below this: pictures now and then, and voice.
 const MIN_LIMIT: Bitrate = Bitrate::kbit(150);
-/// Time without much loss after which it grows fast again.
-const FORGIVEN_US: i64 = 30_000_000;
 
 /// The estimate, and what the reports since it was last changed have said.
 #[derive(Debug)]
@@ -21,12 +22,12 @@ pub struct ReportControl {
     limit: Bitrate,
     worst: f64,
     acted: Option<i64>,
-    shrunk: Option<i64>,
+    has_shrunk: bool,
 }
 
 impl ReportControl {
     pub fn new(limit: Bitrate) -> Self {
-        Self { limit, worst: 0.0, acted: None, shrunk: None }
+        Self { limit, worst: 0.0, acted: None, has_shrunk: false }
     }
 
     pub fn limit(&self) -> Bitrate {
@@ -43,13 +44,14 @@ impl ReportControl {
         self.acted = Some(now);
         let lost = std::mem::take(&mut self.worst);
         if lost > SHRINKS_ABOVE {
-            self.shrunk = Some(now);
+            self.has_shrunk = true;
             let base = sent.map_or(self.limit, |sent| self.limit.min(sent));
             self.limit = base.times(1.0 - lost / 2.0).max(MIN_LIMIT.min(self.limit));
         } else if lost < GROWS_BELOW && self.limit < wanted.times(1.2) {
             let seconds = (now - last).min(5_000_000) as f64 / 1e6;
-            let is_slow = self.shrunk.is_some_and(|shrunk| now - shrunk < FORGIVEN_US);
-            self.limit = self.limit.times(if is_slow { SLOW.powf(seconds) } else { FAST }).min(MAX_ESTIMATE);
+            let is_known = sent.is_some_and(|sent| self.limit < sent.times(KNOWN));
+            let slow = if is_known { SLOW } else { GUESSED };
+            self.limit = self.limit.times(if self.has_shrunk { slow.powf(seconds) } else { FAST }).min(MAX_ESTIMATE);
         }
     }
 }
@@ -72,6 +74,8 @@ mod tests {
         assert_eq!(control.limit(), Bitrate::kbit(1875), "some loss: it stays");
         control.handle(22_000_000, 0.0, Some(Bitrate::kbit(1800)), wanted);
         assert_eq!(control.limit(), Bitrate::kbit(2025));
+        control.handle(23_000_000, 0.0, Some(Bitrate::kbit(540)), wanted);
+        assert_eq!(control.limit(), Bitrate(2_065_500), "so much is not sent");
     }
 
     #[test]
