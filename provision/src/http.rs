@@ -15,7 +15,6 @@ pub use error::HttpError;
 pub use pace::Pace;
 pub use url::shown;
 
-use crate::source::METADATA_LIMIT;
 use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, StatusCode, header};
 use url::Endpoint;
@@ -24,6 +23,8 @@ use url::Endpoint;
 const NOT_READY: [u16; 5] = [429, 500, 502, 503, 504];
 /// A `Retry-After` beyond this is not obeyed: nobody waits that long for a boot.
 const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(30);
+/// A document at most, unless the request says another limit. EC2's and Azure's metadata, with everything, have some 20 KiB.
+pub const DOCUMENT_LIMIT: usize = 256 << 10;
 /// How long a cloud is told how it went.
 const REPORT: Duration = Duration::from_secs(45);
 /// So much of a foreign header is shown.
@@ -169,7 +170,7 @@ impl Request {
             headers: Vec::new(),
             body: Vec::new(),
             media: Media::Text,
-            limit: METADATA_LIMIT,
+            limit: DOCUMENT_LIMIT,
             asked_again: &[],
             low_port: false,
         }

@@ -28,8 +28,8 @@ use std::path::Path;
 
 /// User data at most, as the source gives it: VMware's and cloud-init's own limit; the clouds allow 16 to 64 KiB.
 pub const USER_DATA_LIMIT: usize = 512 << 10;
-/// A document of metadata at most. EC2's and Azure's, with everything, have some 20 KiB.
-pub const METADATA_LIMIT: usize = 256 << 10;
+/// A document of metadata at most, from whatever place.
+pub const METADATA_LIMIT: usize = crate::http::DOCUMENT_LIMIT;
 
 /// What a source needs to work: the machine's facts and a way to ask over HTTP.
 pub struct Context<'a> {
@@ -109,10 +109,4 @@ impl Source for Nothing {
     fn fetch(&self, _context: &Context<'_>) -> Result<Option<Metadata>, SourceError> {
         Ok(Some(Metadata::default()))
     }
-}
-
-/// An error with all that caused it, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

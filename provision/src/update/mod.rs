@@ -71,7 +71,7 @@ pub fn run() -> ExitCode {
     match update(&asked_to_end) {
         Ok(()) => ExitCode::Success,
         Err(error) => {
-            tracing::error!("not updated: {}", crate::source::chain(&error));
+            tracing::error!("not updated: {}", crate::chain::chain(&error));
             ExitCode::System
         }
     }
