@@ -8,7 +8,7 @@ use crate::source::SourceError;
 /// What the user data are called in messages.
 pub const USER_DATA: &str = "user-data";
 
-/// A failure.
+/// Ends the run; [`Failure::exit_code`] tells systemd how.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The admin: the user data have mistakes.

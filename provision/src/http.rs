@@ -37,7 +37,7 @@ pub struct Client {
     deadline: Instant,
 }
 
-/// What is asked.
+/// One question: method, URL, headers and what may come back.
 pub struct Request {
     method: &'static str,
     url: String,
@@ -67,9 +67,9 @@ pub struct Answer {
     pub url: String,
     /// Whether the second of two URLs answered.
     pub by_other: bool,
-    /// The status.
+    /// The status code: 200 to 299 or 400 to 499.
     pub status: u16,
-    /// The body, whole.
+    /// The whole body, within the limit of the request.
     pub body: Vec<u8>,
     headers: HeaderMap,
 }
