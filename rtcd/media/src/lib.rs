@@ -20,6 +20,7 @@ pub mod sdp;
 pub mod sfu;
 pub mod srtp;
 pub mod stun;
+pub mod token_bucket;
 pub mod transport;
 
 pub use random::{alphanumeric, random_u32, random_u64};
