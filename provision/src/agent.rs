@@ -29,7 +29,7 @@ pub struct Agent<'a> {
     pub http: &'a Client,
     /// The way to the files.
     pub disk: &'a dyn Disk,
-    /// The machine's clock.
+    /// Wall clock at the start, for the time in the status.
     pub now: SystemTime,
     /// How long a source may take to appear: discs and their drivers come up while we run already.
     pub patience: Duration,

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 #[derive(Parser, Debug)]
 #[command(version, about, after_help = exit_code::HELP, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand, required.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The commands.
+/// What can be asked of the agent, each with its own arguments.
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// At boot: find the source, read it, check everything, write what rtcd needs

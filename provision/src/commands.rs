@@ -2,7 +2,7 @@
 use crate::apply::Paths;
 use crate::apply::disk::RealDisk;
 use crate::cli::Machine;
-use crate::detect::{self, Line, Which};
+use crate::detect::{self, Datasource, DsParameters};
 use crate::draft::{self, Draft, Request};
 use crate::exit_code::ExitCode;
 use crate::facts::Facts;
@@ -74,7 +74,7 @@ pub fn render(seed: Option<&Path>, machine: &Machine, http: &Client, secrets: Se
 /// The directory stands for a machine that has nothing else, and whose seed is its root.
 fn of_seed(directory: &Path, http: &Client) -> Result<Draft, Failure> {
     let facts = Facts::gather(directory, None);
-    let seed = Which::NoCloud(Line { seed_from: Some("file:///".to_owned()), ..Line::EMPTY });
+    let seed = Datasource::NoCloud(DsParameters { seed_from: Some("file:///".to_owned()), ..DsParameters::EMPTY });
     drafted(&facts, &seed, http, None)
 }
 
@@ -83,7 +83,7 @@ fn of_machine(machine: &Machine, http: &Client) -> Result<Draft, Failure> {
     drafted(&facts, &detect::detect(&facts)?.which, http, Some(&machine.root))
 }
 
-fn drafted(facts: &Facts, which: &Which, http: &Client, root: Option<&Path>) -> Result<Draft, Failure> {
+fn drafted(facts: &Facts, which: &Datasource, http: &Client, root: Option<&Path>) -> Result<Draft, Failure> {
     let source = source::of(which);
     let metadata = source.fetch(&Context { facts, http })?.ok_or(Failure::Empty(source.name()))?;
     Draft::new(&Request { source: source.name(), metadata: &metadata, root, debug_image: facts.debug_image })

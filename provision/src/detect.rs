@@ -5,7 +5,7 @@ mod ds;
 mod tests;
 
 use crate::facts::{Dmi, Facts};
-pub use ds::Line;
+pub use ds::DsParameters;
 
 /// Azure's own number for its machines, the same everywhere.
 const AZURE_ASSET_TAG: &str = "7783-7084-3265-9085-8269-3286-77";
@@ -14,65 +14,53 @@ const OPENSTACK_ASSET_TAGS: [&str; 4] = ["OpenTelekomCloud", "SAP CCloud VM", "H
 
 /// A source of metadata, with what is needed to find it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Which {
+#[allow(missing_docs, reason = "names of clouds")]
+pub enum Datasource {
     /// None: the image's own configuration alone.
     Nothing,
-    /// systemd credentials.
     Credentials,
     /// NoCloud, with what a `ds=` says.
-    NoCloud(Line),
-    /// OpenStack's configuration drive.
+    NoCloud(DsParameters),
     ConfigDrive,
-    /// Amazon EC2.
     Ec2,
-    /// Google Compute Engine.
     Gce,
-    /// Microsoft Azure.
     Azure,
-    /// OpenStack's metadata service.
     OpenStack,
-    /// DigitalOcean.
     DigitalOcean,
-    /// Hetzner Cloud.
     Hetzner,
-    /// Vultr.
     Vultr,
-    /// Oracle Cloud.
     Oracle,
-    /// Scaleway.
     Scaleway,
-    /// Akamai, formerly Linode.
     Akamai,
-    /// VMware guestinfo.
     VMware,
 }
 
 /// Every name that `ds=` knows; the first of a source is the one that is shown.
-const NAMES: [(&str, Which); 17] = [
-    ("none", Which::Nothing),
-    ("credentials", Which::Credentials),
-    ("nocloud", Which::NoCloud(Line::EMPTY)),
-    ("nocloud-net", Which::NoCloud(Line::EMPTY)),
-    ("configdrive", Which::ConfigDrive),
-    ("ec2", Which::Ec2),
-    ("gce", Which::Gce),
-    ("azure", Which::Azure),
-    ("openstack", Which::OpenStack),
-    ("digitalocean", Which::DigitalOcean),
-    ("hetzner", Which::Hetzner),
-    ("vultr", Which::Vultr),
-    ("oracle", Which::Oracle),
-    ("scaleway", Which::Scaleway),
-    ("akamai", Which::Akamai),
-    ("linode", Which::Akamai),
-    ("vmware", Which::VMware),
+const NAMES: [(&str, Datasource); 17] = [
+    ("none", Datasource::Nothing),
+    ("credentials", Datasource::Credentials),
+    ("nocloud", Datasource::NoCloud(DsParameters::EMPTY)),
+    ("nocloud-net", Datasource::NoCloud(DsParameters::EMPTY)),
+    ("configdrive", Datasource::ConfigDrive),
+    ("ec2", Datasource::Ec2),
+    ("gce", Datasource::Gce),
+    ("azure", Datasource::Azure),
+    ("openstack", Datasource::OpenStack),
+    ("digitalocean", Datasource::DigitalOcean),
+    ("hetzner", Datasource::Hetzner),
+    ("vultr", Datasource::Vultr),
+    ("oracle", Datasource::Oracle),
+    ("scaleway", Datasource::Scaleway),
+    ("akamai", Datasource::Akamai),
+    ("linode", Datasource::Akamai),
+    ("vmware", Datasource::VMware),
 ];
 
 /// A source, and why it was chosen.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Choice {
-    /// The source.
-    pub which: Which,
+    /// The source that is asked.
+    pub which: Datasource,
     /// For the log and the status: `the kernel command line says ds=ec2`.
     pub why: String,
 }
@@ -90,15 +78,15 @@ pub enum DetectError {
     /// A `ds=` with a name that means nothing here.
     #[error("{place} says ds={name}, which is not supported; supported are {}", names())]
     UnknownName {
-        /// Who said it.
+        /// Where it was said: the kernel command line, the serial number.
         place: &'static str,
-        /// What was said.
+        /// The name that is not known.
         name: String,
     },
     /// A `ds=nocloud` with something that means nothing.
     #[error("{place} says ds=nocloud with {field:?}; known are s=URL/, h=HOSTNAME and i=INSTANCE-ID")]
     UnknownField {
-        /// Who said it.
+        /// Where it was said: the kernel command line, the serial number.
         place: &'static str,
         /// What was said; never a value.
         field: String,
@@ -115,46 +103,49 @@ pub fn detect(facts: &Facts) -> Result<Choice, DetectError> {
     }
     let choice = |which, why: &str| Ok(Choice { which, why: why.to_owned() });
     if let Some(directory) = &facts.credentials {
-        return choice(Which::Credentials, &format!("{} has rtcd.user-data", directory.display()));
+        return choice(Datasource::Credentials, &format!("{} has rtcd.user-data", directory.display()));
     }
     if let Some(volume) = facts.labelled("cidata").first() {
-        return choice(Which::NoCloud(Line::EMPTY), &format!("{} has the label cidata", volume.device));
+        return choice(Datasource::NoCloud(DsParameters::EMPTY), &format!("{} has the label cidata", volume.device));
     }
     if facts.seed {
-        return choice(Which::NoCloud(Line::EMPTY), &format!("there is /{}", crate::facts::SEED_DIRECTORY));
+        return choice(
+            Datasource::NoCloud(DsParameters::EMPTY),
+            &format!("there is /{}", crate::facts::SEED_DIRECTORY),
+        );
     }
     if let Some(volume) = facts.labelled("config-2").first() {
-        return choice(Which::ConfigDrive, &format!("{} has the label config-2", volume.device));
+        return choice(Datasource::ConfigDrive, &format!("{} has the label config-2", volume.device));
     }
     match cloud(&facts.dmi, &facts.hypervisor_uuid) {
         Some((which, field)) => choice(which, &format!("the firmware says so in {field}")),
-        None if facts.guestinfo.is_set() => choice(Which::VMware, "VMware's guestinfo is set"),
+        None if facts.guestinfo.is_set() => choice(Datasource::VMware, "VMware's guestinfo is set"),
         None => Err(DetectError::Nothing),
     }
 }
 
 /// The clouds that the firmware names, and the field that does.
-fn cloud(dmi: &Dmi, hypervisor_uuid: &str) -> Option<(Which, &'static str)> {
+fn cloud(dmi: &Dmi, hypervisor_uuid: &str) -> Option<(Datasource, &'static str)> {
     let vendor = |name: &str| dmi.sys_vendor == name;
     let asset_tag = dmi.chassis_asset_tag.as_str();
     let rows = [
-        (vendor("Amazon EC2"), Which::Ec2, "sys_vendor"),
-        (dmi.bios_vendor == "Amazon EC2", Which::Ec2, "bios_vendor"),
-        (is_ec2_uuid(&dmi.product_uuid), Which::Ec2, "product_uuid"),
-        (is_ec2_uuid(hypervisor_uuid), Which::Ec2, "hypervisor/uuid"),
-        (dmi.product_name == "Google Compute Engine", Which::Gce, "product_name"),
-        (dmi.product_serial.starts_with("GoogleCloud-"), Which::Gce, "product_serial"),
-        (asset_tag == AZURE_ASSET_TAG, Which::Azure, "chassis_asset_tag"),
-        (vendor("DigitalOcean"), Which::DigitalOcean, "sys_vendor"),
-        (vendor("Hetzner"), Which::Hetzner, "sys_vendor"),
-        (vendor("Vultr"), Which::Vultr, "sys_vendor"),
-        (asset_tag == "OracleCloud.com", Which::Oracle, "chassis_asset_tag"),
-        (vendor("Scaleway"), Which::Scaleway, "sys_vendor"),
-        (vendor("Akamai") || vendor("Linode"), Which::Akamai, "sys_vendor"),
-        (OPENSTACK_ASSET_TAGS.contains(&asset_tag), Which::OpenStack, "chassis_asset_tag"),
+        (vendor("Amazon EC2"), Datasource::Ec2, "sys_vendor"),
+        (dmi.bios_vendor == "Amazon EC2", Datasource::Ec2, "bios_vendor"),
+        (is_ec2_uuid(&dmi.product_uuid), Datasource::Ec2, "product_uuid"),
+        (is_ec2_uuid(hypervisor_uuid), Datasource::Ec2, "hypervisor/uuid"),
+        (dmi.product_name == "Google Compute Engine", Datasource::Gce, "product_name"),
+        (dmi.product_serial.starts_with("GoogleCloud-"), Datasource::Gce, "product_serial"),
+        (asset_tag == AZURE_ASSET_TAG, Datasource::Azure, "chassis_asset_tag"),
+        (vendor("DigitalOcean"), Datasource::DigitalOcean, "sys_vendor"),
+        (vendor("Hetzner"), Datasource::Hetzner, "sys_vendor"),
+        (vendor("Vultr"), Datasource::Vultr, "sys_vendor"),
+        (asset_tag == "OracleCloud.com", Datasource::Oracle, "chassis_asset_tag"),
+        (vendor("Scaleway"), Datasource::Scaleway, "sys_vendor"),
+        (vendor("Akamai") || vendor("Linode"), Datasource::Akamai, "sys_vendor"),
+        (OPENSTACK_ASSET_TAGS.contains(&asset_tag), Datasource::OpenStack, "chassis_asset_tag"),
         (
             ["OpenStack Nova", "OpenStack Compute"].contains(&dmi.product_name.as_str()),
-            Which::OpenStack,
+            Datasource::OpenStack,
             "product_name",
         ),
     ];
@@ -171,10 +162,10 @@ fn is_ec2_uuid(uuid: &str) -> bool {
     uuid.starts_with("ec2") || swapped()
 }
 
-impl Which {
+impl Datasource {
     /// As `ds=` has it.
     pub fn name(&self) -> &'static str {
-        let same = |which: &Which| std::mem::discriminant(which) == std::mem::discriminant(self);
+        let same = |which: &Datasource| std::mem::discriminant(which) == std::mem::discriminant(self);
         NAMES.iter().find(|(_, which)| same(which)).map_or("", |(name, _)| name)
     }
 

@@ -2,7 +2,7 @@
 use crate::cloud_config::{self, Wanted};
 use crate::failure::Failure;
 use crate::merge::{self, Layers, Settled};
-use crate::metadata::{Metadata, Said};
+use crate::metadata::{Metadata, Sourced};
 use crate::mistake::Mistake;
 use crate::render::{self, Secrets};
 
@@ -14,7 +14,7 @@ use std::path::Path;
 pub struct Request<'a> {
     /// The name of the source.
     pub source: &'a str,
-    /// What it said.
+    /// The metadata of the source.
     pub metadata: &'a Metadata,
     /// The machine's files; `None` where there is no machine: on a laptop.
     pub root: Option<&'a Path>,
@@ -74,10 +74,10 @@ impl Draft {
 pub fn example(user_data: Vec<u8>) -> Metadata {
     const FIELD: &str = "an example";
     Metadata {
-        hostname: Some(Said::new("rtcd".to_owned(), FIELD)),
-        public_ipv4: Some(Said::new(Ipv4Addr::new(203, 0, 113, 7), FIELD)),
-        private_ipv4: Some(Said::new(Ipv4Addr::new(192, 0, 2, 7), FIELD)),
-        public_ipv6: Some(Said::new(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7), FIELD)),
+        hostname: Some(Sourced::new("rtcd".to_owned(), FIELD)),
+        public_ipv4: Some(Sourced::new(Ipv4Addr::new(203, 0, 113, 7), FIELD)),
+        private_ipv4: Some(Sourced::new(Ipv4Addr::new(192, 0, 2, 7), FIELD)),
+        public_ipv6: Some(Sourced::new(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7), FIELD)),
         user_data: Some(user_data),
         ..Metadata::default()
     }

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum ExitCode {
-    /// All went well.
+    /// 0: configured, or nothing to do.
     Success = 0,
     /// What the admin wrote has mistakes; they have been named.
     Mistakes = 1,

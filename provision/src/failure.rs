@@ -3,13 +3,12 @@ use crate::apply::ApplyError;
 use crate::detect::DetectError;
 use crate::exit_code::ExitCode;
 use crate::mistake::{Mistake, Mistakes};
-use crate::plan::PlanError;
 use crate::source::SourceError;
 
 /// What the user data are called in messages.
 pub const USER_DATA: &str = "user-data";
 
-/// A failure.
+/// Ends the run; [`Failure::exit_code`] tells systemd how.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The admin: the user data have mistakes.
@@ -37,7 +36,7 @@ impl Failure {
 
     /// With all that caused it.
     pub fn in_full(&self) -> String {
-        crate::source::chain(self)
+        crate::chain::chain(self)
     }
 
     /// How the process ends.
@@ -47,15 +46,6 @@ impl Failure {
             Self::NoSource(_) => ExitCode::NoSource,
             Self::Source(_) | Self::Empty(_) => ExitCode::Source,
             Self::System(_) => ExitCode::System,
-        }
-    }
-}
-
-impl From<PlanError> for Failure {
-    fn from(error: PlanError) -> Self {
-        match error {
-            PlanError::Mistake(mistake) => Self::mistakes(vec![mistake]),
-            PlanError::Image(error) => Self::System(error),
         }
     }
 }

@@ -15,7 +15,6 @@ pub use error::HttpError;
 pub use pace::Pace;
 pub use url::shown;
 
-use crate::source::METADATA_LIMIT;
 use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, StatusCode, header};
 use url::Endpoint;
@@ -24,6 +23,8 @@ use url::Endpoint;
 const NOT_READY: [u16; 5] = [429, 500, 502, 503, 504];
 /// A `Retry-After` beyond this is not obeyed: nobody waits that long for a boot.
 const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(30);
+/// A document at most, unless the request says another limit. EC2's and Azure's metadata, with everything, have some 20 KiB.
+pub const DOCUMENT_LIMIT: usize = 256 << 10;
 /// How long a cloud is told how it went.
 const REPORT: Duration = Duration::from_secs(45);
 /// So much of a foreign header is shown.
@@ -36,7 +37,7 @@ pub struct Client {
     deadline: Instant,
 }
 
-/// What is asked.
+/// One question: method, URL, headers and what may come back.
 pub struct Request {
     method: &'static str,
     url: String,
@@ -66,9 +67,9 @@ pub struct Answer {
     pub url: String,
     /// Whether the second of two URLs answered.
     pub by_other: bool,
-    /// The status.
+    /// The status code: 200 to 299 or 400 to 499.
     pub status: u16,
-    /// The body, whole.
+    /// The whole body, within the limit of the request.
     pub body: Vec<u8>,
     headers: HeaderMap,
 }
@@ -169,7 +170,7 @@ impl Request {
             headers: Vec::new(),
             body: Vec::new(),
             media: Media::Text,
-            limit: METADATA_LIMIT,
+            limit: DOCUMENT_LIMIT,
             asked_again: &[],
             low_port: false,
         }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 pub mod agent;
 pub mod apply;
+mod chain;
 pub mod cli;
 pub mod cloud_config;
 pub mod commands;

@@ -1,7 +1,7 @@
 //! Lays what was said over each other: defaults < image < metadata < user data. Every value keeps its origin.
 use crate::cloud_config::variables::{self, Variable};
 use crate::cloud_config::{File, FileKind, Placed, Wanted};
-use crate::metadata::{Metadata, Said};
+use crate::metadata::{Metadata, Sourced};
 use crate::mistake::{Mark, Mistake};
 use rtcd_config::keys::{self, Key};
 use rtcd_config::source::{Layer, Merged, Origin, RawServer, Setting, Value};
@@ -20,9 +20,9 @@ const TLS_DIRECTORY: &str = "/etc/rtcd/tls/";
 pub struct Layers<'a> {
     /// What the image ships.
     pub image: Layer,
-    /// The source's name.
+    /// The source as people know it: `EC2`.
     pub source: &'a str,
-    /// What it said.
+    /// The metadata of the source.
     pub metadata: &'a Metadata,
     /// What the admin said.
     pub wanted: &'a Wanted,
@@ -35,8 +35,8 @@ pub struct Settled {
     /// Every value that somebody set, with its origin.
     pub settings: Layer,
     /// The name of the machine.
-    pub hostname: Option<Said<String>>,
-    /// What is odd.
+    pub hostname: Option<Sourced<String>>,
+    /// What was read and has no effect.
     pub notices: Vec<Mistake>,
 }
 
@@ -52,7 +52,7 @@ pub fn merge(layers: Layers<'_>) -> Result<Settled, Vec<Mistake>> {
     merger.validate(&settings);
     merger.look_at_addresses(&settings);
     let hostname = match &layers.wanted.hostname {
-        Some(name) => Some(Said::new(name.value.clone(), said_by_admin(name))),
+        Some(name) => Some(Sourced::new(name.value.clone(), said_by_admin(name))),
         None => layers.metadata.hostname.clone(),
     };
     let Merger { mistakes, notices, .. } = merger;
@@ -160,7 +160,7 @@ impl Merger<'_> {
 
     fn expand(&mut self, key: &Key, text: &str, placed: &Placed<Value>) -> String {
         let Layers { metadata, wanted, .. } = self.layers;
-        let address = |said: &Option<Said<Ipv4Addr>>| said.as_ref().map(|said| said.value.to_string());
+        let address = |said: &Option<Sourced<Ipv4Addr>>| said.as_ref().map(|said| said.value.to_string());
         let value = |variable| match variable {
             Variable::PublicIpv4 => address(&metadata.public_ipv4),
             Variable::PrivateIpv4 => address(&metadata.private_ipv4),

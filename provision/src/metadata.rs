@@ -3,14 +3,14 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A value with the field of the source that it came from, in the source's own words: `meta-data/public-ipv4`.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Said<T> {
-    /// The value.
+pub struct Sourced<T> {
+    /// As the source gave it, trimmed.
     pub value: T,
-    /// The field.
+    /// The field's path in the source.
     pub field: String,
 }
 
-impl<T> Said<T> {
+impl<T> Sourced<T> {
     /// A value that `field` says.
     pub fn new(value: T, field: impl Into<String>) -> Self {
         Self { value, field: field.into() }
@@ -23,13 +23,13 @@ pub struct Metadata {
     /// Changes when the machine is a new one.
     pub instance_id: Option<String>,
     /// A host name, short or fully qualified.
-    pub hostname: Option<Said<String>>,
+    pub hostname: Option<Sourced<String>>,
     /// The address that the world sees.
-    pub public_ipv4: Option<Said<Ipv4Addr>>,
+    pub public_ipv4: Option<Sourced<Ipv4Addr>>,
     /// The address on the machine's own interface.
-    pub private_ipv4: Option<Said<Ipv4Addr>>,
+    pub private_ipv4: Option<Sourced<Ipv4Addr>>,
     /// A global IPv6 address of the machine.
-    pub public_ipv6: Option<Said<Ipv6Addr>>,
+    pub public_ipv6: Option<Sourced<Ipv6Addr>>,
     /// Public keys, as `authorized_keys` has them.
     pub ssh_keys: Vec<String>,
     /// The user data as the source gave it: the outermost encoding that the source itself adds (Azure's base64) is

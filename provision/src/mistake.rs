@@ -7,7 +7,7 @@ use std::sync::Arc;
 pub struct Mark {
     /// The line in the text that the admin wrote (in a MIME message or an archive: of the whole text).
     pub line: usize,
-    /// The column.
+    /// From 1, in characters.
     pub column: usize,
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for Mistake {
 pub struct Mistakes {
     /// What the text is called: `user-data`, a path.
     pub name: String,
-    /// The mistakes.
+    /// In the order of the text, never empty.
     pub all: Vec<Mistake>,
 }
 

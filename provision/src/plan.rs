@@ -15,6 +15,7 @@ use crate::apply::disk::{Found, Owner};
 use crate::apply::{self, ApplyError, Files};
 use crate::cloud_config::{FileKind, Ntp, Placed};
 use crate::draft::Draft;
+use crate::failure::Failure;
 use crate::merge;
 use crate::mistake::Mistake;
 use crate::render::Secrets;
@@ -46,6 +47,15 @@ pub enum PlanError {
 impl From<ApplyError> for PlanError {
     fn from(error: ApplyError) -> Self {
         Self::Image(error)
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Mistake(mistake) => Self::mistakes(vec![mistake]),
+            PlanError::Image(error) => Self::System(error),
+        }
     }
 }
 

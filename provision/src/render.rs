@@ -1,17 +1,14 @@
 //! The text of `rtcd.toml`: what was set, each value with where it came from.
-use rtcd_config::keys;
-use rtcd_config::source::{Layer, RawServer, Setting, Value};
-use toml_edit::{Array, DocumentMut, InlineTable, Item, Table};
-
-/// What stands in the place of a secret that is not to be shown.
-const HIDDEN: &str = "<hidden>";
+use rtcd_config::source::Layer;
+use rtcd_config::{keys, print};
+use toml_edit::{DocumentMut, Item, Table};
 
 /// Whether secrets are written or hidden.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Secrets {
     /// For the file that rtcd reads.
     Write,
-    /// For eyes.
+    /// For people: `<redacted>` stands in their place.
     Hide,
 }
 
@@ -24,7 +21,7 @@ pub fn render(header: &[String], settings: &Layer, secrets: Secrets) -> String {
         for name in key.section().split('.') {
             table = sub_table(table, name);
         }
-        let mut value = value(setting, key.secret, secrets);
+        let mut value = print::toml(key, &setting.value, (secrets == Secrets::Hide).then_some(print::REDACTED));
         value.decor_mut().set_suffix(format!(" # {}", one_line(&setting.origin.to_string())));
         table.insert(key.name(), Item::Value(value));
     }
@@ -43,32 +40,6 @@ fn sub_table<'a>(table: &'a mut Table, name: &str) -> &'a mut Table {
     item.as_table_mut().expect("sections are tables")
 }
 
-fn value(setting: &Setting, secret: bool, secrets: Secrets) -> toml_edit::Value {
-    match &setting.value {
-        Value::Text(text) if secret && !text.is_empty() && secrets == Secrets::Hide => HIDDEN.into(),
-        Value::Text(text) => text.as_str().into(),
-        Value::Bool(value) => (*value).into(),
-        Value::Integer(number) => (*number).into(),
-        Value::Servers(servers) => servers.iter().map(|raw| server(raw, secrets)).collect::<Array>().into(),
-    }
-}
-
-fn server(raw: &RawServer, secrets: Secrets) -> toml_edit::Value {
-    if let (true, [url]) = (raw.plain, raw.urls.as_slice()) {
-        return url.as_str().into();
-    }
-    let mut table = InlineTable::new();
-    table.insert("urls", raw.urls.iter().map(String::as_str).collect::<Array>().into());
-    if !raw.username.is_empty() {
-        table.insert("username", raw.username.as_str().into());
-    }
-    if !raw.credential.is_empty() {
-        let credential = if secrets == Secrets::Hide { HIDDEN } else { &raw.credential };
-        table.insert("credential", credential.into());
-    }
-    table.into()
-}
-
 /// A comment ends with its line.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -77,7 +48,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rtcd_config::source::Origin;
+    use rtcd_config::source::{Origin, RawServer, Setting, Value};
     use rtcd_config::{Environment, from_text};
     use std::path::Path;
 
@@ -104,11 +75,11 @@ mod tests {
         let expected = r#"# made at boot evil = 2
 
 [api.security]
-admin_secret_key = "<hidden>" # user data, line 9
+admin_secret_key = "<redacted>" # user data, line 9
 
 [rtc]
 ice_port_udp = 443 # image evil = 1
-ice_servers = [{ urls = ["turn:a:1", "turn:b:1"], username = 'u"', credential = "<hidden>" }, "stun:c"] # user data, line 3
+ice_servers = [{ urls = ["turn:a:1", "turn:b:1"], username = 'u"', credential = "<redacted>" }, "stun:c"] # user data, line 3
 "#;
         assert_eq!(text, expected);
         let shown = render(&[], &settings, Secrets::Write);

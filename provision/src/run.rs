@@ -93,7 +93,7 @@ impl Agent<'_> {
         match source.report(&Context { facts, http: &http }, &outcome) {
             Ok(true) => tracing::info!(source = source.name(), ready = failure.is_none(), "source told"),
             Ok(false) => {}
-            Err(error) => status.notice(format!("not told how it went: {}", source::chain(&error))),
+            Err(error) => status.notice(format!("not told how it went: {}", crate::chain::chain(&error))),
         }
     }
 }

@@ -21,7 +21,7 @@ pub struct LastGood {
 }
 
 impl LastGood {
-    /// To be kept.
+    /// What is to be kept for a boot on which the source does not answer.
     pub fn new(source: &str, machine: Option<&str>, metadata: &Metadata) -> Self {
         let user_data = metadata.user_data.as_ref().map(|bytes| STANDARD.encode(bytes));
         let metadata = Metadata { user_data: None, ..metadata.clone() };

@@ -18,7 +18,7 @@ pub struct Status {
     pub at: i64,
     /// The name of the source.
     pub source: Option<String>,
-    /// Why this one.
+    /// What gave the source away: a firmware field, a label, a parameter.
     pub reason: Option<String>,
     /// The instance id that it told.
     pub instance_id: Option<String>,
@@ -26,9 +26,9 @@ pub struct Status {
     pub using_last_good: Option<String>,
     /// The machine's name and who said it.
     pub hostname: Option<(String, String)>,
-    /// What was applied.
+    /// Keys of rtcd that were set, with origins; secrets without values.
     pub keys: Vec<AppliedKey>,
-    /// What is odd.
+    /// What was read and has no effect, and what went wrong without ending the run.
     pub notices: Vec<String>,
     /// The last error, with all its mistakes.
     pub error: Option<String>,
@@ -37,7 +37,7 @@ pub struct Status {
 /// A key of `rtcd.toml`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AppliedKey {
-    /// Its path.
+    /// `section.key` of `rtcd.toml`.
     pub key: String,
     /// Where its value came from.
     pub origin: String,
@@ -82,7 +82,6 @@ pub fn seconds(now: SystemTime) -> i64 {
     now.duration_since(UNIX_EPOCH).map_or_else(|before| -signed(before.duration()), signed)
 }
 
-/// For eyes.
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match (self.ready, &self.using_last_good) {

@@ -5,7 +5,7 @@ use std::{fmt, io};
 /// One thing to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Names the machine.
+    /// Sets the transient host name (RFC 1123 label or labels).
     SetHostname(String),
     /// systemd-timesyncd reads its servers again.
     RestartTimesyncd,
@@ -42,7 +42,7 @@ impl Action {
     }
 }
 
-/// The running rtcd.
+/// rtcd as systemd runs it, asked by its unit and its HTTP API.
 pub struct Rtcd {
     status: String,
 }

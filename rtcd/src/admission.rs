@@ -14,7 +14,7 @@ use tokio::sync::watch;
 /// `systemctl show -P StatusText rtcd` when no call runs and none can begin.
 pub const DRAINED: &str = "drained";
 
-/// The two signals.
+/// SIGUSR1 (new calls go elsewhere) and SIGUSR2 (they are taken again).
 pub struct Signals {
     close: Signal,
     open: Signal,

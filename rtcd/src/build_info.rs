@@ -34,7 +34,7 @@ pub struct BuildInfo {
 }
 
 impl BuildInfo {
-    /// This build.
+    /// What this binary was built from.
     pub const fn this() -> Self {
         Self {
             build_date: DATE,

@@ -2,11 +2,11 @@
 use crate::net::listen::CannotBind;
 use crate::plane::PlaneError;
 
-/// The exit status.
+/// Exit statuses that systemd and scripts can tell apart (sysexits.h).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum ExitCode {
-    /// All went well.
+    /// 0: stopped as asked, or the command succeeded.
     Success = 0,
     /// Something failed that a restart may cure.
     Failure = 1,

@@ -46,7 +46,7 @@ impl Shutdown {
         Ok(shutdown)
     }
 
-    /// The state now.
+    /// The state at this moment.
     pub fn state(&self) -> State {
         *self.0.borrow()
     }
@@ -62,7 +62,7 @@ impl Shutdown {
     pub async fn ending(&self) {
         self.reached(State::Ending).await;
     }
-    /// Follows the state.
+    /// A receiver that sees every later state.
     pub fn subscribe(&self) -> watch::Receiver<State> {
         self.0.subscribe()
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The daemon serves.
+/// `READY=1`: every listener is bound and the plane runs.
 pub fn ready() {
     notify(&[NotifyState::Ready]);
 }

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 /// One guest at a time: two would only slow each other down.
@@ -38,7 +37,6 @@ impl Image {
         name.into()
     }
 
-    /// Its version.
     pub fn version(&self) -> &str {
         let name = self.0.file_name().and_then(|name| name.to_str()).expect("UTF-8");
         name.strip_prefix("rtcd_").expect("an image of ours")
@@ -63,40 +61,22 @@ pub fn tools(path: &str) -> PathBuf {
     in_repository("target/mkosi/tools").join(path)
 }
 
-/// QEMU of the tools tree without any device, run by the tree's own loader: its libc is newer than this machine's. It dies
-/// with the thread that starts it.
+/// The machine of `image/qemu`, which dies with the thread that starts it.
 pub fn qemu() -> Command {
-    let libraries = tools("usr/lib/x86_64-linux-gnu").display().to_string();
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(tools("usr/lib64/ld-linux-x86-64.so.2"));
-    command.args(["--library-path", &format!("{libraries}:{libraries}/systemd")]);
-    command.arg(tools("usr/bin/qemu-system-x86_64")).stdin(Stdio::null());
-    command.env("QEMU_MODULE_DIR", format!("{libraries}/qemu"));
-    command.arg("-L").arg(tools("usr/share/qemu")).arg("-L").arg(tools("usr/share/seabios"));
-    command.args(["-M", "q35", "-nodefaults", "-display", "none", "-no-reboot"]);
+    command.args(["--pdeathsig", "KILL", "--"]).arg(in_repository("image/qemu")).stdin(Stdio::null());
+    command.arg("-no-reboot");
     command
 }
 
-/// KVM only if a kernel really prints its banner under it: `/dev/kvm` alone proves nothing. Of what is emulated, `qemu64`
-/// is the cheapest.
-pub fn accelerator() -> &'static [&'static str] {
-    const EMULATED: &[&str] = &["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "qemu64"];
-    const KVM: &[&str] = &["-accel", "kvm", "-cpu", "host"];
-    static WORKS: LazyLock<bool> = LazyLock::new(|| {
-        let kernel = Image::built().file("vmlinuz");
-        let mut probe = qemu();
-        probe.args(KVM).args(["-m", "256", "-serial", "stdio", "-append", "console=ttyS0 panic=-1", "-kernel"]);
-        let Ok(mut probe) = probe.arg(kernel).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() else {
-            return false;
-        };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while matches!(probe.try_wait(), Ok(None)) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        let _ = probe.kill();
-        let output = probe.wait_with_output().map(|output| output.stdout).unwrap_or_default();
-        String::from_utf8_lossy(&output).contains("Linux version")
+/// The fastest processor that this machine can give to a guest, as arguments of QEMU.
+pub fn accelerator() -> &'static [String] {
+    static FASTEST: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let mut ask = Command::new(in_repository("image/qemu"));
+        let answer = ask.arg("--accelerator").arg(Image::built().file("vmlinuz")).output().expect("image/qemu runs");
+        let words = String::from_utf8(answer.stdout).expect("arguments are text");
+        assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+        words.split_whitespace().map(str::to_owned).collect()
     });
-    let there = fs::OpenOptions::new().write(true).open("/dev/kvm").is_ok();
-    if there && *WORKS { KVM } else { EMULATED }
+    &FASTEST
 }

@@ -1,4 +1,4 @@
-//! Everything that eats network bytes, fed with mutated real input; see rtcd/media/fuzz/README.md.
+//! Everything that eats network bytes, fed with mutated real input; see tests/fuzz/README.md.
 use provision::fuzzing as provisioning;
 use rtcd::fuzzing as control;
 use rtcd::ids::{CallId, ClientId, SessionId, UserId};

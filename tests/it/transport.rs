@@ -1,7 +1,7 @@
 //! Joins over bad ways, and what strangers and other processes can take from them.
 use anyhow::Result;
 use rtcd_tests::daemon::{Daemon, DaemonConfig, wait_for};
-use rtcd_tests::lossy::{LossyRoad, Way};
+use rtcd_tests::lossy::{Direction, LossyRoad};
 use rtcd_tests::webrtc_peer::{WebrtcConfig, WebrtcPeer};
 use rtcd_tests::world::World;
 use std::io::{Read, Write};
@@ -16,8 +16,9 @@ async fn a_last_flight_of_ours_that_gets_lost_is_repeated() -> Result<()> {
     let _ben = WebrtcPeer::join(&world.node, WebrtcConfig::new("call", "ben")).await?;
     let undisturbed = start.elapsed();
     let mut lost = false;
-    let loses =
-        move |way, datagram: &[u8]| way == Way::Back && datagram[0] == 20 && !std::mem::replace(&mut lost, true);
+    let loses = move |direction, datagram: &[u8]| {
+        direction == Direction::Back && datagram[0] == 20 && !std::mem::replace(&mut lost, true)
+    };
     let road = LossyRoad::losing(world.media(), loses).await?;
     let mut config = WebrtcConfig::new("call", "ann");
     config.via = Some(road.entry);

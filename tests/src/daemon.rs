@@ -20,7 +20,6 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct DaemonConfig {
     /// `RTCD_*` variables over the defaults of [`DaemonConfig::new`].
     pub env: BTreeMap<String, String>,
-    /// Arguments.
     pub args: Vec<String>,
     /// The store; `None` makes a temporary one.
     pub store: Option<PathBuf>,
@@ -53,19 +52,16 @@ impl DaemonConfig {
             tls: false,
         }
     }
-    /// Sets a variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.into(), value.into());
         self
     }
-    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.into());
         self
     }
-    /// Uses this store.
     #[must_use]
     pub fn store(mut self, path: &Path) -> Self {
         self.store = Some(path.into());
@@ -165,7 +161,6 @@ impl Daemon {
     pub fn media_port(&self) -> u16 {
         self.config.media_port
     }
-    /// Process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -201,7 +196,6 @@ impl Daemon {
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
         value.unwrap_or(0.0)
     }
-    /// Sends a signal.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
         nix::sys::signal::kill(pid, signal).expect("the daemon can be signalled");

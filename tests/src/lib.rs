@@ -1,5 +1,6 @@
 //! What the tests of rtcd share: the daemon as a child process, a plain HTTP client.
 #![allow(clippy::large_futures, reason = "participants of other crates are large, and there are few")]
+#![allow(missing_docs, reason = "for tests alone, where names say it")]
 pub mod browser;
 pub mod daemon;
 pub mod fuzz;

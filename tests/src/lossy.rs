@@ -8,10 +8,8 @@ use tokio::net::UdpSocket;
 
 /// Which way a datagram goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
-    /// To the daemon.
+pub enum Direction {
     There,
-    /// To the participant.
     Back,
 }
 
@@ -28,13 +26,13 @@ impl LossyRoad {
     /// A road to `daemon` that loses every `n`-th packet of media on the way there.
     pub async fn to(daemon: SocketAddr, n: u32) -> Result<Self> {
         let mut loss = Loss::every(Some(n));
-        Self::losing(daemon, move |way, datagram| way == Way::There && loss.takes(datagram)).await
+        Self::losing(daemon, move |direction, datagram| direction == Direction::There && loss.takes(datagram)).await
     }
 
     /// A road to `daemon` that loses what `loses` says.
     pub async fn losing(
         daemon: SocketAddr,
-        mut loses: impl FnMut(Way, &[u8]) -> bool + Send + 'static,
+        mut loses: impl FnMut(Direction, &[u8]) -> bool + Send + 'static,
     ) -> Result<Self> {
         let (near, far) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
         far.connect(daemon).await?;
@@ -49,14 +47,14 @@ impl LossyRoad {
                 tokio::select! {
                     Ok((len, from)) = near.recv_from(&mut there) => {
                         participant = Some(from);
-                        if loses(Way::There, &there[..len]) {
+                        if loses(Direction::There, &there[..len]) {
                             counter.fetch_add(1, Ordering::Relaxed);
                         } else {
                             let _ = far.send(&there[..len]).await;
                         }
                     }
                     Ok(len) = far.recv(&mut back) => {
-                        if loses(Way::Back, &back[..len]) {
+                        if loses(Direction::Back, &back[..len]) {
                             counter.fetch_add(1, Ordering::Relaxed);
                         } else if let Some(participant) = participant {
                             let _ = near.send_to(&back[..len], participant).await;

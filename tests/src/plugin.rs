@@ -33,11 +33,8 @@ pub mod rtc {
 /// A Mattermost installation as seen from the daemon.
 #[derive(Debug, Clone)]
 pub struct Plugin {
-    /// The API.
     pub api: SocketAddr,
-    /// Its client id.
     pub client_id: String,
-    /// Its key.
     pub auth_key: String,
 }
 
@@ -88,10 +85,7 @@ pub enum Received {
     /// Somebody speaks, or no longer.
     Vad(Rtc),
     /// A session has ended.
-    Close {
-        /// Which.
-        session_id: String,
-    },
+    Close { session_id: String },
 }
 
 impl Plugin {
@@ -129,7 +123,6 @@ impl Plugin {
         Ok(connection)
     }
 
-    /// Registers without credentials.
     pub async fn register(&self) -> Result<Response> {
         let body = json!({"clientID": self.client_id, "authKey": self.auth_key}).to_string();
         self.request("POST", "/register", None, Some(body)).await
@@ -182,7 +175,6 @@ impl Plugin {
 pub enum Refused {
     /// The daemon answered with this status.
     Status(u16),
-    /// Anything else.
     Other(anyhow::Error),
 }
 
@@ -212,7 +204,6 @@ impl From<anyhow::Error> for Refused {
     }
 }
 
-/// One node's WebSocket.
 #[derive(Debug)]
 pub struct Connection {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -263,11 +254,9 @@ impl Connection {
         rmpv::encode::write_value(&mut frame, &data)?;
         self.send_raw(Message::Binary(frame.into())).await
     }
-    /// Any frame.
     pub async fn send_raw(&mut self, frame: Message) -> Result<()> {
         Ok(timeout(PATIENCE, self.socket.send(frame)).await??)
     }
-    /// The next message.
     pub async fn receive(&mut self) -> Result<Received> {
         let (kind, data) = self.frame().await?;
         Ok(match kind.as_str() {

@@ -60,7 +60,6 @@ impl WebrtcConfig {
 pub struct Heard {
     /// The stream id: the sender's session.
     pub stream: String,
-    /// Packets.
     pub packets: u64,
     /// Sequence numbers that were skipped.
     pub gaps: u64,
@@ -76,7 +75,6 @@ pub struct WebrtcState {
     pub connected: bool,
     /// `calls-dc` is open.
     pub channel_open: bool,
-    /// By track id.
     pub tracks: HashMap<String, Heard>,
     /// Candidates of the daemon that were trickled.
     pub candidates: u64,
@@ -84,7 +82,6 @@ pub struct WebrtcState {
     pub offers_answered: u64,
     /// `close` came.
     pub closed: bool,
-    /// Why it stopped.
     pub error: Option<String>,
     own_candidates: Vec<RTCIceCandidateInit>,
     gathered: bool,
@@ -92,7 +89,6 @@ pub struct WebrtcState {
 
 type Shared = Arc<Mutex<WebrtcState>>;
 
-/// A participant.
 pub struct WebrtcPeer {
     state: Shared,
     config: WebrtcConfig,
@@ -123,7 +119,6 @@ impl WebrtcPeer {
     pub fn state(&self) -> MutexGuard<'_, WebrtcState> {
         lock(&self.state)
     }
-    /// Waits for something.
     pub async fn wait(&self, what: &str, condition: impl Fn(&WebrtcState) -> bool) -> Result<()> {
         wait_until(&self.config.join.session_id, what, PATIENCE, &self.state, condition).await;
         Ok(())

@@ -13,18 +13,14 @@ pub const KEY_FRAME: &[u8] = &[0x10, 2, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0
 /// VP8 payload of a frame that refers to others.
 pub const DELTA_FRAME: &[u8] = &[0x11, 2, 0, 8, 8, 8, 8, 8];
 
-/// The stage.
 pub struct World {
-    /// The real daemon.
     pub daemon: Daemon,
     /// The installation `mattermost`.
     pub plugin: Plugin,
-    /// Its node.
     pub node: Mattermost,
 }
 
 impl World {
-    /// Sets it up.
     pub async fn start() -> Result<Self> {
         Self::start_with(DaemonConfig::new()).await
     }
@@ -35,7 +31,6 @@ impl World {
         let node = Mattermost::connect(&plugin).await?;
         Ok(Self { daemon, plugin, node })
     }
-    /// Where media goes.
     pub fn media(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.daemon.media_port()).into()
     }
@@ -43,7 +38,6 @@ impl World {
     pub async fn join(&self, name: &str) -> Result<Peer> {
         self.join_with(PeerConfig::new("call", name)).await
     }
-    /// Any participant.
     pub async fn join_with(&self, config: PeerConfig) -> Result<Peer> {
         Peer::join(&self.node, config, self.media()).await
     }

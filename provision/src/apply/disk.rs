@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 /// Who a file belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Owner {
-    /// The user.
+    /// Numeric user id (`chown(2)`).
     pub uid: u32,
-    /// The group.
+    /// Numeric group id (`chown(2)`).
     pub gid: u32,
 }
 
@@ -19,9 +19,9 @@ pub struct Owner {
 pub struct Found {
     /// Its content. May be a secret.
     pub content: Vec<u8>,
-    /// Its permission bits.
+    /// Permission bits, octal 0 to 7777, without the file type.
     pub mode: u32,
-    /// Whose it is.
+    /// User and group that it belongs to.
     pub owner: Owner,
 }
 
@@ -37,7 +37,7 @@ pub trait Disk {
     fn make_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes an empty file for its owner's eyes only; a left-over of this name is replaced.
     fn create(&self, path: &Path) -> io::Result<()>;
-    /// Fills a file.
+    /// Writes the content into a file that exists; not yet synced.
     fn write(&self, path: &Path, content: &[u8]) -> io::Result<()>;
     /// Gives a file its owner and its mode, in this order: a chown may take mode bits away.
     fn own(&self, path: &Path, owner: Owner, mode: u32) -> io::Result<()>;
@@ -51,7 +51,7 @@ pub trait Disk {
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
 }
 
-/// The real one.
+/// The file system of this machine.
 #[derive(Clone, Copy, Debug)]
 pub struct RealDisk;
 

@@ -21,9 +21,9 @@ pub enum ApplyError {
     Write {
         /// What was to be written.
         path: PathBuf,
-        /// What failed.
+        /// What was being done, as a participle: `renamed`.
         step: &'static str,
-        /// Why.
+        /// What the system said.
         error: io::Error,
     },
     /// Somebody else has taken the place.
@@ -32,14 +32,14 @@ pub enum ApplyError {
     /// A user that the image lacks.
     #[error("there is no user {user} in {file}")]
     NoUser {
-        /// Who is missed.
+        /// The name that is missing.
         user: &'static str,
         /// Where it was looked for.
         file: PathBuf,
     },
 }
 
-/// Where everything lies.
+/// The paths that are written to, all below one root.
 #[derive(Clone, Debug)]
 pub struct Paths {
     root: PathBuf,
@@ -54,7 +54,6 @@ impl Paths {
     pub fn current(&self) -> PathBuf {
         self.root.join("run/rtcd")
     }
-    /// The generations.
     fn generations(&self) -> PathBuf {
         self.root.join("run/provision/generations")
     }

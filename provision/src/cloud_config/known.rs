@@ -4,7 +4,7 @@ use Fate::{Honoured, Ignored, Refused};
 /// What becomes of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
-    /// It is done.
+    /// Understood and acted upon.
     Honoured,
     /// Harmless, and nothing comes of it: why.
     Ignored(&'static str),

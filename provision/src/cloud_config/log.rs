@@ -9,12 +9,12 @@ use std::sync::Arc;
 pub struct Log {
     /// The part; none when its lines are those of the whole text.
     pub part: Option<Arc<str>>,
-    /// Everything so far.
+    /// What was read so far, with its mistakes and notices.
     pub out: Read,
 }
 
 impl Log {
-    /// Something is wrong.
+    /// Notes a mistake: nothing will be applied.
     pub fn mistake(&mut self, mark: Mark, key: &str, what: impl Into<String>, hint: impl Into<String>) {
         self.add(Mistake::at(mark, key, what, hint));
     }
@@ -22,7 +22,7 @@ impl Log {
     pub fn add(&mut self, mistake: Mistake) {
         self.out.mistakes.push(mistake.in_part(self.part.clone()));
     }
-    /// Something is odd.
+    /// Notes what is odd and changes nothing.
     pub fn notice(&mut self, mark: Mark, key: &str, what: impl Into<String>, hint: impl Into<String>) {
         self.out.notices.push(Mistake::at(mark, key, what, hint).in_part(self.part.clone()));
     }

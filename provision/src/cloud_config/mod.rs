@@ -24,16 +24,16 @@ pub use update::Update;
 /// A value with its place in the user data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Placed<T> {
-    /// The value.
+    /// As the user data have it, checked.
     pub value: T,
-    /// Where it stands.
+    /// Line and column, from 1.
     pub mark: Mark,
     /// The part of the user data whose lines `mark` counts; none when they are those of the whole text.
     pub part: Option<Arc<str>>,
 }
 
 impl<T> Placed<T> {
-    /// The place alone.
+    /// The same place without the value.
     pub fn place(&self) -> Placed<()> {
         Placed { value: (), mark: self.mark, part: self.part.clone() }
     }
@@ -77,7 +77,7 @@ pub struct Ntp {
 /// An entry of `write_files`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct File {
-    /// What it is.
+    /// What its path makes of it: decides owner, mode and checks.
     pub kind: FileKind,
     /// The path as the admin wrote it.
     pub path: Placed<String>,
@@ -97,7 +97,7 @@ pub enum FileKind {
 /// What came out of all parts of the user data.
 #[derive(Default)]
 pub struct Read {
-    /// What is wanted.
+    /// All that was understood, also beside mistakes.
     pub wanted: Wanted,
     /// What is wrong; when there is any, nothing is used.
     pub mistakes: Vec<Mistake>,

@@ -11,7 +11,7 @@ pub enum Variable {
     PrivateIpv4,
     /// A global IPv6 address.
     PublicIpv6,
-    /// The machine's name.
+    /// `local_hostname` of the metadata.
     Hostname,
 }
 

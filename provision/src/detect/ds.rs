@@ -1,9 +1,9 @@
 //! `ds=NAME;FIELD=VALUE;...` on the kernel command line and in the serial number.
-use super::{DetectError, Which};
+use super::{Datasource, DetectError};
 
 /// What a `ds=nocloud` says; the weakest of all that NoCloud says.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Line {
+pub struct DsParameters {
     /// `s`, `seedfrom`: the URL that the files are below. May hold a password.
     pub seed_from: Option<String>,
     /// `h`, `local-hostname`
@@ -12,15 +12,15 @@ pub struct Line {
     pub instance_id: Option<String>,
 }
 
-impl Line {
-    /// Nothing said.
+impl DsParameters {
+    /// A `ds=nocloud` without parameters.
     pub const EMPTY: Self = Self { seed_from: None, hostname: None, instance_id: None };
 }
 
-impl std::fmt::Debug for Line {
+impl std::fmt::Debug for DsParameters {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let seed_from = self.seed_from.as_ref().map(|_| "...");
-        f.debug_struct("Line")
+        f.debug_struct("DsParameters")
             .field("seed_from", &seed_from)
             .field("hostname", &self.hostname)
             .field("instance_id", &self.instance_id)
@@ -29,7 +29,7 @@ impl std::fmt::Debug for Line {
 }
 
 /// The last `ds=` in a text; a later word on a command line wins.
-pub(super) fn find(place: &'static str, text: &str) -> Result<Option<Which>, DetectError> {
+pub(super) fn find(place: &'static str, text: &str) -> Result<Option<Datasource>, DetectError> {
     words(text).iter().rev().find_map(|word| word.strip_prefix("ds=")).map(|said| parse(place, said)).transpose()
 }
 
@@ -47,13 +47,13 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-fn parse(place: &'static str, said: &str) -> Result<Which, DetectError> {
+fn parse(place: &'static str, said: &str) -> Result<Datasource, DetectError> {
     let mut parts = said.split(';');
     let name = parts.next().unwrap_or_default();
-    let Some(which) = Which::named(name) else {
+    let Some(which) = Datasource::named(name) else {
         return Err(DetectError::UnknownName { place, name: name.chars().take(40).collect() });
     };
-    let Which::NoCloud(mut line) = which else { return Ok(which) };
+    let Datasource::NoCloud(mut line) = which else { return Ok(which) };
     for part in parts.filter(|part| !part.is_empty()) {
         let (field, value) = part.split_once('=').unwrap_or((part, ""));
         let slot = match field {
@@ -64,5 +64,5 @@ fn parse(place: &'static str, said: &str) -> Result<Which, DetectError> {
         };
         *slot = Some(value.to_owned()).filter(|value| !value.is_empty());
     }
-    Ok(Which::NoCloud(line))
+    Ok(Datasource::NoCloud(line))
 }

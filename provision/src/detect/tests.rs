@@ -31,33 +31,33 @@ fn volume(device: &str, label: &str) -> VolumeFact {
 
 #[test]
 fn every_row_of_the_table_gives_its_source() {
-    let rows: [(Change, Which, &str); 26] = [
-        (|f| f.dmi.sys_vendor = "Amazon EC2".into(), Which::Ec2, "sys_vendor"),
-        (|f| f.dmi.bios_vendor = "Amazon EC2".into(), Which::Ec2, "bios_vendor"),
-        (|f| f.dmi.product_uuid = "EC2E1916-9099-7CAF-FD21-012345ABCDEF".into(), Which::Ec2, "product_uuid"),
-        (|f| f.dmi.product_uuid = "45E12AEC-DCD1-B213-94ED-012345ABCDEF".into(), Which::Ec2, "product_uuid"),
-        (|f| f.hypervisor_uuid = "ec2e1916-9099-7caf-fd21-012345abcdef".into(), Which::Ec2, "hypervisor/uuid"),
-        (|f| f.dmi.product_name = "Google Compute Engine".into(), Which::Gce, "product_name"),
-        (|f| f.dmi.product_serial = "GoogleCloud-8A21F0".into(), Which::Gce, "product_serial"),
-        (|f| f.dmi.chassis_asset_tag = AZURE_ASSET_TAG.into(), Which::Azure, "chassis_asset_tag"),
-        (|f| f.dmi.sys_vendor = "DigitalOcean".into(), Which::DigitalOcean, "sys_vendor"),
-        (|f| f.dmi.sys_vendor = "Hetzner".into(), Which::Hetzner, "sys_vendor"),
-        (|f| f.dmi.sys_vendor = "Vultr".into(), Which::Vultr, "sys_vendor"),
-        (|f| f.dmi.chassis_asset_tag = "OracleCloud.com".into(), Which::Oracle, "chassis_asset_tag"),
-        (|f| f.dmi.sys_vendor = "Scaleway".into(), Which::Scaleway, "sys_vendor"),
-        (|f| f.dmi.sys_vendor = "Akamai".into(), Which::Akamai, "sys_vendor"),
-        (|f| f.dmi.sys_vendor = "Linode".into(), Which::Akamai, "sys_vendor"),
-        (|f| f.dmi.product_name = "OpenStack Nova".into(), Which::OpenStack, "product_name"),
-        (|f| f.dmi.product_name = "OpenStack Compute".into(), Which::OpenStack, "product_name"),
-        (|f| f.dmi.chassis_asset_tag = "OpenTelekomCloud".into(), Which::OpenStack, "chassis_asset_tag"),
-        (|f| f.dmi.chassis_asset_tag = "HUAWEICLOUD".into(), Which::OpenStack, "chassis_asset_tag"),
-        (|f| f.volumes = vec![volume("/dev/vdb", "CIDATA")], Which::NoCloud(Line::EMPTY), "/dev/vdb"),
-        (|f| f.volumes = vec![volume("/dev/sr0", "config-2")], Which::ConfigDrive, "/dev/sr0"),
-        (|f| f.seed = true, Which::NoCloud(Line::EMPTY), "/var/lib/cloud/seed/nocloud"),
-        (|f| f.credentials = Some("/run/credentials/@system".into()), Which::Credentials, "rtcd.user-data"),
-        (|f| f.cmdline += " ds=none", Which::Nothing, "kernel command line"),
-        (|f| f.cmdline = "ds=ec2 ds=Linode".into(), Which::Akamai, "ds=akamai"),
-        (|f| f.dmi.product_serial = "ds=nocloud".into(), Which::NoCloud(Line::EMPTY), "serial number"),
+    let rows: [(Change, Datasource, &str); 26] = [
+        (|f| f.dmi.sys_vendor = "Amazon EC2".into(), Datasource::Ec2, "sys_vendor"),
+        (|f| f.dmi.bios_vendor = "Amazon EC2".into(), Datasource::Ec2, "bios_vendor"),
+        (|f| f.dmi.product_uuid = "EC2E1916-9099-7CAF-FD21-012345ABCDEF".into(), Datasource::Ec2, "product_uuid"),
+        (|f| f.dmi.product_uuid = "45E12AEC-DCD1-B213-94ED-012345ABCDEF".into(), Datasource::Ec2, "product_uuid"),
+        (|f| f.hypervisor_uuid = "ec2e1916-9099-7caf-fd21-012345abcdef".into(), Datasource::Ec2, "hypervisor/uuid"),
+        (|f| f.dmi.product_name = "Google Compute Engine".into(), Datasource::Gce, "product_name"),
+        (|f| f.dmi.product_serial = "GoogleCloud-8A21F0".into(), Datasource::Gce, "product_serial"),
+        (|f| f.dmi.chassis_asset_tag = AZURE_ASSET_TAG.into(), Datasource::Azure, "chassis_asset_tag"),
+        (|f| f.dmi.sys_vendor = "DigitalOcean".into(), Datasource::DigitalOcean, "sys_vendor"),
+        (|f| f.dmi.sys_vendor = "Hetzner".into(), Datasource::Hetzner, "sys_vendor"),
+        (|f| f.dmi.sys_vendor = "Vultr".into(), Datasource::Vultr, "sys_vendor"),
+        (|f| f.dmi.chassis_asset_tag = "OracleCloud.com".into(), Datasource::Oracle, "chassis_asset_tag"),
+        (|f| f.dmi.sys_vendor = "Scaleway".into(), Datasource::Scaleway, "sys_vendor"),
+        (|f| f.dmi.sys_vendor = "Akamai".into(), Datasource::Akamai, "sys_vendor"),
+        (|f| f.dmi.sys_vendor = "Linode".into(), Datasource::Akamai, "sys_vendor"),
+        (|f| f.dmi.product_name = "OpenStack Nova".into(), Datasource::OpenStack, "product_name"),
+        (|f| f.dmi.product_name = "OpenStack Compute".into(), Datasource::OpenStack, "product_name"),
+        (|f| f.dmi.chassis_asset_tag = "OpenTelekomCloud".into(), Datasource::OpenStack, "chassis_asset_tag"),
+        (|f| f.dmi.chassis_asset_tag = "HUAWEICLOUD".into(), Datasource::OpenStack, "chassis_asset_tag"),
+        (|f| f.volumes = vec![volume("/dev/vdb", "CIDATA")], Datasource::NoCloud(DsParameters::EMPTY), "/dev/vdb"),
+        (|f| f.volumes = vec![volume("/dev/sr0", "config-2")], Datasource::ConfigDrive, "/dev/sr0"),
+        (|f| f.seed = true, Datasource::NoCloud(DsParameters::EMPTY), "/var/lib/cloud/seed/nocloud"),
+        (|f| f.credentials = Some("/run/credentials/@system".into()), Datasource::Credentials, "rtcd.user-data"),
+        (|f| f.cmdline += " ds=none", Datasource::Nothing, "kernel command line"),
+        (|f| f.cmdline = "ds=ec2 ds=Linode".into(), Datasource::Akamai, "ds=akamai"),
+        (|f| f.dmi.product_serial = "ds=nocloud".into(), Datasource::NoCloud(DsParameters::EMPTY), "serial number"),
     ];
     for (change, which, why) in rows {
         let choice = with(change).unwrap_or_else(|error| panic!("{which:?}: {error}"));
@@ -76,13 +76,13 @@ fn what_stands_first_in_the_table_wins() {
         f.seed = true;
         f.dmi.sys_vendor = "Amazon EC2".into();
     };
-    let removals: [(Change, Which); 6] = [
-        (|_| {}, Which::Hetzner),
-        (|f| f.cmdline.clear(), Which::NoCloud(Line::EMPTY)),
-        (|f| f.dmi.product_serial.clear(), Which::Credentials),
-        (|f| f.credentials = None, Which::NoCloud(Line::EMPTY)),
-        (|f| (f.volumes.truncate(1), f.seed = false).1, Which::ConfigDrive),
-        (|f| f.volumes.clear(), Which::Ec2),
+    let removals: [(Change, Datasource); 6] = [
+        (|_| {}, Datasource::Hetzner),
+        (|f| f.cmdline.clear(), Datasource::NoCloud(DsParameters::EMPTY)),
+        (|f| f.dmi.product_serial.clear(), Datasource::Credentials),
+        (|f| f.credentials = None, Datasource::NoCloud(DsParameters::EMPTY)),
+        (|f| (f.volumes.truncate(1), f.seed = false).1, Datasource::ConfigDrive),
+        (|f| f.volumes.clear(), Datasource::Ec2),
     ];
     let mut facts = facts();
     everything(&mut facts);
@@ -113,7 +113,7 @@ fn an_unknown_name_is_refused_even_where_a_volume_is() {
 
 #[test]
 fn a_nocloud_line_is_read_in_both_spellings() {
-    let expected = Which::NoCloud(Line {
+    let expected = Datasource::NoCloud(DsParameters {
         seed_from: Some("http://10.0.0.1/a b/".into()),
         hostname: Some("rtcd-1".into()),
         instance_id: Some("i-1".into()),

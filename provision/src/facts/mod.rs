@@ -9,7 +9,6 @@ pub use dmi::{Dmi, clean};
 pub use guestinfo::Guestinfo;
 pub use volumes::{VolumeFact, open};
 
-use crate::source::credentials;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -18,6 +17,8 @@ use std::path::{Path, PathBuf};
 pub const SEED_DIRECTORY: &str = "var/lib/cloud/seed/nocloud";
 /// Where systemd puts what the hypervisor handed over as credentials.
 const SYSTEM_CREDENTIALS: &str = "run/credentials/@system";
+/// The credential with user data, which makes a directory of them a source.
+pub const USER_DATA_CREDENTIAL: &str = "rtcd.user-data";
 /// The boot loader hands over 2 to 4 KiB; a boot configuration in the initrd may add to it.
 const CMDLINE_LIMIT: usize = 16 << 10;
 /// `os-release` has about twenty lines.
@@ -62,7 +63,7 @@ impl Facts {
             hypervisor_uuid: dmi::read(&root.join("sys/hypervisor/uuid")),
             cmdline: read_text(&root.join("proc/cmdline"), CMDLINE_LIMIT),
             volumes,
-            credentials: credentials.join(credentials::USER_DATA).is_file().then_some(credentials),
+            credentials: credentials.join(USER_DATA_CREDENTIAL).is_file().then_some(credentials),
             seed: seed.join("meta-data").is_file() || seed.join("user-data").is_file(),
             guestinfo,
             debug_image: is_debug_image(&os_release(root)),

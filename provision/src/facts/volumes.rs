@@ -56,7 +56,7 @@ fn look(root: &Path, name: &str, notices: &mut Vec<String>) -> Option<VolumeFact
         }),
         Err(VolumeError::Device(error)) if no_medium(&error) => None,
         Err(error) => {
-            notices.push(format!("{device} is left out: {}", crate::source::chain(&error)));
+            notices.push(format!("{device} is left out: {}", crate::chain::chain(&error)));
             None
         }
     }

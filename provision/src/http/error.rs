@@ -3,8 +3,9 @@ use super::{Again, Failure, Request, shown};
 use std::io;
 use std::time::Duration;
 
-/// No usable answer.
+/// Why there is no usable answer; no query and no header is shown.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages name the fields")]
 pub enum HttpError {
     /// The admin: the place to ask is no place.
     #[error("the endpoint is not of the form http://HOST:PORT")]
@@ -15,53 +16,31 @@ pub enum HttpError {
     /// The network or the cloud: nobody answers.
     #[error("{url} gave no answer in {} s; at last: {last}", total.as_secs())]
     NoAnswer {
-        /// What was asked.
         url: String,
-        /// For how long.
         total: Duration,
         /// What the last attempt ended with.
         last: String,
     },
     /// The cloud: it refuses.
     #[error("{url} answered with status {status}")]
-    Status {
-        /// What was asked.
-        url: String,
-        /// The answer.
-        status: u16,
-    },
+    Status { url: String, status: u16 },
     /// The cloud or something in between: metadata services do not redirect.
     #[error("{url} answered with status {status}, a redirect to {target}, which is not followed")]
-    Redirect {
-        /// What was asked.
-        url: String,
-        /// The answer.
-        status: u16,
-        /// Where to.
-        target: String,
-    },
+    Redirect { url: String, status: u16, target: String },
     /// The cloud, or something in between, as a captive portal.
     #[error("{url} answered with the content type {media:?}, expected {expected}")]
     WrongType {
-        /// What was asked.
         url: String,
-        /// What came.
         media: String,
         /// What the protocol says.
         expected: &'static str,
     },
     /// The cloud: more than anything that belongs there.
     #[error("{url} answered with more than {limit} bytes")]
-    TooBig {
-        /// What was asked.
-        url: String,
-        /// What is allowed.
-        limit: usize,
-    },
+    TooBig { url: String, limit: usize },
     /// The cloud: this is not HTTP, or TLS that we trust.
     #[error("{url} gave an answer that cannot be read: {why}")]
     Garbled {
-        /// What was asked.
         url: String,
         /// What the library says.
         why: String,
@@ -71,7 +50,6 @@ pub enum HttpError {
     LowPort {
         /// What was to be asked.
         url: String,
-        /// Why not.
         #[source]
         error: io::Error,
     },

@@ -35,7 +35,7 @@ impl Pace {
     }
 }
 
-/// Never ends.
+/// Pauses between attempts; an iterator without an end.
 pub(super) struct Delays {
     next: Duration,
     longest: Duration,

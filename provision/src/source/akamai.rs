@@ -14,7 +14,6 @@ static SERVICE: Service = Service {
     header: "Metadata-Token",
 };
 
-/// Akamai.
 pub(super) struct Akamai;
 
 impl Source for Akamai {

@@ -3,11 +3,10 @@
 use super::fields::Document;
 use super::nocloud;
 use super::{Context, METADATA_LIMIT, Source, SourceError, USER_DATA_LIMIT, read_file};
+use crate::facts::USER_DATA_CREDENTIAL;
 use crate::metadata::Metadata;
 
 const NAME: &str = "Credentials";
-/// The user data.
-pub const USER_DATA: &str = "rtcd.user-data";
 /// The metadata, in the form of NoCloud.
 const META_DATA: &str = "rtcd.meta-data";
 
@@ -26,7 +25,7 @@ impl Source for Credentials {
             Some(text) => nocloud::metadata(&Document::yaml(NAME, META_DATA, text)?)?,
             None => Metadata::default(),
         };
-        metadata.user_data = read(USER_DATA, USER_DATA_LIMIT)?;
+        metadata.user_data = read(USER_DATA_CREDENTIAL, USER_DATA_LIMIT)?;
         Ok(Some(metadata))
     }
 }

@@ -7,7 +7,6 @@ use crate::metadata::Metadata;
 const NAME: &str = "DigitalOcean";
 const BASE: &str = "http://169.254.169.254/metadata";
 
-/// DigitalOcean.
 pub(super) struct DigitalOcean;
 
 impl Source for DigitalOcean {

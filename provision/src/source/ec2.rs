@@ -2,7 +2,7 @@
 use super::fields::{Checked, global};
 use super::session::{Service, Session};
 use super::{Context, Source, SourceError, USER_DATA_LIMIT};
-use crate::metadata::{Metadata, Said};
+use crate::metadata::{Metadata, Sourced};
 use std::net::Ipv6Addr;
 
 const NAME: &str = "EC2";
@@ -48,7 +48,7 @@ impl Source for Ec2 {
 }
 
 /// `meta-data/ipv6` is young; the addresses of an interface are not.
-fn ipv6(session: &Session<'_>) -> Result<Option<Said<Ipv6Addr>>, SourceError> {
+fn ipv6(session: &Session<'_>) -> Result<Option<Sourced<Ipv6Addr>>, SourceError> {
     let mut field = "meta-data/ipv6".to_owned();
     let mut said = session.text(&field)?;
     if said.is_none()

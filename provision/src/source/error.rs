@@ -5,35 +5,24 @@ use std::io;
 
 /// A source that is here, but broken.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages name the fields")]
 pub enum SourceError {
     /// The admin: a file is missing on what they prepared.
     #[error("{name}: {place} has no {file}; {hint}")]
     Missing {
-        /// The source.
         name: &'static str,
         /// The volume, the directory or the URL.
         place: String,
-        /// The file.
         file: &'static str,
         /// What would be right.
         hint: &'static str,
     },
     /// The admin: it cannot be known which of two volumes is meant.
     #[error("{name}: {first} and {second} both have the label {label}, and their files differ; remove one of them")]
-    TwoVolumes {
-        /// The source.
-        name: &'static str,
-        /// The label.
-        label: &'static str,
-        /// A device.
-        first: String,
-        /// Another one.
-        second: String,
-    },
+    TwoVolumes { name: &'static str, label: &'static str, first: String, second: String },
     /// The admin: what `ds=` or a field of the metadata says makes no sense. Or the cloud, where it writes the field.
     #[error("{name}: {field} {what}")]
     Field {
-        /// The source.
         name: &'static str,
         /// The field in the source's own words: `meta-data/public-ipv4`.
         field: String,
@@ -43,31 +32,23 @@ pub enum SourceError {
     /// Mostly the cloud or the network: it does not answer as it should. [`HttpError`] says who.
     #[error("{name}: asking over HTTP failed")]
     Http {
-        /// The source.
         name: &'static str,
-        /// What happened.
         #[source]
         error: HttpError,
     },
     /// The machine or its host: a volume is broken.
     #[error("{name}: the volume on {device} cannot be used")]
     Volume {
-        /// The source.
         name: &'static str,
-        /// The device.
         device: String,
-        /// What happened.
         #[source]
         error: VolumeError,
     },
     /// The machine: a file is there and cannot be read.
     #[error("{name}: {path} cannot be read")]
     File {
-        /// The source.
         name: &'static str,
-        /// The file.
         path: String,
-        /// What happened.
         #[source]
         error: io::Error,
     },

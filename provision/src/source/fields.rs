@@ -1,6 +1,6 @@
 //! Values of metadata: each is checked where it comes in, and a bad one is an error that names its field.
 use super::SourceError;
-use crate::metadata::Said;
+use crate::metadata::Sourced;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -22,24 +22,24 @@ const SSH_KEYS_LIMIT: usize = 64;
 pub(super) struct Checked(pub &'static str);
 
 impl Checked {
-    pub(super) fn ipv4(self, field: impl Into<String>, text: &str) -> Result<Said<Ipv4Addr>, SourceError> {
+    pub(super) fn ipv4(self, field: impl Into<String>, text: &str) -> Result<Sourced<Ipv4Addr>, SourceError> {
         let field = field.into();
         match without_prefix(text).parse() {
-            Ok(address) => Ok(Said::new(address, field)),
+            Ok(address) => Ok(Sourced::new(address, field)),
             Err(_) => Err(SourceError::field(self.0, field, "is not an IPv4 address")),
         }
     }
 
-    pub(super) fn ipv6(self, field: impl Into<String>, text: &str) -> Result<Said<Ipv6Addr>, SourceError> {
+    pub(super) fn ipv6(self, field: impl Into<String>, text: &str) -> Result<Sourced<Ipv6Addr>, SourceError> {
         let field = field.into();
         match without_prefix(text).parse() {
-            Ok(address) => Ok(Said::new(address, field)),
+            Ok(address) => Ok(Sourced::new(address, field)),
             Err(_) => Err(SourceError::field(self.0, field, "is not an IPv6 address")),
         }
     }
 
     /// A host name, short or fully qualified (RFC 1123, 2.1).
-    pub(super) fn hostname(self, field: impl Into<String>, text: &str) -> Result<Said<String>, SourceError> {
+    pub(super) fn hostname(self, field: impl Into<String>, text: &str) -> Result<Sourced<String>, SourceError> {
         let field = field.into();
         let name = text.trim().trim_end_matches('.');
         let is_label = |label: &str| {
@@ -49,7 +49,7 @@ impl Checked {
                 && !label.ends_with('-')
         };
         if name.len() <= HOSTNAME_LIMIT && name.split('.').all(is_label) {
-            return Ok(Said::new(name.to_owned(), field));
+            return Ok(Sourced::new(name.to_owned(), field));
         }
         let what = "is not a host name: letters, digits and hyphens, in labels of at most 63 separated by dots";
         Err(SourceError::field(self.0, field, what))
@@ -98,7 +98,7 @@ fn without_prefix(address: &str) -> &str {
 }
 
 /// An address that the world can reach, unlike `fe80::` and `fd00::`.
-pub(super) fn global(address: Option<Said<Ipv6Addr>>) -> Option<Said<Ipv6Addr>> {
+pub(super) fn global(address: Option<Sourced<Ipv6Addr>>) -> Option<Sourced<Ipv6Addr>> {
     address.filter(|said| !said.value.is_unicast_link_local() && !said.value.is_unique_local())
 }
 
@@ -152,15 +152,15 @@ impl Document {
         }
     }
 
-    pub(super) fn ipv4(&self, path: &str) -> Result<Option<Said<Ipv4Addr>>, SourceError> {
+    pub(super) fn ipv4(&self, path: &str) -> Result<Option<Sourced<Ipv4Addr>>, SourceError> {
         self.text(path)?.map(|text| self.source.ipv4(self.field(path), &text)).transpose()
     }
 
-    pub(super) fn ipv6(&self, path: &str) -> Result<Option<Said<Ipv6Addr>>, SourceError> {
+    pub(super) fn ipv6(&self, path: &str) -> Result<Option<Sourced<Ipv6Addr>>, SourceError> {
         self.text(path)?.map(|text| self.source.ipv6(self.field(path), &text)).transpose()
     }
 
-    pub(super) fn hostname(&self, path: &str) -> Result<Option<Said<String>>, SourceError> {
+    pub(super) fn hostname(&self, path: &str) -> Result<Option<Sourced<String>>, SourceError> {
         self.text(path)?.map(|text| self.source.hostname(self.field(path), &text)).transpose()
     }
 

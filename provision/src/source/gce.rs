@@ -10,7 +10,6 @@ const BASE: &str = "http://169.254.169.254/computeMetadata/v1";
 /// Asked with and answered with, so that neither side can be mistaken for a web server.
 const FLAVOR: (&str, &str) = ("Metadata-Flavor", "Google");
 
-/// Google Compute Engine.
 pub(super) struct Gce;
 
 impl Source for Gce {

@@ -2,13 +2,12 @@
 use super::fields::{Document, global};
 use super::{Context, Source, SourceError, USER_DATA_LIMIT};
 use crate::http::Request;
-use crate::metadata::{Metadata, Said};
+use crate::metadata::{Metadata, Sourced};
 use std::net::Ipv6Addr;
 
 const NAME: &str = "Hetzner";
 const BASE: &str = "http://169.254.169.254/hetzner/v1";
 
-/// Hetzner Cloud.
 pub(super) struct Hetzner;
 
 impl Source for Hetzner {
@@ -35,7 +34,7 @@ impl Source for Hetzner {
 }
 
 /// The address stands in the network configuration alone: a static subnet with a colon.
-fn ipv6(document: &Document) -> Result<Option<Said<Ipv6Addr>>, SourceError> {
+fn ipv6(document: &Document) -> Result<Option<Sourced<Ipv6Addr>>, SourceError> {
     let subnets = "network-config/config/0/subnets";
     for index in 0..document.list(subnets).len() {
         let path = format!("{subnets}/{index}/address");

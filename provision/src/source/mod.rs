@@ -21,21 +21,21 @@ pub(crate) mod yaml;
 
 pub use error::SourceError;
 
-use crate::detect::Which;
+use crate::detect::Datasource;
 use crate::http::{Answer, Request};
 use crate::metadata::Metadata;
 use std::path::Path;
 
 /// User data at most, as the source gives it: VMware's and cloud-init's own limit; the clouds allow 16 to 64 KiB.
 pub const USER_DATA_LIMIT: usize = 512 << 10;
-/// A document of metadata at most. EC2's and Azure's, with everything, have some 20 KiB.
-pub const METADATA_LIMIT: usize = 256 << 10;
+/// A document of metadata at most, from whatever place.
+pub const METADATA_LIMIT: usize = crate::http::DOCUMENT_LIMIT;
 
 /// What a source needs to work: the machine's facts and a way to ask over HTTP.
 pub struct Context<'a> {
-    /// The machine.
+    /// What is known of the machine without asking anybody.
     pub facts: &'a crate::facts::Facts,
-    /// The client.
+    /// For metadata services; one deadline for all requests of a fetch.
     pub http: &'a crate::http::Client,
 }
 
@@ -78,23 +78,23 @@ pub trait Source {
 }
 
 /// The source of a choice.
-pub fn of(which: &Which) -> Box<dyn Source> {
+pub fn of(which: &Datasource) -> Box<dyn Source> {
     match which {
-        Which::Nothing => Box::new(Nothing),
-        Which::Credentials => Box::new(credentials::Credentials),
-        Which::NoCloud(line) => Box::new(nocloud::NoCloud { line: line.clone() }),
-        Which::ConfigDrive => Box::new(config_drive::ConfigDrive),
-        Which::Ec2 => Box::new(ec2::Ec2),
-        Which::Gce => Box::new(gce::Gce),
-        Which::Azure => Box::new(azure::Azure),
-        Which::OpenStack => Box::new(openstack::OpenStack),
-        Which::DigitalOcean => Box::new(digitalocean::DigitalOcean),
-        Which::Hetzner => Box::new(hetzner::Hetzner),
-        Which::Vultr => Box::new(vultr::Vultr),
-        Which::Oracle => Box::new(oracle::Oracle),
-        Which::Scaleway => Box::new(scaleway::Scaleway),
-        Which::Akamai => Box::new(akamai::Akamai),
-        Which::VMware => Box::new(vmware::VMware),
+        Datasource::Nothing => Box::new(Nothing),
+        Datasource::Credentials => Box::new(credentials::Credentials),
+        Datasource::NoCloud(line) => Box::new(nocloud::NoCloud { line: line.clone() }),
+        Datasource::ConfigDrive => Box::new(config_drive::ConfigDrive),
+        Datasource::Ec2 => Box::new(ec2::Ec2),
+        Datasource::Gce => Box::new(gce::Gce),
+        Datasource::Azure => Box::new(azure::Azure),
+        Datasource::OpenStack => Box::new(openstack::OpenStack),
+        Datasource::DigitalOcean => Box::new(digitalocean::DigitalOcean),
+        Datasource::Hetzner => Box::new(hetzner::Hetzner),
+        Datasource::Vultr => Box::new(vultr::Vultr),
+        Datasource::Oracle => Box::new(oracle::Oracle),
+        Datasource::Scaleway => Box::new(scaleway::Scaleway),
+        Datasource::Akamai => Box::new(akamai::Akamai),
+        Datasource::VMware => Box::new(vmware::VMware),
     }
 }
 
@@ -109,10 +109,4 @@ impl Source for Nothing {
     fn fetch(&self, _context: &Context<'_>) -> Result<Option<Metadata>, SourceError> {
         Ok(Some(Metadata::default()))
     }
-}
-
-/// An error with all that caused it, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -2,7 +2,7 @@
 //! directory of the root file system, or below a URL that a `ds=nocloud;s=URL/` names.
 use super::fields::{Checked, Document};
 use super::{Context, METADATA_LIMIT, Source, SourceError, USER_DATA_LIMIT, labelled, read_file};
-use crate::detect::Line;
+use crate::detect::DsParameters;
 use crate::facts::{Dmi, Facts, SEED_DIRECTORY};
 use crate::http::{Request, shown};
 use crate::metadata::Metadata;
@@ -15,7 +15,7 @@ const USER_DATA: &str = "user-data";
 
 /// With what `ds=` says, which is weaker than what the files say.
 pub(super) struct NoCloud {
-    pub line: Line,
+    pub line: DsParameters,
 }
 
 /// The two files as they were found.

@@ -8,7 +8,6 @@ const NAME: &str = "OpenStack";
 const BASE: &str = "http://169.254.169.254";
 const PUBLIC_IPV4: &str = "meta-data/public-ipv4";
 
-/// OpenStack.
 pub(super) struct OpenStack;
 
 impl Source for OpenStack {

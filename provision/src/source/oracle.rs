@@ -7,7 +7,6 @@ use crate::metadata::Metadata;
 const NAME: &str = "Oracle";
 const BASES: [&str; 2] = ["http://169.254.169.254/opc/v2", "http://[fd00:c1::a9fe:a9fe]/opc/v2"];
 
-/// Oracle Cloud.
 pub(super) struct Oracle;
 
 impl Source for Oracle {

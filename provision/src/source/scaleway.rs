@@ -2,13 +2,12 @@
 use super::fields::{Checked, Document, global};
 use super::{Context, Source, SourceError, USER_DATA_LIMIT};
 use crate::http::Request;
-use crate::metadata::{Metadata, Said};
+use crate::metadata::{Metadata, Sourced};
 use std::net::Ipv6Addr;
 
 const NAME: &str = "Scaleway";
 const BASE: &str = "http://169.254.42.42";
 
-/// Scaleway.
 pub(super) struct Scaleway;
 
 impl Source for Scaleway {
@@ -37,7 +36,7 @@ impl Source for Scaleway {
     }
 }
 
-fn ipv6(conf: &Document) -> Result<Option<Said<Ipv6Addr>>, SourceError> {
+fn ipv6(conf: &Document) -> Result<Option<Sourced<Ipv6Addr>>, SourceError> {
     match conf.ipv6(&public(conf, "inet6"))? {
         Some(address) => Ok(global(Some(address))),
         None => Ok(global(conf.ipv6("ipv6/address")?)),

@@ -9,7 +9,7 @@ const TOKEN_LIMIT: usize = 4096;
 
 /// How a service wants it.
 pub(super) struct Service {
-    /// The source.
+    /// The source's name, for errors.
     pub name: &'static str,
     /// The addresses that it answers at.
     pub bases: [&'static str; 2],

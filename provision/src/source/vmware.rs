@@ -9,7 +9,6 @@ use std::io::Read;
 
 const NAME: &str = "VMware";
 
-/// VMware guestinfo.
 pub(super) struct VMware;
 
 impl Source for VMware {

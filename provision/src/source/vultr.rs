@@ -7,7 +7,6 @@ use crate::metadata::Metadata;
 const NAME: &str = "Vultr";
 const BASE: &str = "http://169.254.169.254";
 
-/// Vultr.
 pub(super) struct Vultr;
 
 impl Source for Vultr {

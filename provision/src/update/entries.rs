@@ -3,7 +3,7 @@ use std::io;
 use std::path::Path;
 use std::{fs, str};
 
-/// An entry.
+/// A unified kernel image in the boot partition, as the Boot Loader Specification names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BootEntry {
     /// The version of the image.

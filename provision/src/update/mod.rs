@@ -40,11 +40,11 @@ pub enum UpdateError {
     /// A file of systemd-sysupdate.
     #[error("{path} cannot be {step}")]
     File {
-        /// Which.
+        /// The path of the file.
         path: String,
-        /// What failed.
+        /// What was being done to it, as a participle.
         step: &'static str,
-        /// Why.
+        /// What the system said.
         #[source]
         error: io::Error,
     },
@@ -54,7 +54,7 @@ pub enum UpdateError {
     /// Whoever publishes: a wrong signature, a wrong sum, an unreachable server. Its own lines are in the journal.
     #[error("systemd-sysupdate refused or could not fetch the version: exit status {0:?}")]
     Refused(Option<i32>),
-    /// systemd.
+    /// systemd did not take the request for a restart.
     #[error("the machine cannot be restarted")]
     Restart(#[source] io::Error),
 }
@@ -71,7 +71,7 @@ pub fn run() -> ExitCode {
     match update(&asked_to_end) {
         Ok(()) => ExitCode::Success,
         Err(error) => {
-            tracing::error!("not updated: {}", crate::source::chain(&error));
+            tracing::error!("not updated: {}", crate::chain::chain(&error));
             ExitCode::System
         }
     }

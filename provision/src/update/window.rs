@@ -17,7 +17,6 @@ pub struct Window {
 }
 
 impl Default for Window {
-    /// The small hours.
     fn default() -> Self {
         Self { from: Time::constant(2, 0, 0, 0), to: Time::constant(4, 0, 0, 0) }
     }

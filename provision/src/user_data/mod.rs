@@ -29,7 +29,7 @@ const START: Mark = Mark { line: 1, column: 1 };
 pub struct Parts {
     /// Texts in cloud-config, and what stands in the place of one.
     pub parts: Vec<Result<Part, Mistake>>,
-    /// What is odd.
+    /// What was read and has no effect.
     pub notices: Vec<Mistake>,
 }
 
@@ -37,7 +37,7 @@ pub struct Parts {
 pub struct Part {
     /// What it is called; none when its lines are lines of the whole text.
     pub name: Option<Arc<str>>,
-    /// The text.
+    /// The decoded text of the part.
     pub text: String,
     /// Where its first character stands.
     pub first: Mark,
@@ -56,7 +56,6 @@ pub fn read(bytes: &[u8]) -> Parts {
     opener.out
 }
 
-/// Where something stands.
 #[derive(Clone)]
 struct Place {
     /// The part that it is; none when there is only one.

@@ -16,7 +16,7 @@ pub enum UnpackError {
 }
 
 impl UnpackError {
-    /// What to do.
+    /// What the admin can do about it.
     pub fn hint(self) -> &'static str {
         match self {
             Self::TooBig => "at most 1 MiB is unpacked in all",

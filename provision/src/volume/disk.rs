@@ -51,7 +51,6 @@ impl Device for Vec<u8> {
     }
 }
 
-/// See above.
 #[derive(Clone)]
 pub(super) struct Disk {
     device: Rc<dyn Device>,

@@ -41,7 +41,7 @@ pub enum VolumeError {
     /// A file is bigger than anything that belongs there.
     #[error("{path} has {size} bytes, at most {limit} are read")]
     TooBig {
-        /// The file.
+        /// The path within the volume.
         path: String,
         /// What the directory says.
         size: u64,

@@ -24,7 +24,7 @@ pub struct Loaded {
 pub struct Node {
     /// Where it starts; a block (`|`, `>`) where its text starts.
     pub mark: Mark,
-    /// What it is.
+    /// Scalar, list or map.
     pub value: Value,
 }
 
@@ -33,7 +33,7 @@ pub struct Node {
 pub enum Value {
     /// A text, a number, a boolean, nothing: what it is depends on who reads it.
     Scalar(String, Style),
-    /// A list.
+    /// A sequence, block or flow style.
     List(Vec<Node>),
     /// Keys and values, each key once.
     Mapping(Vec<Entry>),
@@ -55,11 +55,11 @@ pub enum Style {
 /// A key and its value.
 #[derive(Clone)]
 pub struct Entry {
-    /// The key.
+    /// A scalar as text; other keys are refused.
     pub key: String,
     /// Where the key starts.
     pub mark: Mark,
-    /// The value.
+    /// What the key maps to.
     pub value: Node,
 }
 

@@ -35,7 +35,6 @@ impl Machine {
         machine
     }
 
-    /// Changes the seed.
     pub fn seed(&self, instance_id: &str, user_data: &str) {
         self.write("var/lib/cloud/seed/nocloud/meta-data", format!("instance-id: {instance_id}\n"));
         self.write("var/lib/cloud/seed/nocloud/user-data", user_data);

@@ -22,7 +22,6 @@ impl fmt::Debug for Section {
     }
 }
 
-/// Any section.
 pub fn section() -> impl Strategy<Value = Section> {
     let all: Vec<&'static Key> = keys::ALL.iter().collect();
     let count = all.len();

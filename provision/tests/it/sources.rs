@@ -2,12 +2,12 @@
 use crate::fake;
 use crate::fixtures::{cases, chain, machine, path};
 use provision::http::{Client, Pace};
-use provision::metadata::{Metadata, Said};
+use provision::metadata::{Metadata, Sourced};
 use provision::source::{Context, Outcome};
 use serde_json::{Value, json};
 
 fn shown(metadata: &Metadata, source: &str, why: &str) -> Value {
-    fn said<T: ToString>(said: &Option<Said<T>>) -> Value {
+    fn said<T: ToString>(said: &Option<Sourced<T>>) -> Value {
         json!(said.as_ref().map(|said| format!("{} ({})", said.value.to_string(), said.field)))
     }
     json!({

@@ -5,7 +5,7 @@ use super::servers;
 use super::source::{Layer, Origin, Setting, Value};
 use std::collections::BTreeMap;
 
-/// Variables by name.
+/// Variables of the environment by name; what is not UTF-8 is replaced.
 pub type Environment = BTreeMap<String, String>;
 
 /// The environment of this process.
@@ -17,7 +17,7 @@ pub fn of_process() -> Environment {
 /// What came out of the environment.
 #[derive(std::default::Default)]
 pub struct Read {
-    /// Its settings.
+    /// What the variables set.
     pub layer: Layer,
     /// Names that are almost right.
     pub warnings: Vec<Warning>,

@@ -2,7 +2,7 @@
 use super::source::Origin;
 use std::fmt;
 
-/// One mistake.
+/// A mistake of the operator, with where it stands and what is allowed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Problem {
     /// Where it was made.

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 /// What came out of a file.
 #[derive(Default)]
 pub struct Read {
-    /// Its settings.
+    /// What the file sets.
     pub layer: Layer,
     /// Unknown keys and the like.
     pub warnings: Vec<Warning>,

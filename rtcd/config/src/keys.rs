@@ -9,7 +9,7 @@ pub struct Key {
     pub env: &'static str,
     /// The default, which also tells the type.
     pub default: Default,
-    /// Never printed.
+    /// Shown as `<redacted>` wherever the configuration is printed.
     pub secret: bool,
     /// The manual, line by line.
     pub doc: &'static [&'static str],
@@ -18,13 +18,13 @@ pub struct Key {
 /// A default, and with it the type of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Default {
-    /// A boolean.
+    /// `true` or `false`.
     Bool(bool),
-    /// A whole number.
+    /// An integer; its range is checked in `validate`.
     Integer(i64),
     /// A whole number that depends on the machine.
     ByCpus,
-    /// A text.
+    /// A string, possibly empty.
     Text(&'static str),
     /// A text that may also be written as a number.
     TextOrInteger(&'static str),

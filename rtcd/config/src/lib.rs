@@ -7,7 +7,7 @@ pub mod file;
 pub mod keys;
 pub mod manual;
 mod parse;
-mod print;
+pub mod print;
 pub mod servers;
 pub mod source;
 mod tls;
@@ -32,7 +32,7 @@ pub const DEFAULT_PATH: &str = "config/config.toml";
 /// A valid configuration, with what an operator may want to know about it.
 #[derive(Clone)]
 pub struct Loaded {
-    /// The values.
+    /// Validated: nobody checks them again.
     pub config: Config,
     /// What is odd, to be logged as soon as there is a log.
     pub warnings: Vec<Warning>,

@@ -2,10 +2,12 @@
 use super::keys::{self, Key};
 use super::source::{Merged, RawServer, Value};
 use std::fmt::Write;
+use toml_edit::{Array, InlineTable};
 
-const REDACTED: &str = "<redacted>";
+/// What stands in the place of a secret.
+pub const REDACTED: &str = "<redacted>";
 
-/// See [`super::Loaded::print`].
+/// Every key in effect with its origin; see [`super::Loaded::print`].
 pub fn print(merged: &Merged) -> String {
     let mut out = String::new();
     let mut section = "";
@@ -23,42 +25,34 @@ pub fn print(merged: &Merged) -> String {
     out
 }
 
-/// A value in TOML; `None` when the daemon chooses it.
+/// A value in TOML without its secrets; `None` when the daemon chooses it.
 pub(super) fn value(key: &Key, value: &Value) -> Option<String> {
-    Some(match value {
-        Value::Integer(0) if key.default == keys::Default::ByCpus => return None,
-        Value::Text(text) if key.secret && !text.is_empty() => quote(REDACTED),
-        Value::Bool(value) => value.to_string(),
-        Value::Integer(number) => number.to_string(),
-        Value::Text(text) => quote(text),
-        Value::Servers(servers) => format!("[{}]", servers.iter().map(server).collect::<Vec<_>>().join(", ")),
-    })
+    let chosen = *value == Value::Integer(0) && key.default == keys::Default::ByCpus;
+    (!chosen).then(|| toml(key, value, Some(REDACTED)).to_string())
 }
 
-fn server(raw: &RawServer) -> String {
-    let urls: Vec<_> = raw.urls.iter().map(|url| quote(url)).collect();
-    if raw.plain {
-        return urls.concat();
+/// A value of a key in TOML; `hidden` takes the place of what is secret in it.
+pub fn toml(key: &Key, value: &Value, hidden: Option<&str>) -> toml_edit::Value {
+    match value {
+        Value::Text(text) if key.secret && !text.is_empty() => hidden.unwrap_or(text).into(),
+        Value::Text(text) => text.as_str().into(),
+        Value::Bool(value) => (*value).into(),
+        Value::Integer(number) => (*number).into(),
+        Value::Servers(servers) => servers.iter().map(|raw| server(raw, hidden)).collect::<Array>().into(),
     }
-    let mut out = format!("{{urls = [{}]", urls.join(", "));
+}
+
+fn server(raw: &RawServer, hidden: Option<&str>) -> toml_edit::Value {
+    if let (true, [url]) = (raw.plain, raw.urls.as_slice()) {
+        return url.as_str().into();
+    }
+    let mut table = InlineTable::new();
+    table.insert("urls", raw.urls.iter().map(String::as_str).collect::<Array>().into());
     if !raw.username.is_empty() {
-        let _ = write!(out, ", username = {}", quote(&raw.username));
+        table.insert("username", raw.username.as_str().into());
     }
     if !raw.credential.is_empty() {
-        let _ = write!(out, ", credential = {}", quote(REDACTED));
+        table.insert("credential", hidden.unwrap_or(&raw.credential).into());
     }
-    out + "}"
-}
-
-/// A TOML basic string.
-fn quote(text: &str) -> String {
-    let mut out = String::from('"');
-    for c in text.chars() {
-        let _ = match c {
-            '"' | '\\' => write!(out, "\\{c}"),
-            c if c.is_control() => write!(out, "\\u{:04X}", u32::from(c)),
-            c => write!(out, "{c}"),
-        };
-    }
-    out + "\""
+    table.into()
 }

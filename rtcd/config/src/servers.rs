@@ -13,11 +13,11 @@ const TLS_PORT: u16 = 5349;
 /// Servers as they are written, and what is wrong with the form.
 #[derive(Default)]
 pub struct Read {
-    /// The readable ones.
+    /// Entries of the right types; their URLs are not checked yet.
     pub servers: Vec<RawServer>,
-    /// Unknown names.
+    /// Names of fields that no entry has; they are ignored.
     pub warnings: Vec<Warning>,
-    /// Wrong types.
+    /// Entries that are neither a string nor a table of strings.
     pub problems: Vec<Problem>,
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// Where a value came from.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Origin {
-    /// Nobody set it.
+    /// The built-in value.
     Default,
     /// The file; line 0: no line in particular.
     File(Arc<PathBuf>, usize),
@@ -33,11 +33,11 @@ impl fmt::Display for Origin {
 /// A value of the right type, not yet looked at any further.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Value {
-    /// A boolean.
+    /// `true` or `false`; `false` for a key of another type.
     Bool(bool),
-    /// A whole number.
+    /// An integer as it was written, not range-checked.
     Integer(i64),
-    /// A text.
+    /// A string as it was written, possibly empty.
     Text(String),
     /// `rtc.ice_servers`
     Servers(Vec<RawServer>),
@@ -46,9 +46,9 @@ pub enum Value {
 /// One entry of `rtc.ice_servers` as it was written.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawServer {
-    /// All URLs.
+    /// `stun:`, `stuns:`, `turn:` or `turns:` URLs, unchecked.
     pub urls: Vec<String>,
-    /// May be empty.
+    /// TURN user name; empty when there is none.
     pub username: String,
     /// May be empty. A secret.
     pub credential: String,
@@ -59,7 +59,7 @@ pub struct RawServer {
 /// A value and where it came from.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Setting {
-    /// The value.
+    /// As it was written, unchecked.
     pub value: Value,
     /// Where it was set.
     pub origin: Origin,
@@ -90,11 +90,11 @@ impl Merged {
     pub fn value(&self, key: &Key) -> Value {
         self.0.get(key.path).map_or_else(|| key.default.value(), |setting| setting.value.clone())
     }
-    /// A boolean.
+    /// `true` or `false`; `false` for a key of another type.
     pub fn bool(&self, key: &Key) -> bool {
         matches!(self.value(key), Value::Bool(true))
     }
-    /// A whole number.
+    /// An integer as it was written, not range-checked.
     pub fn integer(&self, key: &Key) -> i64 {
         if let Value::Integer(number) = self.value(key) { number } else { 0 }
     }

@@ -13,10 +13,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// Why a certificate cannot be used. Never quotes what is in a file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The certificate file.
+    /// The certificate file cannot be read: its path, and why.
     #[error("{0} cannot be read: {1}")]
     Cert(PathBuf, String),
-    /// The key file.
+    /// The key file cannot be read: its path, and why.
     #[error("{0} cannot be read: {1}")]
     Key(PathBuf, String),
     /// Both are fine, but strangers.

@@ -25,7 +25,7 @@ pub struct Config {
 /// The HTTP and WebSocket API.
 #[derive(Clone, Debug)]
 pub struct Api {
-    /// Where it listens.
+    /// Address and port of HTTP and WebSockets.
     pub listen: ListenAddress,
     /// `None`: plain HTTP.
     pub tls: Option<Tls>,
@@ -42,7 +42,7 @@ pub struct Api {
 pub enum ListenAddress {
     /// `:port`: every address of the machine, IPv6 included where there is IPv6.
     Any(u16),
-    /// One address.
+    /// An IPv4 or IPv6 address with its port.
     Address(SocketAddr),
     /// A host name, resolved when the listener is bound.
     Name(String, u16),
@@ -92,7 +92,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Media.
+/// Everything that participants connect to: addresses, ports, ICE and TURN.
 #[derive(Clone, Debug)]
 pub struct Rtc {
     /// Addresses of the UDP port; empty: all local ones.
@@ -144,7 +144,7 @@ pub enum HostOverride {
 /// `external/internal`
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NatPair {
-    /// What participants see.
+    /// The address outside of the NAT, which participants are told.
     pub external: IpAddr,
     /// An address of this machine.
     pub internal: IpAddr,
@@ -166,14 +166,14 @@ pub struct IceServer {
     pub urls: Vec<IceUrl>,
     /// For TURN; empty when there is none.
     pub username: String,
-    /// For TURN.
+    /// TURN password; `None` for STUN, and for TURN with `static_auth_secret`.
     pub credential: Option<Secret>,
 }
 
 /// `stun:host:port`, `turns:host:port?transport=tcp`, ...
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IceUrl {
-    /// TURN, not STUN.
+    /// `turn:` or `turns:`, otherwise STUN.
     pub turn: bool,
     /// `stuns:` or `turns:`.
     pub tls: bool,
@@ -216,7 +216,7 @@ pub struct Store {
 pub struct Logger {
     /// Standard output, or the journal.
     pub console: Option<ConsoleLog>,
-    /// A file.
+    /// A log file beside the console; `None`: switched off.
     pub file: Option<FileLog>,
 }
 
@@ -227,7 +227,7 @@ pub struct ConsoleLog {
     pub json: bool,
     /// The least important level that is written.
     pub level: LogLevel,
-    /// Colours in text.
+    /// ANSI colours by level; text only, JSON never has them.
     pub color: bool,
 }
 
@@ -238,7 +238,7 @@ pub struct FileLog {
     pub json: bool,
     /// The least important level that is written.
     pub level: LogLevel,
-    /// Its path.
+    /// Relative to the working directory, or absolute.
     pub location: PathBuf,
 }
 
@@ -258,7 +258,7 @@ pub enum LogLevel {
 pub struct Secret(Arc<str>);
 
 impl Secret {
-    /// Hides a text.
+    /// Keeps a text out of `Debug` output.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into().into())
     }

@@ -31,7 +31,7 @@ pub fn kind(datagram: &[u8]) -> Kind {
 /// The transport protocol below ICE.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Protocol {
-    /// Datagrams.
+    /// A datagram is a packet.
     Udp,
     /// RFC 4571 frames over a TCP connection that the peer opened (RFC 6544, passive).
     Tcp,
@@ -40,7 +40,7 @@ pub enum Protocol {
 /// One way between us and a peer: what ICE calls a candidate pair.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Path {
-    /// UDP or TCP.
+    /// Decides about framing, and about what may be dropped.
     pub protocol: Protocol,
     /// The local socket (UDP) or connection (TCP), numbered by whoever owns the sockets.
     pub local: u32,

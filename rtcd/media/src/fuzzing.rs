@@ -19,7 +19,7 @@ pub use secure::{client_flights, dtls, srtp};
 pub struct Operation<'a> {
     /// What to do; each harness reads it modulo what it knows.
     pub what: u8,
-    /// With what.
+    /// What follows the byte that chose the step.
     pub bytes: &'a [u8],
 }
 

@@ -15,7 +15,7 @@ pub const MAX_PATHS: usize = 8;
 /// One side's short-term credentials (RFC 8445, section 5.3).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// Username fragment.
+    /// `a=ice-ufrag` (RFC 8839, section 5.4).
     pub ufrag: String,
     /// Password; never to be logged.
     pub password: String,
@@ -53,7 +53,7 @@ pub enum Check {
 pub enum Liveness {
     /// No check has come yet.
     New,
-    /// Checks come.
+    /// The last check came less than [`DISCONNECTED_AFTER`] ago.
     Connected,
     /// Checks have been missing for [`DISCONNECTED_AFTER`].
     Disconnected,

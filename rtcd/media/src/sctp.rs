@@ -42,18 +42,18 @@ pub struct ChannelId(pub u16);
 pub enum SctpEvent {
     /// The peer opened a channel.
     ChannelOpen {
-        /// Which.
+        /// The channel's stream identifier.
         id: ChannelId,
-        /// Its name.
+        /// `label` of DATA_CHANNEL_OPEN (RFC 8832, section 5.1).
         label: String,
     },
-    /// A message came.
+    /// A whole message has come, reassembled.
     Message {
-        /// On which channel.
+        /// The channel's stream identifier.
         id: ChannelId,
         /// Whether it was sent as text.
         text: bool,
-        /// What it says.
+        /// At most [`MAX_MESSAGE`] bytes.
         data: Vec<u8>,
     },
     /// The association has ended.
@@ -220,7 +220,7 @@ impl Sctp {
         self.packets.pop_front()
     }
 
-    /// The next event.
+    /// The oldest event that has not been taken; `None` until there is input.
     pub fn poll_event(&mut self) -> Option<SctpEvent> {
         self.events.pop_front()
     }

@@ -64,11 +64,11 @@ pub struct Rid(pub Box<str>);
 /// What a media section carries.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum MediaKind {
-    /// Sound.
+    /// `m=audio`
     Audio,
-    /// Pictures.
+    /// `m=video`
     Video,
-    /// Data channels.
+    /// `m=application`: SCTP over DTLS (RFC 8841).
     Application,
 }
 
@@ -83,7 +83,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The attribute.
+    /// The name of the attribute, without `a=`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SendRecv => "sendrecv",
@@ -123,7 +123,7 @@ impl Setup {
 pub struct Format {
     /// 0..=127.
     pub payload_type: u8,
-    /// What it means.
+    /// The codec by `a=rtpmap`, its clock rate checked.
     pub codec: Codec,
     /// `a=fmtp`, possibly empty.
     pub parameters: String,
@@ -138,7 +138,7 @@ pub struct Format {
 pub struct Media {
     /// Sound, pictures or data.
     pub kind: MediaKind,
-    /// Its name.
+    /// `a=mid`, unique in the description.
     pub mid: Mid,
     /// Seen from the peer.
     pub direction: Direction,
@@ -175,13 +175,13 @@ impl Media {
 /// A peer's description, as far as an SFU needs it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Description {
-    /// ICE username fragment.
+    /// `a=ice-ufrag`, at most 256 bytes.
     pub ufrag: String,
     /// ICE password. An ICE-lite agent sends no checks, so it only serves to notice a restart.
     pub password: String,
     /// The certificate that DTLS must show.
     pub fingerprint: Fingerprint,
-    /// Who begins DTLS.
+    /// `a=setup`: which side begins DTLS.
     pub setup: Setup,
     /// In the order of the description, which all later ones must keep.
     pub media: Vec<Media>,
@@ -193,7 +193,7 @@ pub enum SdpError {
     /// Longer than [`MAX_LEN`] or with more than [`MAX_MEDIA`] sections.
     #[error("the description is too long")]
     TooLong,
-    /// Not SDP.
+    /// What the parser says; or a section of an unknown kind.
     #[error("the description cannot be read: {0}")]
     Malformed(String),
     /// Something is missing without which there is no transport.

@@ -1,6 +1,11 @@
-//! STUN Binding requests and answers for an ICE-lite agent (RFC 8489, RFC 8445). No allocation.
+//! STUN Binding requests and answers (RFC 8489): of an ICE-lite agent (RFC 8445), which reads requests and writes
+//! [`Answer`]s, and of a [`client`] that asks for its own address. No allocation.
+mod answer;
+pub mod client;
+
+pub use answer::Answer;
+
 use aws_lc_rs::{constant_time, hmac};
-use std::net::{IpAddr, SocketAddr};
 
 /// Magic cookie, bytes 4..8 of every message (RFC 8489, section 5).
 pub const MAGIC_COOKIE: u32 = 0x2112_A442;
@@ -11,11 +16,8 @@ pub const MAX_ANSWER: usize = 128;
 const HEADER: usize = 20;
 const BINDING_REQUEST: u16 = 0x0001;
 const BINDING_SUCCESS: u16 = 0x0101;
-const BINDING_ERROR: u16 = 0x0111;
 const USERNAME: u16 = 0x0006;
 const MESSAGE_INTEGRITY: u16 = 0x0008;
-const ERROR_CODE: u16 = 0x0009;
-const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const PRIORITY: u16 = 0x0024;
 const USE_CANDIDATE: u16 = 0x0025;
@@ -56,6 +58,11 @@ pub struct Request<'a> {
     integrity_at: Option<usize>,
     fingerprint_ok: bool,
     raw: &'a [u8],
+}
+
+/// The value of FINGERPRINT behind a message whose length field counts it already (RFC 8489, section 14.7).
+pub(crate) fn fingerprint(message: &[u8]) -> u32 {
+    crc32fast::hash(message) ^ FINGERPRINT_XOR
 }
 
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {
@@ -101,7 +108,7 @@ impl<'a> Request<'a> {
                 if at + 8 != self.raw.len() {
                     return None;
                 }
-                self.fingerprint_ok = crc32(&self.raw[..at]) ^ FINGERPRINT_XOR == u32::from_be_bytes(sum);
+                self.fingerprint_ok = fingerprint(&self.raw[..at]) == u32::from_be_bytes(sum);
             }
             // What follows MESSAGE-INTEGRITY is not covered by it, so it does not count (RFC 8489, section 14.5).
             _ if self.integrity_at.is_some() => {}
@@ -149,123 +156,6 @@ impl<'a> Request<'a> {
     pub fn wire_len(&self) -> usize {
         self.raw.len()
     }
-}
-
-/// An answer under construction.
-pub struct Answer {
-    bytes: [u8; MAX_ANSWER],
-    len: usize,
-}
-
-impl Answer {
-    /// Success: `to` is the address that the request came from. With a key: MESSAGE-INTEGRITY and FINGERPRINT.
-    pub fn success(transaction: &TransactionId, to: SocketAddr, key: Option<&IntegrityKey>) -> Self {
-        let mut answer = Self::header(BINDING_SUCCESS, transaction);
-        let cookie = MAGIC_COOKIE.to_be_bytes();
-        let mut value = [0u8; 20];
-        value[2..4].copy_from_slice(&(to.port() ^ (MAGIC_COOKIE >> 16) as u16).to_be_bytes());
-        let len = match to.ip() {
-            IpAddr::V4(ip) => {
-                value[1] = 1;
-                for (at, octet) in ip.octets().iter().enumerate() {
-                    value[4 + at] = octet ^ cookie[at];
-                }
-                8
-            }
-            IpAddr::V6(ip) => {
-                value[1] = 2;
-                let mask = cookie.iter().chain(transaction);
-                for (at, (octet, mask)) in ip.octets().iter().zip(mask).enumerate() {
-                    value[4 + at] = octet ^ mask;
-                }
-                20
-            }
-        };
-        answer.attribute(XOR_MAPPED_ADDRESS, &value[..len]);
-        answer.seal(key)
-    }
-
-    /// 487: the peer must take the controlling role, as a lite agent is always controlled.
-    pub fn role_conflict(transaction: &TransactionId, key: &IntegrityKey) -> Self {
-        Self::error(transaction, 487, "Role Conflict", None, key)
-    }
-
-    /// 420: a comprehension-required attribute that we do not know.
-    pub fn unknown_attribute(transaction: &TransactionId, attribute: u16, key: &IntegrityKey) -> Self {
-        Self::error(transaction, 420, "Unknown Attribute", Some(attribute), key)
-    }
-
-    fn error(id: &TransactionId, code: u16, reason: &str, unknown: Option<u16>, key: &IntegrityKey) -> Self {
-        let mut answer = Self::header(BINDING_ERROR, id);
-        let mut value = [0u8; 4 + 20];
-        value[2] = (code / 100) as u8;
-        value[3] = (code % 100) as u8;
-        value[4..4 + reason.len()].copy_from_slice(reason.as_bytes());
-        answer.attribute(ERROR_CODE, &value[..4 + reason.len()]);
-        if let Some(attribute) = unknown {
-            answer.attribute(UNKNOWN_ATTRIBUTES, &attribute.to_be_bytes());
-        }
-        answer.seal(Some(key))
-    }
-
-    fn header(kind: u16, transaction: &TransactionId) -> Self {
-        let mut bytes = [0; MAX_ANSWER];
-        bytes[..2].copy_from_slice(&kind.to_be_bytes());
-        bytes[4..8].copy_from_slice(&MAGIC_COOKIE.to_be_bytes());
-        bytes[8..HEADER].copy_from_slice(transaction);
-        Self { bytes, len: HEADER }
-    }
-
-    fn attribute(&mut self, kind: u16, value: &[u8]) {
-        let at = self.len;
-        self.bytes[at..at + 2].copy_from_slice(&kind.to_be_bytes());
-        self.bytes[at + 2..at + 4].copy_from_slice(&(value.len() as u16).to_be_bytes());
-        self.bytes[at + 4..at + 4 + value.len()].copy_from_slice(value);
-        self.len = at + 4 + value.len().next_multiple_of(4);
-    }
-
-    fn set_length(&mut self, attributes: usize) {
-        self.bytes[2..4].copy_from_slice(&(attributes as u16).to_be_bytes());
-    }
-
-    fn seal(mut self, key: Option<&IntegrityKey>) -> Self {
-        self.set_length(self.len - HEADER);
-        if let Some(IntegrityKey(key)) = key {
-            self.set_length(self.len - HEADER + 24);
-            let tag = hmac::sign(key, &self.bytes[..self.len]);
-            self.attribute(MESSAGE_INTEGRITY, tag.as_ref());
-            self.set_length(self.len - HEADER + 8);
-            let sum = crc32(&self.bytes[..self.len]) ^ FINGERPRINT_XOR;
-            self.attribute(FINGERPRINT, &sum.to_be_bytes());
-        }
-        self
-    }
-}
-
-impl AsRef<[u8]> for Answer {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-const CRC_TABLE: [u32; 256] = {
-    let mut table = [0u32; 256];
-    let mut at = 0;
-    while at < 256 {
-        let mut crc = at as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 != 0 { 0xedb8_8320 ^ (crc >> 1) } else { crc >> 1 };
-            bit += 1;
-        }
-        table[at] = crc;
-        at += 1;
-    }
-    table
-};
-
-pub(crate) fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| CRC_TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ (crc >> 8))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub fn reply(status: StatusCode, fields: &[(&str, &str)]) -> Response {
     json(status, &Value::Object(object))
 }
 
-/// A JSON answer.
+/// An answer with a JSON body and its content type.
 pub fn json(status: StatusCode, value: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], format!("{value}\n")).into_response()
 }

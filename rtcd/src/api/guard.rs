@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 enum Rank {
-    /// No request yet.
+    /// Connected, and has not sent a whole request.
     Silent,
     /// It has asked something.
     Asked,

@@ -15,7 +15,7 @@ pub struct GuardedIo<S> {
 }
 
 impl<S> GuardedIo<S> {
-    /// Guards this stream.
+    /// Fails any write that makes no progress for `patience`.
     pub fn new(stream: S, patience: Duration) -> Self {
         Self { stream, patience, stalled: None }
     }

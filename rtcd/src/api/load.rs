@@ -28,7 +28,7 @@ impl CpuLoad {
         Self { bits: AtomicU64::new((1.0 / cpus).to_bits()), draining: AtomicBool::new(false) }
     }
 
-    /// The load now.
+    /// `cpu_load` of `GET /system`, always finite; [`DRAINING_LOAD`] while new calls shall go elsewhere.
     pub fn get(&self) -> f64 {
         if self.draining.load(Ordering::Relaxed) {
             return DRAINING_LOAD;
@@ -41,7 +41,7 @@ impl CpuLoad {
         self.draining.store(draining, Ordering::Relaxed);
     }
 
-    /// Samples for ever.
+    /// Takes a sample each second; never returns.
     pub async fn sample(&self) {
         let ticks_per_second = procfs::ticks_per_second();
         let mut last: Option<(u64, Instant)> = None;

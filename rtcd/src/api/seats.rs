@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// All seats.
+/// Places for WebSockets, shared among clients.
 #[derive(Debug)]
 pub struct Seats {
     max: usize,
@@ -30,7 +30,7 @@ pub struct Seat {
 }
 
 impl Seats {
-    /// So many.
+    /// Room for at most `max` WebSockets of all clients.
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { max, table: Mutex::default() })
     }

@@ -14,6 +14,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use rtcd_media::token_bucket::TokenBucket;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
@@ -130,24 +131,9 @@ async fn run(
     drop((seat, permit));
 }
 
-/// What a connection may still send at once.
-struct Pace {
-    room: f64,
-    at: Instant,
-}
-
-impl Pace {
-    fn new(now: Instant) -> Self {
-        Self { room: BYTES_AT_ONCE, at: now }
-    }
-
-    /// So many bytes have come: how long to wait before more are read.
-    fn take(&mut self, now: Instant, bytes: usize) -> Duration {
-        let earned = now.saturating_duration_since(self.at).as_secs_f64() * BYTES_PER_SECOND;
-        self.room = (self.room + earned).min(BYTES_AT_ONCE) - bytes as f64;
-        self.at = now;
-        Duration::from_secs_f64((-self.room).max(0.0) / BYTES_PER_SECOND)
-    }
+/// Bytes that a connection may still send; a frame has been read before its length is known, so that it is charged.
+fn pace(now: Instant) -> TokenBucket {
+    TokenBucket::new(BYTES_PER_SECOND, BYTES_AT_ONCE, now.into_std())
 }
 
 /// Both directions of one connection; neither waits for the other.
@@ -185,7 +171,7 @@ impl Pump<'_> {
     }
 
     async fn read(&self, mut stream: SplitStream<Socket>) -> End {
-        let mut pace = Pace::new(Instant::now());
+        let mut pace = pace(Instant::now());
         loop {
             let frame = match timeout(self.deadlines.silence, stream.next()).await {
                 Err(_) => return End::Silent,
@@ -193,7 +179,9 @@ impl Pump<'_> {
                 Ok(Some(Err(error))) => return error.into(),
                 Ok(Some(Ok(frame))) => frame,
             };
-            let wait = pace.take(Instant::now(), frame.len());
+            let now = Instant::now().into_std();
+            pace.charge(now, frame.len() as f64);
+            let wait = pace.time_until(now, 0.0);
             if !wait.is_zero() {
                 sleep(wait).await;
             }
@@ -249,14 +237,18 @@ mod tests {
     #[test]
     fn a_client_that_floods_waits_and_one_that_does_not_never_does() {
         let mut now = Instant::now();
-        let mut pace = Pace::new(now);
-        let free = (0..100).take_while(|_| pace.take(now, MAX_MESSAGE_BYTES).is_zero()).count();
+        let mut pace = pace(now);
+        let mut wait = |now: Instant, bytes: usize| {
+            pace.charge(now.into_std(), bytes as f64);
+            pace.time_until(now.into_std(), 0.0)
+        };
+        let free = (0..100).take_while(|_| wait(now, MAX_MESSAGE_BYTES).is_zero()).count();
         assert_eq!(free, 16);
-        assert_eq!(pace.take(now, MAX_MESSAGE_BYTES), Duration::from_millis(250), "it owes two");
+        assert_eq!(wait(now, MAX_MESSAGE_BYTES), Duration::from_millis(250), "it owes two");
         now += Duration::from_secs(10);
         for _ in 0..3000 {
             now += Duration::from_millis(1);
-            assert!(pace.take(now, 3 * 1024).is_zero(), "a thousand joins a second");
+            assert!(wait(now, 3 * 1024).is_zero(), "a thousand joins a second");
         }
     }
 }

@@ -23,7 +23,7 @@ impl BearerToken {
     pub fn from_wire(text: &str) -> Self {
         Self(text.into())
     }
-    /// The text itself.
+    /// The token as it travels; never to be logged.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }

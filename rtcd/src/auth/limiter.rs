@@ -1,5 +1,6 @@
 //! A limit on bcrypt work: a flood of logins must not take the CPU from media, nor the turns from other people.
 use crate::source::Source;
+use rtcd_media::token_bucket::TokenBucket;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +14,7 @@ const CHECKS_PER_SECOND_AND_CPU: u32 = 12;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Networks whose checks may wait at the same time: each waits for a turn of all others at most.
-const MAX_LINES: usize = 256;
+const MAX_SOURCES: usize = 256;
 
 /// The queue is longer than [`PATIENCE`]: come back later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +26,7 @@ pub struct Busy;
 pub enum Claim {
     /// The id of a client that is registered: every other turn is for these.
     Registered,
-    /// Anything else.
+    /// No registered client, or no client id at all.
     Unknown,
 }
 
@@ -33,9 +34,6 @@ pub enum Claim {
 /// order.
 #[derive(Debug)]
 pub struct Limiter {
-    interval: Duration,
-    /// A quiet second leaves room for as many checks at once.
-    burst: Duration,
     /// Checks of one network and kind that may wait: half of what a turn comes for within [`PATIENCE`].
     line: usize,
     queues: Mutex<Queues>,
@@ -45,20 +43,21 @@ pub struct Limiter {
 
 #[derive(Debug)]
 struct Queues {
-    next: Instant,
-    waiting: [Lines; 2],
+    /// A turn is a token; a quiet second leaves room for as many checks at once.
+    turns: TokenBucket,
+    waiting: [RoundRobin; 2],
     turn: usize,
     /// Somebody is giving turns.
     serving: bool,
 }
 
-type Line = (Source, VecDeque<oneshot::Sender<OwnedSemaphorePermit>>);
+type SourceQueue = (Source, VecDeque<oneshot::Sender<OwnedSemaphorePermit>>);
 
 /// A line for each network; the first one is next.
 #[derive(Debug, Default)]
-struct Lines(VecDeque<Line>);
+struct RoundRobin(VecDeque<SourceQueue>);
 
-impl Lines {
+impl RoundRobin {
     fn push(&mut self, source: Source, max: usize) -> Result<oneshot::Receiver<OwnedSemaphorePermit>, Busy> {
         let (turn, wait) = oneshot::channel();
         match self.0.iter().position(|(other, _)| *other == source) {
@@ -73,7 +72,7 @@ impl Lines {
                 }
                 line.push_back(turn);
             }
-            None if self.0.len() >= MAX_LINES => return Err(Busy),
+            None if self.0.len() >= MAX_SOURCES => return Err(Busy),
             None => self.0.push_back((source, [turn].into())),
         }
         Ok(wait)
@@ -94,7 +93,7 @@ impl Lines {
 }
 
 impl Limiter {
-    /// The contract's limit.
+    /// Twelve checks a second for each CPU of this machine (contract, section 1).
     pub fn for_this_machine() -> Arc<Self> {
         Self::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
     }
@@ -102,13 +101,11 @@ impl Limiter {
     /// A limit for so many CPUs.
     pub fn new(cpus: usize) -> Arc<Self> {
         let cpus = u32::try_from(cpus).unwrap_or(u32::MAX / CHECKS_PER_SECOND_AND_CPU).max(1);
-        let burst = Duration::from_secs(1);
-        let interval = burst / (CHECKS_PER_SECOND_AND_CPU * cpus);
-        let queues = Queues { next: Instant::now() - burst, waiting: <[Lines; 2]>::default(), turn: 0, serving: false };
+        let per_second = CHECKS_PER_SECOND_AND_CPU * cpus;
+        let turns = TokenBucket::new(f64::from(per_second), f64::from(per_second), Instant::now().into_std());
+        let queues = Queues { turns, waiting: <[RoundRobin; 2]>::default(), turn: 0, serving: false };
         Arc::new(Self {
-            interval,
-            burst,
-            line: (PATIENCE.as_nanos() / interval.as_nanos() / 2) as usize,
+            line: (PATIENCE.as_secs() * u64::from(per_second) / 2) as usize,
             queues: Mutex::new(queues),
             running: Arc::new(Semaphore::new(cpus as usize)),
         })
@@ -130,8 +127,9 @@ impl Limiter {
     /// Gives turns for as long as anybody waits.
     async fn serve(self: Arc<Self>) {
         loop {
-            let turn = self.queues().reserve(Instant::now(), self.burst);
-            sleep_until(turn).await;
+            let now = Instant::now();
+            let wait = self.queues().turns.time_until(now.into_std(), 1.0);
+            sleep_until(now + wait).await;
             // Never closed.
             let Ok(mut permit) = self.running.clone().acquire_owned().await else { return };
             loop {
@@ -147,7 +145,7 @@ impl Limiter {
                     Err(back) => permit = back,
                 }
             }
-            self.queues().next += self.interval;
+            self.queues().turns.charge(Instant::now().into_std(), 1.0);
         }
     }
 
@@ -157,12 +155,6 @@ impl Limiter {
 }
 
 impl Queues {
-    /// When the next turn is; one that nobody took in a second has gone.
-    fn reserve(&mut self, now: Instant, burst: Duration) -> Instant {
-        self.next = self.next.max(now - burst);
-        self.next
-    }
-
     fn pop(&mut self) -> Option<oneshot::Sender<OwnedSemaphorePermit>> {
         self.turn ^= 1;
         let [registered, unknown] = &mut self.waiting;

@@ -48,7 +48,7 @@ pub enum AuthError {
     /// Too many checks are waiting.
     #[error("too many authentication attempts, try again later")]
     Busy(#[from] Busy),
-    /// The store.
+    /// The store could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The hash could not be made: no randomness, or the process is stopping.
@@ -61,9 +61,9 @@ pub enum AuthError {
 pub enum Credentials {
     /// A client and its key, or anybody and the admin's secret.
     Basic {
-        /// The user part.
+        /// The user part of Basic: a client id, or anything for the admin.
         client: ClientId,
-        /// The password part.
+        /// The password part of Basic: a client's key or the admin's.
         key: Secret,
     },
     /// A token from a login.
@@ -90,9 +90,9 @@ impl Credentials {
 /// Whose credentials they were.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
-    /// The operator.
+    /// Whoever has the admin's key.
     Admin,
-    /// A registered client.
+    /// A registered client, by its key or its bearer token.
     Client(ClientId),
 }
 

@@ -27,25 +27,25 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// A connection, and the server's certificate under TLS.
 pub struct Connection {
-    /// Ready for HTTP.
+    /// Connected, past TLS if there is any.
     pub stream: Box<dyn Stream>,
-    /// The server's own.
+    /// The server's own certificate, the first of its chain; `None` without TLS.
     pub certificate: Option<CertificateDer<'static>>,
 }
 
 /// An answer, read to its end.
 pub struct Answer {
-    /// Its status.
+    /// The status code, not judged yet.
     pub status: StatusCode,
-    /// Its headers.
+    /// All headers of the answer.
     pub headers: HeaderMap,
-    /// Its body.
+    /// At most as long as the checks read.
     pub body: Bytes,
 }
 
 /// Opens connections to one API.
 pub struct Connector {
-    /// Where it is.
+    /// Host, port and whether TLS is spoken there.
     pub target: Target,
     tls: Option<TlsConnector>,
 }
@@ -66,7 +66,7 @@ impl Connector {
         Ok(Self { target: target.clone(), tls: Some(TlsConnector::from(Arc::new(config))) })
     }
 
-    /// Opens a connection.
+    /// Connects over TCP, then TLS if it is wanted; the error says which failed.
     pub async fn connect(&self) -> io::Result<Connection> {
         within(async {
             let stream = TcpStream::connect((self.target.host.as_str(), self.target.port)).await?;

@@ -23,7 +23,7 @@ pub fn api(config: &Config) -> Result<Connector, String> {
     Connector::pinned(&target, certificate)
 }
 
-/// UDP and TCP.
+/// The media ports of this configuration: UDP, then TCP.
 pub fn media(config: &Config) -> (MediaTarget, MediaTarget) {
     let target = |addresses: &[IpAddr], port| {
         let address = addresses.first().copied().unwrap_or(Ipv4Addr::LOCALHOST.into());

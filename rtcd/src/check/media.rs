@@ -5,7 +5,7 @@ use super::report::Report;
 use super::target::MediaTarget;
 use crate::net::stun_client;
 use futures_util::future::select_ok;
-use rtcd_media::stun::TransactionId;
+use rtcd_media::stun::{TransactionId, client};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -13,14 +13,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::Instant;
 
-/// What came back.
 struct Seen {
     server: SocketAddr,
     us: SocketAddr,
     round_trip: Duration,
 }
 
-/// Checks both protocols.
+/// Asks by STUN over UDP and over TCP, and reports each.
 pub async fn check(udp_target: &MediaTarget, tcp_target: &MediaTarget, report: &mut Report<impl Write>) {
     let port = udp_target.port;
     let advice = format!(
@@ -61,7 +60,7 @@ async fn first<F: Future<Output = io::Result<Seen>> + Unpin>(
 async fn udp(server: SocketAddr) -> io::Result<Seen> {
     let transaction: TransactionId = rand::random();
     let local = if server.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
-    let request = stun_client::binding_request(&transaction);
+    let request = client::padded_request(&transaction);
     let begin = Instant::now();
     let us = stun_client::ask(local, server, begin + PATIENCE, &transaction, &request)
         .await
@@ -74,14 +73,14 @@ async fn tcp(server: SocketAddr) -> io::Result<Seen> {
         let mut stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
         let transaction: TransactionId = rand::random();
-        let request = stun_client::binding_request(&transaction);
+        let request = client::padded_request(&transaction);
         let begin = Instant::now();
         // RFC 4571: a length of two bytes in front of each packet.
         let frame = [&(request.len() as u16).to_be_bytes()[..], &request].concat();
         stream.write_all(&frame).await?;
         let mut answer = vec![0; usize::from(stream.read_u16().await?)];
         stream.read_exact(&mut answer).await?;
-        let us = stun_client::read_answer(&transaction, &answer)
+        let us = client::mapped_address(&transaction, &answer)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is no STUN"))?;
         Ok(Seen { server, us, round_trip: begin.elapsed() })
     };

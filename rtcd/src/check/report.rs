@@ -9,11 +9,11 @@ pub struct Report<W> {
 }
 
 impl<W: Write> Report<W> {
-    /// An empty report.
+    /// A report without lines; it fails once a line does.
     pub fn new(out: W) -> Self {
         Self { out, failed: false }
     }
-    /// It works.
+    /// A line of what works.
     pub fn ok(&mut self, what: &str, found: impl Display) {
         self.line("ok  ", what, found, "");
     }

@@ -7,12 +7,12 @@ const API_PORT: u16 = 8045;
 /// Port for media without one.
 const MEDIA_PORT: u16 = 8443;
 
-/// The API.
+/// Where the HTTP API is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Target {
     /// `https:`
     pub tls: bool,
-    /// Without brackets.
+    /// A name or an address, IPv6 without brackets.
     pub host: String,
     /// As given, or the API's own.
     pub port: u16,
@@ -53,10 +53,10 @@ impl FromStr for Target {
     }
 }
 
-/// The media port.
+/// Where participants send media.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MediaTarget {
-    /// Without brackets.
+    /// A name or an address, IPv6 without brackets.
     pub host: String,
     /// For UDP and TCP.
     pub port: u16,

@@ -17,7 +17,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// Between two looks at it.
 const POLL: Duration = Duration::from_millis(20);
 
-/// A running daemon.
+/// An rtcd with defaults that ends with the demo.
 pub struct LocalDaemon {
     child: Child,
     api: SocketAddr,
@@ -52,7 +52,7 @@ impl LocalDaemon {
         Ok(Self { child, api, dir })
     }
 
-    /// Its API.
+    /// `http://127.0.0.1:PORT` of its API.
     pub fn url(&self) -> String {
         format!("http://{}", self.api)
     }

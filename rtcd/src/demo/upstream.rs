@@ -33,7 +33,7 @@ pub struct Upstream {
     host: String,
     port: u16,
     tls: Option<TlsConnector>,
-    /// Our client id.
+    /// The id that we register and log in with.
     pub client: ClientId,
     key: Secret,
 }

@@ -36,7 +36,7 @@ const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Serves for ever.
+/// Serves the page and its WebSockets; never returns.
 pub async fn serve(listener: TcpListener, bridge: Bridge) {
     let file = |kind: &'static str, text: &'static str| get(move || async move { page(kind, text) });
     let router = Router::new()
@@ -91,7 +91,7 @@ async fn signal(State(bridge): State<Bridge>, mut request: Request) -> Response 
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct PageMessage {
     r#type: String,
     #[serde(default)]
     data: Value,
@@ -104,14 +104,14 @@ async fn browser(bridge: Bridge, upgraded: OnUpgrade) {
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config)).await;
     let (mut sink, mut stream) = socket.split();
     let Ok(Some(Ok(Message::Text(text)))) = timeout(REQUEST_PATIENCE, stream.next()).await else { return };
-    let request = serde_json::from_str::<Said>(&text).ok().filter(|said| said.r#type == "join");
+    let request = serde_json::from_str::<PageMessage>(&text).ok().filter(|said| said.r#type == "join");
     let Some(request) = request.and_then(|said| serde_json::from_value::<JoinRequest>(said.data).ok()) else { return };
     let (out, mut outgoing) = mpsc::channel(BROWSER_QUEUE);
     let session = bridge.join(request, out).await;
     let listen = async {
         while let Some(Ok(frame)) = stream.next().await {
             let Message::Text(text) = frame else { continue };
-            let Ok(said) = serde_json::from_str::<Said>(&text) else { continue };
+            let Ok(said) = serde_json::from_str::<PageMessage>(&text) else { continue };
             bridge.say(session.clone(), said.r#type, said.data).await;
         }
     };

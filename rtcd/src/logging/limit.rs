@@ -1,8 +1,9 @@
 //! How much one session, one client and all together may make us log: what others say must not fill a disk.
+use rtcd_media::token_bucket::TokenBucket;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -72,14 +73,11 @@ type Budgets = [Budget; PLACES];
 struct Client(Box<str>);
 
 /// Tokens for errors, for warnings, for information and for the rest: no kind takes the place of another.
-struct Budget {
-    times: f64,
-    state: Mutex<([f64; 4], Instant)>,
-}
+struct Budget(Mutex<[TokenBucket; 4]>);
 
 impl Budget {
     fn new(times: f64) -> Self {
-        Self { times, state: Mutex::new(([BURST * times; 4], Instant::now())) }
+        Self(Mutex::new([TokenBucket::new(PER_SECOND * times, BURST * times, Instant::now()); 4]))
     }
 
     fn take(&self, level: Level, now: Instant) -> bool {
@@ -89,27 +87,15 @@ impl Budget {
             Level::INFO => 2,
             _ => 3,
         };
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (tokens, at) = &mut *state;
-        self.earn(tokens, at, now);
-        let granted = tokens[kind] >= 1.0;
-        if granted {
-            tokens[kind] -= 1.0;
-        }
-        granted
-    }
-
-    fn earn(&self, tokens: &mut [f64; 4], at: &mut Instant, now: Instant) {
-        let earned = now.saturating_duration_since(*at).as_secs_f64() * PER_SECOND * self.times;
-        tokens.iter_mut().for_each(|tokens| *tokens = (*tokens + earned).min(BURST * self.times));
-        *at = now;
+        self.kinds()[kind].take(now)
     }
 
     fn is_full(&self, now: Instant) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (tokens, at) = &mut *state;
-        self.earn(tokens, at, now);
-        tokens.iter().all(|tokens| *tokens >= BURST * self.times)
+        self.kinds().iter().all(|kind| kind.used(now) <= 0.0)
+    }
+
+    fn kinds(&self) -> MutexGuard<'_, [TokenBucket; 4]> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

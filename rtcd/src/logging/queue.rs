@@ -24,7 +24,6 @@ pub(super) trait Sink: Send + 'static {
     fn write(&mut self, lines: &[u8]) -> io::Result<()>;
     /// Comes every few seconds.
     fn tick(&mut self) {}
-    /// SIGHUP.
     fn reopen(&mut self) {}
 }
 

@@ -1,6 +1,5 @@
 //! Log files that were full: renamed as the reference does it (`rtcd-2026-01-31T12-00-00.000.log`), compressed, and in the
 //! end removed. Compressing 100 MB takes seconds, so a thread of its own does it.
-use super::time;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::fs::{self, File, OpenOptions};
@@ -11,13 +10,14 @@ use std::sync::Mutex;
 
 /// Old files that are kept: 100 MB each, some 5 to 10 MB compressed.
 const KEPT: usize = 10;
-/// Length of `2026-01-31T12-00-00.000`.
+/// `2026-01-31T12-00-00.000`, UTC.
+const STAMP: &str = "%Y-%m-%dT%H-%M-%S.%3f";
+/// Length of a stamp.
 const STAMP_LEN: usize = 23;
 
 /// Makes room for a new file.
 pub(super) fn rename(path: &Path) -> io::Result<()> {
-    let stamp = time::now().replace(' ', "T").replace(':', "-");
-    let stamp = stamp.get(..STAMP_LEN).unwrap_or(&stamp);
+    let stamp = jiff::Timestamp::now().strftime(STAMP);
     let (stem, extension) = parts(path);
     fs::rename(path, path.with_file_name(format!("{stem}-{stamp}{extension}")))
 }
@@ -42,8 +42,7 @@ pub(super) fn backups(path: &Path) -> io::Result<Vec<PathBuf>> {
     let ours = |name: &str| {
         let rest = name.strip_prefix(&stem)?.strip_prefix('-')?;
         let (stamp, rest) = rest.split_at_checked(STAMP_LEN)?;
-        let digits = stamp.bytes().zip(*b"0000-00-00T00-00-00.000");
-        let is_stamp = digits.into_iter().all(|(is, like)| if like == b'0' { is.is_ascii_digit() } else { is == like });
+        let is_stamp = jiff::civil::DateTime::strptime("%Y-%m-%dT%H-%M-%S.%f", stamp).is_ok();
         let rest = rest.strip_prefix(&extension)?;
         (is_stamp && (rest.is_empty() || rest == ".gz")).then_some(())
     };

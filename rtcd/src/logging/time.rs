@@ -1,14 +1,8 @@
 //! The time as the reference writes it.
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 /// `2026-01-31 12:00:00.000 Z`
 pub(super) fn now() -> String {
-    // `2026-01-31T12:00:00.000000Z`
-    let mut text = String::new();
-    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
-    let (date, time) = text.split_once('T').unwrap_or((&text, "00:00:00.000"));
-    format!("{date} {} Z", time.get(..12).unwrap_or(time))
+    jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S.%3f Z").to_string()
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Seconds, for all durations.
 const LATENCY: [f64; 14] = [0.001, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0];
-/// Shares of packets.
 const LOSS: [f64; 12] = [0.001, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0];
 
 macro_rules! labels {
@@ -22,9 +21,9 @@ macro_rules! labels {
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum $name { $($(#[doc = $vdoc])+ $variant),+ }
         impl $name {
-            /// All of them.
+            /// Every value of the label.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-            /// The label's value.
+            /// The value as Prometheus shows it.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $label),+ }
             }
@@ -35,20 +34,20 @@ macro_rules! labels {
 labels! {
     /// Which way a message or a track goes, seen from here.
     Direction {
-        /// To us.
+        /// From the peer to us.
         In = "in",
-        /// From us.
+        /// From us to the peer.
         Out = "out",
     }
 }
 labels! {
     /// `type` of `rtcd_rtc_conn_states_total`.
     ConnState {
-        /// DTLS is up.
+        /// The DTLS handshake is complete: media can flow.
         Connected = "connected",
         /// No packet for a while.
         Disconnected = "disconnected",
-        /// Given up.
+        /// No connection in time, or lost for good.
         Failed = "failed",
         /// Ended by either side.
         Closed = "closed",
@@ -82,7 +81,7 @@ labels! {
     TrackType {
         /// Voice, and the sound of a screen.
         Opus = "audio/opus",
-        /// Pictures.
+        /// RFC 7741.
         Vp8 = "video/VP8",
         /// Screens, for those who can.
         Av1 = "video/AV1",
@@ -91,19 +90,19 @@ labels! {
 labels! {
     /// Names of WebSocket messages; what a client invents counts as one of them.
     MessageName {
-        /// Out, first.
+        /// Out, the first message: the connection id.
         Hello = "hello",
-        /// In.
+        /// From the plugin only.
         Join = "join",
-        /// In.
+        /// From the plugin only.
         Leave = "leave",
-        /// In.
+        /// From the plugin only.
         Reconnect = "reconnect",
-        /// Both ways.
+        /// In and out: what concerns one session.
         Rtc = "rtc",
-        /// Out.
+        /// Out: a voice began or ended.
         Vad = "vad",
-        /// Out, last.
+        /// Out, the last message about a session.
         Close = "close",
         /// In: what cannot be read.
         Invalid = "invalid",

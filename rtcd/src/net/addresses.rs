@@ -5,10 +5,10 @@ use nix::net::if_::InterfaceFlags;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-/// Where to bind.
+/// Local addresses of the media sockets, ports included.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bind {
-    /// For datagrams.
+    /// UDP; one socket per worker on each.
     pub udp: Vec<SocketAddr>,
     /// For participants whose network blocks them.
     pub tcp: Vec<SocketAddr>,

@@ -63,8 +63,8 @@ pub fn advertise(
             let inward = all && local.ip().is_loopback() && outside.iter().any(|ip| ip.is_ipv4() == local.is_ipv4());
             let external = mapping.external(local.ip()).filter(|_| !inward);
             if let Some(external) = external {
-                let behind = Some(local.ip()).filter(|ip| *ip != external);
-                told.push((SocketAddr::new(external, port(ports, **local, &own)), behind));
+                let base = Some(local.ip()).filter(|ip| *ip != external);
+                told.push((SocketAddr::new(external, port(ports, **local, &own)), base));
             }
             if mapping.keeps(local.ip(), external, matches) {
                 told.push((**local, None));
@@ -72,9 +72,9 @@ pub fn advertise(
         }
         told.sort_by_key(|(address, _)| address.ip().is_loopback());
         let mut rank = 0;
-        for (address, behind) in told {
+        for (address, base) in told {
             if !all.iter().any(|other: &Candidate| other.protocol == protocol && other.address == address) {
-                all.push(Candidate { protocol, address, rank, behind });
+                all.push(Candidate { protocol, address, rank, base });
                 rank += 1;
             }
         }
@@ -114,7 +114,7 @@ mod tests {
         let shown: Vec<_> = found
             .iter()
             .map(|candidate| {
-                let behind = candidate.behind.map(|ip| format!(" behind {ip}")).unwrap_or_default();
+                let behind = candidate.base.map(|ip| format!(" behind {ip}")).unwrap_or_default();
                 format!("{:?} {} {}{behind}", candidate.protocol, candidate.rank, candidate.address)
             })
             .collect();

@@ -17,14 +17,14 @@ pub const PATIENCE: Duration = Duration::from_secs(4);
 /// How much longer is waited for the other answers once there is one.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Whom to ask.
+/// Who knows our public addresses.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Source {
     /// Nobody: all is said in the configuration.
     Nobody,
     /// The name servers, for this name.
     Name(String),
-    /// These STUN servers.
+    /// Each answers with the address that it sees (RFC 8489).
     Stun(Vec<IceUrl>),
 }
 
@@ -45,7 +45,7 @@ impl Source {
 /// What a look has found, or why it has found nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Found {
-    /// Nobody was asked.
+    /// Nobody was asked: local addresses are told.
     Nothing,
     /// All addresses that are of use here.
     Name(Result<Vec<IpAddr>, String>),

@@ -14,8 +14,8 @@ use crate::ids::{ClientId, ConnId, SessionId};
 use crate::metrics::{ErrorKind, Metrics};
 use crate::plane::{PlaneHandle, command as plane};
 use rtcd_media::sfu::command::{Command, Event, TrackId, TransportId, WorkerId};
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use rtcd_media::timers::Timers;
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,7 +47,7 @@ pub(super) struct Actor {
     pub(super) intake: Intake,
     pub(super) outcomes: mpsc::UnboundedSender<Outcome>,
     pub(super) quota: Quota,
-    deadlines: BinaryHeap<Reverse<(Instant, TransportId)>>,
+    deadlines: Timers<TransportId>,
     pub(super) next_transport: u64,
     next_track: u64,
     pub(super) draining: bool,
@@ -78,7 +78,7 @@ impl Actor {
             intake: Intake::new(readers),
             outcomes,
             quota: Quota::default(),
-            deadlines: BinaryHeap::new(),
+            deadlines: Timers::default(),
             next_transport: 0,
             next_track: 0,
             draining: false,
@@ -126,8 +126,7 @@ impl Actor {
     }
 
     fn next_wake(&self, now: Instant) -> Duration {
-        let next = self.deadlines.peek().map(|Reverse((at, _))| *at);
-        let next = next.into_iter().chain(self.intake.next_timeout(now)).min();
+        let next = self.deadlines.next().into_iter().chain(self.intake.next_timeout(now)).min();
         next.map_or(MAX_SLEEP, |at| at.saturating_duration_since(now)).min(MAX_SLEEP)
     }
 
@@ -138,18 +137,11 @@ impl Actor {
         let Some(at) = session.next_timeout() else { return };
         // What is still to be read may be what a deadline waits for: it is looked at again in a while.
         let at = if self.intake.describes(id) { at.max(Instant::now() + DESCRIPTION_PATIENCE) } else { at };
-        if session.scheduled.is_none_or(|known| at < known) {
-            session.scheduled = Some(at);
-            self.deadlines.push(Reverse((at, id)));
-        }
+        self.deadlines.schedule(id, Some(at), &mut session.scheduled);
     }
 
     fn handle_timeouts(&mut self, now: Instant) {
-        while let Some(Reverse((at, id))) = self.deadlines.peek().copied() {
-            if at > now {
-                break;
-            }
-            self.deadlines.pop();
+        while let Some((at, id)) = self.deadlines.pop_due(now) {
             let Some(session) = self.sessions.get_mut(&id).filter(|session| session.scheduled == Some(at)) else {
                 continue;
             };

@@ -3,7 +3,6 @@ use crate::ids::{CallId, ClientId};
 use rtcd_media::sfu::command::TransportId;
 use std::collections::HashMap;
 
-/// One call.
 #[derive(Debug, Default)]
 struct Call {
     sessions: Vec<TransportId>,

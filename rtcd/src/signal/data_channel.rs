@@ -12,19 +12,19 @@ pub const MAX_SDP: usize = 1024 * 1024;
 pub enum PeerMessage {
     /// Answered by a pong.
     Ping,
-    /// Answer to ours.
+    /// The answer to a ping; no payload.
     Pong,
     /// The JSON of a description, compressed: [`inflate`] it beside the actor.
     Sdp(Vec<u8>),
     /// Share of packets lost, 0..=1.
     LossRate(f64),
-    /// Seconds.
+    /// As the client measures it, in seconds.
     RoundTripTime(f64),
-    /// Seconds.
+    /// As the client measures it, in seconds.
     Jitter(f64),
-    /// May it offer?
+    /// Asks for the signalling lock; answered by a boolean.
     Lock,
-    /// It is done.
+    /// Gives the signalling lock back.
     Unlock,
 }
 
@@ -37,10 +37,10 @@ pub enum DataChannelError {
     /// No type of the contract.
     #[error("unknown data channel message type {0}")]
     UnknownType(i64),
-    /// Not zlib.
+    /// The payload is not zlib (RFC 1950).
     #[error("the description is not zlib")]
     NotZlib,
-    /// A bomb.
+    /// It inflates to more than a description may have.
     #[error("the description inflates to more than {MAX_SDP} bytes")]
     TooLarge,
     /// A measurement that is no number of its range.
@@ -89,13 +89,13 @@ pub fn inflate(compressed: &[u8]) -> Result<Vec<u8>, DataChannelError> {
 /// The kind of a track, as participants know it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum TrackKind {
-    /// A microphone.
+    /// A microphone; muted by the gate.
     Voice,
     /// The picture of a shared screen.
     Screen,
     /// The sound of a shared screen.
     ScreenAudio,
-    /// A camera.
+    /// A camera; one section for all of its pauses.
     Video,
 }
 
@@ -115,7 +115,7 @@ impl TrackKind {
     }
 }
 
-/// `pong`.
+/// The literal text `pong`, for the literal `ping`.
 pub fn pong() -> Vec<u8> {
     vec![2]
 }

@@ -5,9 +5,10 @@
 //! what exceeds the bounds is refused.
 use super::data_channel::PeerMessage;
 use super::message::RtcMessage;
-use super::offers::Way;
+use super::offers::SignalingChannel;
 use crate::ids::ConnId;
 use rtcd_media::sfu::command::TransportId;
+use rtcd_media::token_bucket::TokenBucket;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 const SESSION_SHARE: f64 = 0.1;
 /// What a session may use at once.
 const SESSION_BURST: Duration = Duration::from_secs(1);
+/// What a connection may use at once: it is never refused anything.
+const CONNECTION_BURST: Duration = Duration::ZERO;
 /// What a WebSocket connection has used is forgotten at this rate; it only decides who comes first.
 const CONNECTION_SHARE: f64 = 0.5;
 /// Messages of one session that may wait.
@@ -32,7 +35,7 @@ const MAX_BYTES_WITH_SHORT: usize = MAX_BYTES + 16 * 1024 * 1024;
 #[derive(Debug, PartialEq)]
 pub(super) enum Work {
     /// A description: JSON, or zlib of it when it came over the data channel. To be read beside the actor.
-    Describe { way: Way, bytes: Vec<u8> },
+    Describe { channel: SignalingChannel, bytes: Vec<u8> },
     /// Another message of the data channel.
     Channel(PeerMessage),
     /// Another message of the WebSocket.
@@ -77,29 +80,8 @@ pub(super) enum Admission {
     Now(Work),
     /// [`Intake::next`] will give it.
     Waits,
-    /// It is dropped.
+    /// It is dropped, for this reason; counted by the caller.
     Refused(Excess),
-}
-
-/// Time used, forgotten at a steady rate.
-#[derive(Debug, Clone, Copy)]
-struct Account {
-    used: f64,
-    at: Instant,
-    share: f64,
-}
-
-impl Account {
-    fn new(now: Instant, share: f64) -> Self {
-        Self { used: 0.0, at: now, share }
-    }
-    fn used(&self, now: Instant) -> f64 {
-        (self.used - now.saturating_duration_since(self.at).as_secs_f64() * self.share).max(0.0)
-    }
-    fn charge(&mut self, now: Instant, cost: Duration) {
-        self.used = self.used(now) + cost.as_secs_f64();
-        self.at = now;
-    }
 }
 
 #[derive(Debug)]
@@ -112,7 +94,8 @@ struct Item {
 
 #[derive(Debug)]
 struct Queue {
-    account: Account,
+    /// Seconds of a core.
+    account: TokenBucket,
     waiting: VecDeque<Item>,
     bytes: usize,
     /// A description of it is being read; what follows waits for that.
@@ -121,17 +104,17 @@ struct Queue {
 
 impl Queue {
     fn may_go_on(&self, now: Instant) -> bool {
-        !self.reading && self.account.used(now) <= SESSION_BURST.as_secs_f64()
+        !self.reading && self.account.balance(now) >= 0.0
     }
 }
 
-/// All that waits.
 #[derive(Debug)]
 pub(super) struct Intake {
     sessions: HashMap<TransportId, Queue>,
     /// Those of them that have something waiting.
     waiting: BTreeSet<TransportId>,
-    connections: HashMap<ConnId, Account>,
+    /// Seconds of a core that each has used.
+    connections: HashMap<ConnId, TokenBucket>,
     /// Descriptions that may be read at the same time, and how many are.
     readers: usize,
     reading: usize,
@@ -188,7 +171,7 @@ impl Intake {
 
     fn queue(&mut self, now: Instant, id: TransportId) -> &mut Queue {
         self.sessions.entry(id).or_insert_with(|| Queue {
-            account: Account::new(now, SESSION_SHARE),
+            account: TokenBucket::new(SESSION_SHARE, SESSION_BURST.as_secs_f64(), now),
             waiting: VecDeque::new(),
             bytes: 0,
             reading: false,
@@ -236,16 +219,16 @@ impl Intake {
 
     /// Time was used for a session.
     pub(super) fn charge(&mut self, now: Instant, id: TransportId, conn: Option<&ConnId>, cost: Duration) {
-        self.queue(now, id).account.charge(now, cost);
+        self.queue(now, id).account.charge(now, cost.as_secs_f64());
         // A connection that has ended has no account any more, though sessions of it go on.
         if let Some(account) = conn.and_then(|conn| self.connections.get_mut(conn)) {
-            account.charge(now, cost);
+            account.charge(now, cost.as_secs_f64());
         }
     }
 
     /// Whether the session has not used more than its share of late.
     pub(super) fn is_within_share(&self, now: Instant, id: TransportId) -> bool {
-        self.sessions.get(&id).is_none_or(|queue| queue.account.used(now) <= SESSION_BURST.as_secs_f64())
+        self.sessions.get(&id).is_none_or(|queue| queue.account.balance(now) >= 0.0)
     }
 
     /// Whether a description of the session waits or is being read.
@@ -264,7 +247,8 @@ impl Intake {
 
     /// A WebSocket connection has come.
     pub(super) fn connect(&mut self, now: Instant, conn: ConnId) {
-        self.connections.insert(conn, Account::new(now, CONNECTION_SHARE));
+        let account = TokenBucket::new(CONNECTION_SHARE, CONNECTION_BURST.as_secs_f64(), now);
+        self.connections.insert(conn, account);
     }
 
     /// The connection has ended.
@@ -275,11 +259,8 @@ impl Intake {
     /// When [`next`](Self::next) may have something that it has not now.
     pub(super) fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let waiting = self.waiting.iter().filter_map(|id| self.sessions.get(id)).filter(|queue| !queue.reading);
-        let in_debt = waiting.filter_map(|queue| {
-            let debt = queue.account.used(now) - SESSION_BURST.as_secs_f64();
-            (debt > 0.0).then(|| Duration::from_secs_f64(debt / SESSION_SHARE))
-        });
-        in_debt.min().map(|wait| now + wait + Duration::from_millis(1))
+        let in_debt = waiting.map(|queue| queue.account.time_until(now, 0.0));
+        in_debt.filter(|wait| !wait.is_zero()).min().map(|wait| now + wait + Duration::from_millis(1))
     }
 }
 

@@ -13,7 +13,7 @@ enum Holder {
     Us { since: Instant },
 }
 
-/// Who may offer.
+/// The signalling lock of one session (contract, section 3): held by one side while it offers.
 #[derive(Debug)]
 pub struct SignalingLock {
     holder: Holder,

@@ -7,13 +7,13 @@ use crate::ids::{CallId, ClientId, ConnId, SessionId, UserId};
 /// `join`: the wish to take part in a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Join {
-    /// The call.
+    /// `callID`, unique within the client.
     pub call: CallId,
-    /// The user.
+    /// `userID`; may have several sessions.
     pub user: UserId,
-    /// The new session.
+    /// `sessionID`, unique within the client.
     pub session: SessionId,
-    /// The Mattermost channel.
+    /// `props.channelID`; empty when it was not said.
     pub channel_id: String,
     /// Whether the participant can receive AV1.
     pub av1_support: bool,
@@ -49,7 +49,7 @@ pub struct RtcMessage {
     pub user: UserId,
     /// `session_id`.
     pub session: SessionId,
-    /// What it is.
+    /// The type, which says what `data` holds.
     pub kind: RtcType,
     /// `data`: JSON for most types, empty when absent.
     pub data: Vec<u8>,
@@ -58,16 +58,16 @@ pub struct RtcMessage {
 /// What a client may say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientMessage {
-    /// A participant joins.
+    /// Makes a session, and its call if it is the first.
     Join(Join),
-    /// A participant leaves.
+    /// Ends a session; its tracks leave every receiver.
     Leave {
-        /// Which.
+        /// `sessionID` of a live session.
         session: SessionId,
     },
     /// Route this session's messages to this connection from now on.
     Reconnect {
-        /// Which.
+        /// `sessionID` of a live session.
         session: SessionId,
     },
     /// Signalling for a session.
@@ -79,9 +79,9 @@ pub enum ClientMessage {
 pub enum ServerMessage {
     /// First message of a connection.
     Hello {
-        /// The authenticated client.
+        /// `clientID`, as it has logged in.
         client: ClientId,
-        /// The connection.
+        /// `connID` of this WebSocket.
         conn: ConnId,
     },
     /// Signalling for a session.
@@ -90,7 +90,7 @@ pub enum ServerMessage {
     Vad(RtcMessage),
     /// A session's peer connection has ended.
     Close {
-        /// Which.
+        /// `sessionID` of the session that has ended.
         session: SessionId,
     },
 }

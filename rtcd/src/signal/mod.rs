@@ -41,9 +41,9 @@ pub const OUTGOING_QUEUE: usize = OUTGOING_MESSAGES + 16 * 1024;
 pub enum Input {
     /// A client's WebSocket is up.
     Connected {
-        /// The authenticated client.
+        /// The client id of its credentials.
         client: ClientId,
-        /// Its new connection.
+        /// An id of ours, new for each WebSocket.
         conn: ConnId,
         /// Where messages to it go.
         outgoing: mpsc::Sender<ServerMessage>,
@@ -59,16 +59,16 @@ pub enum Input {
     },
     /// A WebSocket has gone.
     Disconnected {
-        /// Its client.
+        /// The client that the connection was authenticated as.
         client: ClientId,
-        /// The connection.
+        /// As given to `Connect`.
         conn: ConnId,
     },
     /// The HTTP API asks for the sessions of a call.
     Sessions {
         /// The authenticated client: its group is looked into.
         client: ClientId,
-        /// The call.
+        /// `callID` within the client's group.
         call: CallId,
         /// `None`: the call is not known (it has ended).
         reply: oneshot::Sender<Option<Vec<SessionInfo>>>,
@@ -79,7 +79,7 @@ pub enum Input {
     ClientGone(ClientId),
     /// Whether new calls are refused from now on.
     SetDraining(bool),
-    /// All sessions end.
+    /// Ends all sessions; each is told by a `close`.
     Stop {
         /// Told when `close` has been queued for each.
         done: oneshot::Sender<()>,
@@ -96,28 +96,28 @@ const INPUT_BYTES: usize = 16 * 1024 * 1024;
 pub struct Settings {
     /// Where participants reach us.
     pub candidates: Arc<[Candidate]>,
-    /// Our certificate's.
+    /// SHA-256 of our DTLS certificate, for descriptions.
     pub fingerprint: Fingerprint,
     /// Sessions that one client may have at a time.
     pub max_sessions_per_client: usize,
 }
 
-/// What is live.
+/// Numbers of calls and sessions that are live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Status {
-    /// Calls.
+    /// Calls with at least one session.
     pub calls: usize,
-    /// Sessions.
+    /// Sessions that have joined and not ended.
     pub sessions: usize,
     /// Whether new calls are refused.
     pub draining: bool,
 }
 
-/// The running actor.
+/// The signalling actor, and what others may have of it.
 pub struct Signal {
     /// To talk to it.
     pub handle: SignalHandle,
-    /// What is live.
+    /// Numbers of calls and sessions that are live.
     pub status: watch::Receiver<Status>,
     /// Grows at least twice a second while the actor lives.
     pub heartbeat: Arc<AtomicU64>,
@@ -139,11 +139,11 @@ pub fn start(settings: Settings, plane: PlaneHandle, events: mpsc::Receiver<Even
 pub struct SessionInfo {
     /// The group, which is the client's id.
     pub group: ClientId,
-    /// The call.
+    /// `callID` within the client's group.
     pub call: CallId,
-    /// The user.
+    /// `userID`, as it joined.
     pub user: UserId,
-    /// The session.
+    /// `sessionID`, as it joined.
     pub session: SessionId,
     /// `channelID` of the join.
     pub channel_id: String,

@@ -29,7 +29,7 @@ const ACCEPT_RTX: bool = true;
 pub enum Agreement {
     /// The peer has not been told, or has not answered.
     Waiting,
-    /// The peer listens.
+    /// The peer listens, by its latest description.
     Agreed,
     /// The peer does not want it, or stopped its section.
     Refused,
@@ -43,7 +43,7 @@ pub enum TransportChange {
         /// Our part in DTLS.
         role: Role,
     },
-    /// Nothing new.
+    /// The transport goes on as it is.
     None,
     /// The peer restarts ICE; our own credentials have been renewed.
     Restart,
@@ -95,7 +95,7 @@ impl Negotiation {
         }
     }
 
-    /// Our ICE credentials.
+    /// Our ufrag and password; new after an ICE restart of the peer.
     pub fn local(&self) -> &Credentials {
         &self.local
     }

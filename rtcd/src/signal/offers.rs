@@ -17,7 +17,7 @@ use std::time::Instant;
 
 /// The way that a description takes; an answer goes back the way its offer came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Way {
+pub(super) enum SignalingChannel {
     WebSocket,
     DataChannel,
 }
@@ -59,7 +59,13 @@ impl Actor {
         }
     }
 
-    pub(super) fn handle_offer(&mut self, now: Instant, id: TransportId, offer: Description, way: Way) {
+    pub(super) fn handle_offer(
+        &mut self,
+        now: Instant,
+        id: TransportId,
+        offer: Description,
+        channel: SignalingChannel,
+    ) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let first = session.offered_at.is_none();
         let change = match session.negotiation.apply_offer(offer) {
@@ -67,12 +73,12 @@ impl Actor {
             Err(error) => return self.description_refused(now, id, &error),
         };
         session.offered_at.get_or_insert(now);
-        tracing::debug!(first, over = ?way, "offer received");
+        tracing::debug!(first, over = ?channel, "offer received");
         self.apply_change(id, change);
         self.classify(now, id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let answer = session.negotiation.answer(self.settings.fingerprint, &self.settings.candidates);
-        self.send_description(id, "answer", &answer, way);
+        self.send_description(id, "answer", &answer, channel);
         if first {
             self.trickle(id);
         }
@@ -155,13 +161,13 @@ impl Actor {
         }
     }
 
-    fn send_description(&mut self, id: TransportId, kind: &str, sdp: &str, way: Way) {
+    fn send_description(&mut self, id: TransportId, kind: &str, sdp: &str, channel: SignalingChannel) {
         // Two strings always make JSON.
         let json = serde_json::to_vec(&DescriptionJson { kind: kind.into(), sdp: sdp.into() }).unwrap_or_default();
-        tracing::debug!(kind, over = ?way, bytes = json.len(), "description sent");
-        match way {
-            Way::DataChannel => self.send_channel(id, data_channel::sdp(&json)),
-            Way::WebSocket => {
+        tracing::debug!(kind, over = ?channel, bytes = json.len(), "description sent");
+        match channel {
+            SignalingChannel::DataChannel => self.send_channel(id, data_channel::sdp(&json)),
+            SignalingChannel::WebSocket => {
                 let Some(session) = self.sessions.get(&id) else { return };
                 let message = ServerMessage::Rtc(session.rtc(RtcType::Sdp, json));
                 self.deliver(id, message);
@@ -183,10 +189,11 @@ impl Actor {
         self.metrics.lock_grab_time(&session.group, waited.as_secs_f64());
         let av1 = session.join.av1_support;
         let offer = session.negotiation.offer(av1, self.settings.fingerprint, &self.settings.candidates);
-        let way = if session.join.dc_signaling { Way::DataChannel } else { Way::WebSocket };
+        let channel =
+            if session.join.dc_signaling { SignalingChannel::DataChannel } else { SignalingChannel::WebSocket };
         let map = self.media_map(id);
         self.send_channel(id, map);
-        self.send_description(id, "offer", &offer, way);
+        self.send_description(id, "offer", &offer, channel);
         self.schedule(id);
     }
 

@@ -1,6 +1,6 @@
 //! Descriptions out of bytes: inflating, JSON, SDP. It takes milliseconds and happens beside the actor.
 use super::data_channel::{self, DataChannelError, MAX_SDP};
-use super::offers::{Way, object};
+use super::offers::{SignalingChannel, object};
 use crate::metrics::ErrorKind;
 use rtcd_media::sdp::{Description, SdpError};
 use rtcd_media::sfu::command::TransportId;
@@ -52,26 +52,31 @@ impl ReadError {
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) id: TransportId,
-    pub(super) way: Way,
+    pub(super) channel: SignalingChannel,
     /// How long it took.
     pub(super) took: Duration,
     pub(super) read: Result<Read, ReadError>,
 }
 
 /// Reads on a thread for blocking work; the outcome comes out of `outcomes`.
-pub(super) fn spawn(id: TransportId, way: Way, bytes: Vec<u8>, outcomes: mpsc::UnboundedSender<Outcome>) {
+pub(super) fn spawn(
+    id: TransportId,
+    channel: SignalingChannel,
+    bytes: Vec<u8>,
+    outcomes: mpsc::UnboundedSender<Outcome>,
+) {
     tokio::task::spawn_blocking(move || {
         let begun = Instant::now();
-        let read = std::panic::catch_unwind(|| read(way, &bytes)).unwrap_or(Err(ReadError::Bug));
+        let read = std::panic::catch_unwind(|| read(channel, &bytes)).unwrap_or(Err(ReadError::Bug));
         // An actor that has ended wants none.
-        let _ = outcomes.send(Outcome { id, way, took: begun.elapsed(), read });
+        let _ = outcomes.send(Outcome { id, channel, took: begun.elapsed(), read });
     });
 }
 
-fn read(way: Way, bytes: &[u8]) -> Result<Read, ReadError> {
-    let json = match way {
-        Way::DataChannel => Cow::from(data_channel::inflate(bytes)?),
-        Way::WebSocket => Cow::from(bytes),
+fn read(channel: SignalingChannel, bytes: &[u8]) -> Result<Read, ReadError> {
+    let json = match channel {
+        SignalingChannel::DataChannel => Cow::from(data_channel::inflate(bytes)?),
+        SignalingChannel::WebSocket => Cow::from(bytes),
     };
     if json.len() > MAX_SDP {
         return Err(ReadError::TooLarge);

@@ -12,7 +12,7 @@ struct Connection {
     age: u64,
 }
 
-/// All connections.
+/// The WebSocket connections by id, with the queue of each.
 #[derive(Default)]
 pub struct Router {
     connections: HashMap<ConnId, Connection>,

@@ -22,11 +22,11 @@ const ENDED_STREAMS: usize = 8;
 /// How far the transport has come.
 #[derive(Debug)]
 pub enum Link {
-    /// No offer yet.
+    /// Waits for the first offer, [`FIRST_OFFER_TIMEOUT`] at most.
     AwaitingOffer,
     /// Every worker waits for the first check; what is for the owner waits here.
     AwaitingClaim {
-        /// In order.
+        /// Commands for the owner, oldest first.
         waiting: Vec<Command>,
     },
     /// It lives on a worker.
@@ -36,7 +36,7 @@ pub enum Link {
 /// A track that the participant sends.
 #[derive(Debug)]
 pub struct IncomingTrack {
-    /// Its id.
+    /// The plane's name for it.
     pub id: TrackId,
     /// What it is to participants; `None` while nobody has announced its stream: then nothing of it passes.
     pub kind: Option<TrackKind>,
@@ -75,7 +75,7 @@ impl IncomingTrack {
 pub enum Sent {
     /// The participant has not agreed to it yet.
     Announcing,
-    /// Packets flow.
+    /// The plane forwards packets.
     Flowing,
     /// The participant does not want it; it is not offered again.
     Refused,
@@ -84,13 +84,13 @@ pub enum Sent {
 /// A track that is sent to the participant.
 #[derive(Debug)]
 pub struct OutgoingTrack {
-    /// What is sent.
+    /// The incoming track that it is fed from.
     pub track: TrackId,
-    /// Who sends it.
+    /// The transport that sends the track to us.
     pub publisher: TransportId,
-    /// Its kind.
+    /// As the MediaMap calls it.
     pub kind: TrackKind,
-    /// What it carries.
+    /// The codec; another one is another outgoing track.
     pub codec: Codec,
     /// The stream to the participant.
     pub ssrc: Ssrc,
@@ -103,25 +103,25 @@ pub struct OutgoingTrack {
 /// One participant in one call.
 #[derive(Debug)]
 pub struct Session {
-    /// The authenticated client.
+    /// The client id that it joined under.
     pub group: ClientId,
     /// What it said when it joined.
     pub join: Join,
     /// Where its messages go.
     pub conn: ConnId,
-    /// For log lines.
+    /// The span that log lines about it are written in.
     pub span: tracing::Span,
-    /// When it joined.
+    /// When its `join` was handled; connection times count from it.
     pub joined_at: Instant,
     /// When its first offer came.
     pub offered_at: Option<Instant>,
-    /// Offers and answers.
+    /// The state of offers and answers with this participant.
     pub negotiation: Negotiation,
-    /// The transport.
+    /// How far its transport has come.
     pub link: Link,
     /// The data channel is open: it receives.
     pub channel_open: bool,
-    /// Who may offer.
+    /// Held by whichever side is offering.
     pub lock: SignalingLock,
     /// There is something to offer.
     pub needs_offer: bool,
@@ -132,9 +132,9 @@ pub struct Session {
     /// The section that carries the camera: it stays the camera's when another stream is put into its sender.
     pub camera: Option<Mid>,
     ended_streams: Vec<String>,
-    /// What it sends.
+    /// Tracks that it has announced.
     pub incoming: Vec<IncomingTrack>,
-    /// What it receives.
+    /// Tracks of others that it has been offered or will be.
     pub outgoing: Vec<OutgoingTrack>,
     /// When receivers stop waiting for its AV1.
     pub av1_deadline: Option<Instant>,

@@ -4,7 +4,7 @@ use super::actor::Actor;
 use super::data_channel::PeerMessage;
 use super::intake::{Admission, Excess, Next, Work};
 use super::message::{RtcMessage, RtcType};
-use super::offers::Way;
+use super::offers::SignalingChannel;
 use super::reading::{self, Outcome, Read};
 use crate::ids::ConnId;
 use crate::metrics::ErrorKind;
@@ -19,7 +19,7 @@ impl Actor {
     pub(super) fn take_rtc(&mut self, now: Instant, id: TransportId, conn: &ConnId, message: RtcMessage) {
         match message.kind {
             RtcType::Sdp => {
-                let work = Work::Describe { way: Way::WebSocket, bytes: message.data };
+                let work = Work::Describe { channel: SignalingChannel::WebSocket, bytes: message.data };
                 self.take_in(now, id, Some(conn), work);
             }
             _ if message.data.len() > MAX_SMALL => {
@@ -36,7 +36,7 @@ impl Actor {
     pub(super) fn take_channel(&mut self, now: Instant, id: TransportId, message: PeerMessage) {
         match message {
             PeerMessage::Sdp(bytes) => {
-                self.take_in(now, id, None, Work::Describe { way: Way::DataChannel, bytes });
+                self.take_in(now, id, None, Work::Describe { channel: SignalingChannel::DataChannel, bytes });
             }
             PeerMessage::Lock | PeerMessage::Unlock => self.take_in(now, id, None, Work::Channel(message)),
             _ => self.take_unordered(now, id, None, Work::Channel(message)),
@@ -71,9 +71,9 @@ impl Actor {
     pub(super) fn take_turns(&mut self, now: Instant) {
         while let Some(Next { id, work, waited }) = self.intake.next(now) {
             match work {
-                Work::Describe { way, bytes } => {
+                Work::Describe { channel, bytes } => {
                     self.metrics.signal_queue_time(waited.as_secs_f64());
-                    reading::spawn(id, way, bytes, self.outcomes.clone());
+                    reading::spawn(id, channel, bytes, self.outcomes.clone());
                 }
                 work => {
                     let conn = self.sessions.get(&id).map(|session| session.conn.clone());
@@ -108,16 +108,16 @@ impl Actor {
 
     /// A description has been read.
     pub(super) fn handle_outcome(&mut self, now: Instant, outcome: Outcome) {
-        let Outcome { id, way, took, read } = outcome;
+        let Outcome { id, channel, took, read } = outcome;
         self.intake.finished(id);
         if let Some(session) = self.sessions.get(&id) {
-            let conn = (way == Way::WebSocket).then(|| session.conn.clone());
+            let conn = (channel == SignalingChannel::WebSocket).then(|| session.conn.clone());
             let span = session.span.clone();
             let _in = span.enter();
             self.intake.charge(now, id, conn.as_ref(), took);
             let begun = Instant::now();
             match read {
-                Ok(Read::Offer(offer)) => self.handle_offer(now, id, offer, way),
+                Ok(Read::Offer(offer)) => self.handle_offer(now, id, offer, channel),
                 Ok(Read::Answer(answer)) => self.handle_answer(now, id, answer),
                 Err(error) => {
                     self.refuse(id, error.kind(), &error.to_string());

@@ -21,7 +21,6 @@ pub(super) enum OpenError {
     Damaged,
 }
 
-/// An open database.
 pub(super) struct Database {
     db: sled::Db,
     /// Device and inode of its file.

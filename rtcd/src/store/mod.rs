@@ -22,7 +22,7 @@ pub enum StoreError {
     /// The operator must act: the directory is locked by another process, unreadable or not ours. It is left as it is.
     #[error("store.data_source {path}: {reason}")]
     Open {
-        /// The configured directory.
+        /// `store.data_source`, as configured.
         path: PathBuf,
         /// What the database said.
         reason: String,
@@ -30,7 +30,7 @@ pub enum StoreError {
     /// An empty client id.
     #[error("error: empty key")]
     EmptyId,
-    /// No such client.
+    /// The client is not registered.
     #[error("error: not found")]
     NotFound,
     /// The client is there already; its key stays.

@@ -91,7 +91,6 @@ ntp: {servers: [10.0.2.2]}
     Ok(())
 }
 
-/// From the inside.
 fn is_sound(machine: &mut Machine, image: &Image) {
     machine.wait_for("systemctl is-active rtcd-healthcheck");
     machine.wait_console("ok   candidates: participants are told udp 127.0.0.1:");

@@ -58,7 +58,6 @@ impl Chromium {
         Path::new(BINARY).exists()
     }
 
-    /// Starts it.
     pub fn start() -> Self {
         let dir = temp_dir("chromium");
         let log = File::create(dir.join("log")).expect("the log file can be made");

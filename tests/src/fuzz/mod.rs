@@ -17,7 +17,6 @@ const POOL: usize = 64;
 /// How the bytes of an input are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// Just bytes.
     Flat,
     /// So many bytes, then steps as `rtcd_media::fuzzing::operations` cuts them.
     Steps(usize),

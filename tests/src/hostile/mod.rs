@@ -36,7 +36,6 @@ struct Answer {
 
 /// An attacker with a session of its own.
 pub struct Attacker {
-    /// Its session.
     pub join: Join,
     daemon: SocketAddr,
     socket: UdpSocket,
@@ -138,7 +137,6 @@ impl Attacker {
         anyhow::bail!("no check was answered")
     }
 
-    /// One datagram.
     pub fn send(&self, datagram: &[u8]) -> Result<()> {
         self.socket.send_to(datagram, self.daemon)?;
         Ok(())

@@ -1,13 +1,11 @@
 //! DTLS records by hand (RFC 6347, sections 4.1 and 4.2.2).
 
-/// Content types.
 pub const CHANGE_CIPHER_SPEC: u8 = 20;
 /// See [`CHANGE_CIPHER_SPEC`].
 pub const HANDSHAKE: u8 = 22;
 /// See [`CHANGE_CIPHER_SPEC`].
 pub const APPLICATION_DATA: u8 = 23;
 
-/// One record.
 pub fn record(kind: u8, epoch: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![kind, 0xfe, 0xfd];
     bytes.extend(epoch.to_be_bytes());

@@ -33,7 +33,6 @@ pub fn sdp_message(json: &str) -> Vec<u8> {
 pub struct PeerConfig {
     /// What it says when it joins.
     pub join: Join,
-    /// Media over TCP.
     pub tcp: bool,
     /// It insists on being the DTLS server: its offers say `setup:passive`.
     pub dtls_server: bool,
@@ -48,7 +47,6 @@ pub struct PeerConfig {
 }
 
 impl PeerConfig {
-    /// The usual one.
     pub fn new(call: &str, session: &str) -> Self {
         Self {
             join: Join::new(call, session),
@@ -69,15 +67,12 @@ pub struct Track {
     pub kind: String,
     /// By MediaMap: the sender's session.
     pub sender: String,
-    /// Frames that came.
     pub frames: u64,
     /// Frames behind which something was missing.
     pub gaps: u64,
     /// Key frames among them.
     pub keyframes: u64,
-    /// The last frame.
     pub last: Vec<u8>,
-    /// The codec.
     pub codec: String,
     /// The daemon has told the clock of the track.
     pub sender_reports: bool,
@@ -92,11 +87,9 @@ pub struct State {
     pub connected: bool,
     /// `calls-dc` is open.
     pub channel_open: bool,
-    /// By mid.
     pub tracks: HashMap<String, Track>,
     /// Offers of the daemon that were answered.
     pub offers_answered: u64,
-    /// MediaMaps that came.
     pub media_maps: u64,
     /// An offer with a sending section that no MediaMap had announced.
     pub unannounced: u64,
@@ -118,22 +111,36 @@ pub struct State {
     pub error: Option<String>,
     /// The last offer of ours and the last answer to it.
     pub last_exchange: (String, String),
-    /// Pongs that came.
     pub pongs: u64,
 }
 
 /// What a test tells a participant to do.
 pub(crate) enum Do {
     /// A new track with this stream id; its mid is then known under `name`.
-    AddTrack { name: String, kind: MediaKind, stream: String, rids: Vec<&'static str>, codec: Option<&'static str> },
-    /// The track stops.
-    StopTrack { name: String },
+    AddTrack {
+        name: String,
+        kind: MediaKind,
+        stream: String,
+        rids: Vec<&'static str>,
+        codec: Option<&'static str>,
+    },
+    StopTrack {
+        name: String,
+    },
     /// One frame on a track.
-    Frame { name: String, rid: Option<&'static str>, codec: Option<&'static str>, data: Vec<u8>, level: i8 },
-    /// New ICE credentials.
+    Frame {
+        name: String,
+        rid: Option<&'static str>,
+        codec: Option<&'static str>,
+        data: Vec<u8>,
+        level: i8,
+    },
     RestartIce,
     /// A message on the data channel.
-    Channel { text: bool, data: Vec<u8> },
+    Channel {
+        text: bool,
+        data: Vec<u8>,
+    },
     /// A key frame is asked for on all received video.
     AskKeyframes,
     /// All datagrams are swallowed.
@@ -144,9 +151,7 @@ pub(crate) enum Do {
     Vanish,
 }
 
-/// A participant.
 pub struct Peer {
-    /// As configured.
     pub config: PeerConfig,
     todo: mpsc::UnboundedSender<Do>,
     state: Arc<Mutex<State>>,
@@ -182,7 +187,6 @@ impl Peer {
         lock(&self.state)
     }
 
-    /// Waits for something.
     pub async fn wait(&self, what: &str, condition: impl Fn(&State) -> bool) -> Result<()> {
         wait_until(&self.config.join.session_id, what, PATIENCE, &self.state, condition).await;
         Ok(())
@@ -217,7 +221,6 @@ impl Peer {
         self.add("screen", MediaKind::Video, &stream, rids);
         self.add("screen-audio", MediaKind::Audio, &stream, &[]);
     }
-    /// The share ends.
     pub fn unshare_screen(&self) {
         self.rtc(rtc::SCREEN_OFF, None);
         self.tell(Do::StopTrack { name: "screen".into() });
@@ -229,7 +232,6 @@ impl Peer {
         self.rtc(rtc::VIDEO_ON, Some(json!({ "videoStreamID": stream })));
         self.add("video", MediaKind::Video, &stream, rids);
     }
-    /// Any track.
     pub fn add(&self, name: &str, kind: MediaKind, stream: &str, rids: &[&'static str]) {
         self.tell(Do::AddTrack { name: name.into(), kind, stream: stream.into(), rids: rids.to_vec(), codec: None });
     }
@@ -310,7 +312,6 @@ impl Peer {
     pub fn vanish_politely(&self) {
         self.tell(Do::Disconnect);
     }
-    /// A signalling message.
     pub fn rtc(&self, kind: i64, data: Option<serde_json::Value>) {
         self.node.rtc(&self.config.join, kind, data);
     }

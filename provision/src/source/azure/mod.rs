@@ -6,7 +6,7 @@ mod report;
 use super::fields::{Checked, Document, global};
 use super::{Context, Outcome, Source, SourceError};
 use crate::http::{Answer, Request};
-use crate::metadata::{Metadata, Said};
+use crate::metadata::{Metadata, Sourced};
 use std::net::Ipv4Addr;
 
 const NAME: &str = "Azure";
@@ -17,7 +17,6 @@ const LOAD_BALANCER_VERSION: &str = "2020-10-01";
 /// The service says so before it knows the machine.
 const NOT_YET: &[u16] = &[404, 410];
 
-/// Microsoft Azure.
 pub(super) struct Azure;
 
 impl Source for Azure {
@@ -82,8 +81,8 @@ fn instance(context: &Context<'_>) -> Result<Document, SourceError> {
 /// A public address of the standard kind is the load balancer's, even when there is none.
 fn load_balancer(
     context: &Context<'_>,
-    private: Option<&Said<Ipv4Addr>>,
-) -> Result<Option<Said<Ipv4Addr>>, SourceError> {
+    private: Option<&Sourced<Ipv4Addr>>,
+) -> Result<Option<Sourced<Ipv4Addr>>, SourceError> {
     let request = get("loadbalancer", LOAD_BALANCER_VERSION);
     let Some(body) = context.optional(NAME, &request)? else { return Ok(None) };
     let document = Document::json(NAME, "loadbalancer", &body)?;

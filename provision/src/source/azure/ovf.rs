@@ -13,7 +13,6 @@ const CUSTOM_DATA: &str = "ovf-env.xml/CustomData";
 /// It has some thirty elements.
 const NODES_LIMIT: u32 = 1000;
 
-/// What it says.
 #[derive(Default)]
 pub(crate) struct Provisioning {
     pub hostname: Option<String>,

@@ -4,7 +4,6 @@ use super::message::{Reply, Seen};
 /// One thing that is wrong, with every request unless it says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing.
     None,
     /// The first so many requests get this status.
     First(usize, u16),

@@ -8,7 +8,6 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub method: String,
-    /// Without the query.
     pub path: String,
     pub query: String,
     pub headers: Vec<(String, String)>,

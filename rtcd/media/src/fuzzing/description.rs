@@ -11,7 +11,7 @@ pub fn sdp(input: &[u8]) {
     let Ok(offer) = Description::parse(&text) else { return };
     let ice = Credentials { ufrag: "ours".into(), password: "a password of the harness".into() };
     let address = ([192, 0, 2, 1], 8443).into();
-    let candidates = [Candidate { protocol: Protocol::Udp, address, rank: 0, behind: None }];
+    let candidates = [Candidate { protocol: Protocol::Udp, address, rank: 0, base: None }];
     let media: Vec<LocalMedia> = offer.media.iter().map(echo).collect();
     let answer = LocalDescription {
         session_id: 1,

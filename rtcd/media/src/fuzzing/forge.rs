@@ -28,7 +28,7 @@ pub fn stun_request(transaction: [u8; 12], attributes: &[Attribute<'_>], sign: O
         let tag = hmac::sign(&key, &out);
         push(&mut out, 0x0008, tag.as_ref());
         set_len(&mut out, 8);
-        let sum = stun::crc32(&out) ^ 0x5354_554e;
+        let sum = stun::fingerprint(&out);
         push(&mut out, 0x8028, &sum.to_be_bytes());
     }
     set_len(&mut out, 0);
@@ -103,7 +103,7 @@ fn packet(tag: u32, chunks: &[u8]) -> Vec<u8> {
     out
 }
 
-/// One chunk, padded.
+/// A chunk with its header, padded to four bytes (RFC 9260, section 3.2).
 pub fn chunk(kind: u8, flags: u8, value: &[u8]) -> Vec<u8> {
     let mut out = vec![kind, flags];
     out.extend((4 + value.len() as u16).to_be_bytes());
@@ -115,9 +115,9 @@ pub fn chunk(kind: u8, flags: u8, value: &[u8]) -> Vec<u8> {
 /// Where a DATA chunk belongs.
 #[derive(Debug, Clone, Copy)]
 pub struct Data {
-    /// Its number.
+    /// TSN (RFC 9260, section 3.3.1).
     pub tsn: u32,
-    /// Its stream.
+    /// Stream identifier.
     pub stream: u16,
     /// Its message's number in the stream.
     pub ssn: u16,
@@ -133,7 +133,7 @@ impl Data {
         Self { tsn, stream, ssn, ppi: 53, flags: 3 }
     }
 
-    /// The chunk.
+    /// A DATA chunk with this payload.
     pub fn chunk(&self, payload: &[u8]) -> Vec<u8> {
         let mut value = self.tsn.to_be_bytes().to_vec();
         value.extend(self.stream.to_be_bytes());

@@ -12,7 +12,7 @@ use crate::sfu::rewrite::{Numbers, Rewriter};
 use crate::sfu::voice_activity::VoiceActivity;
 use crate::sfu::{Epoch, Layer, Meta};
 use crate::srtp::ReplayWindow;
-use crate::stun::{MAX_ANSWER, Request};
+use crate::stun::{MAX_ANSWER, Request, client};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,9 @@ pub fn stun(input: &[u8]) {
 }
 
 fn check(agent: &mut IceLite, now: Instant, path: Path, bytes: &[u8]) {
+    if let Some(transaction) = bytes.get(8..20).and_then(|id| id.try_into().ok()) {
+        let _ = client::mapped_address(transaction, bytes);
+    }
     let Some(request) = Request::parse(bytes) else { return };
     let (check, answer) = agent.handle_check(now, path, &request);
     assert_eq!(answer.is_some(), check != Check::Ignored, "only what is authentic is answered");
@@ -150,7 +153,7 @@ fn feedback(reception: &mut Reception, arrivals: &mut TransportCcRecorder, now: 
     assert!(rtcp::read(&compound, |_| ()), "what we write can be read");
 }
 
-/// One compound packet.
+/// The input is one compound packet (RFC 3550, section 6.1).
 pub fn rtcp(input: &[u8]) {
     let now = Instant::now();
     let mut reception = Reception::new(7, Epoch(0), 48_000, false, now);

@@ -1,5 +1,6 @@
 //! What a peer may make the SCTP crate hold or compute, bounded before the crate sees a byte: well-formed chunks, few
 //! streams, windows of TSN and SSN, one bucket for packets.
+use crate::token_bucket::TokenBucket;
 use std::time::Instant;
 
 /// Streams a peer may use.
@@ -62,15 +63,14 @@ struct Window {
 
 pub(super) struct SctpGuard {
     window: Window,
-    tokens: f64,
-    refilled: Instant,
+    packets: TokenBucket,
 }
 
 impl SctpGuard {
     pub(super) fn new(now: Instant) -> Self {
         let window =
             Window { cumulative: None, up: false, streams: [Stream::default(); STREAMS], reconfigs: RECONFIGS };
-        Self { window, tokens: PACKET_BURST, refilled: now }
+        Self { window, packets: TokenBucket::new(PACKETS_PER_SECOND, PACKET_BURST, now) }
     }
 
     /// A message of a stream was read: the next one may lie further ahead.
@@ -93,13 +93,9 @@ impl SctpGuard {
 
     /// Whether the packet may go to the crate.
     pub(super) fn admit(&mut self, packet: &[u8], now: Instant) -> bool {
-        let earned = now.saturating_duration_since(self.refilled).as_secs_f64() * PACKETS_PER_SECOND;
-        self.tokens = (self.tokens + earned).min(PACKET_BURST);
-        self.refilled = now;
-        if self.tokens < 1.0 || packet.len() < 16 || packet.len() > MAX_PACKET {
+        if packet.len() < 16 || packet.len() > MAX_PACKET || !self.packets.take(now) {
             return false;
         }
-        self.tokens -= 1.0;
         let mut window = self.window;
         for (count, chunk) in Chunks::of(packet).enumerate() {
             let admitted = chunk.is_ok_and(|chunk| window.admit(&chunk));
@@ -183,7 +179,7 @@ struct Chunk<'a> {
 
 /// The chunks of a packet; an `Err` for one that lies about its length ends the walk.
 struct Chunks<'a>(&'a [u8]);
-struct Lies;
+struct Malformed;
 
 impl<'a> Chunks<'a> {
     fn of(packet: &'a [u8]) -> Self {
@@ -192,15 +188,15 @@ impl<'a> Chunks<'a> {
 }
 
 impl<'a> Iterator for Chunks<'a> {
-    type Item = Result<Chunk<'a>, Lies>;
+    type Item = Result<Chunk<'a>, Malformed>;
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {
             return None;
         }
         let bytes = std::mem::take(&mut self.0);
-        let (Some(header), Some(len)) = (bytes.get(..4), be16(bytes, 2)) else { return Some(Err(Lies)) };
+        let (Some(header), Some(len)) = (bytes.get(..4), be16(bytes, 2)) else { return Some(Err(Malformed)) };
         let len = len as usize;
-        let Some(value) = (len >= 4).then(|| bytes.get(4..len)).flatten() else { return Some(Err(Lies)) };
+        let Some(value) = (len >= 4).then(|| bytes.get(4..len)).flatten() else { return Some(Err(Malformed)) };
         self.0 = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
         Some(Ok(Chunk { kind: header[0], flags: header[1], value }))
     }

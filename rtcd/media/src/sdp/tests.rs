@@ -104,8 +104,8 @@ fn our_description_is_read_by_the_parser_of_others() {
     let ice = Credentials::generate();
     let fingerprint = Identity::generate().expect("certificate").fingerprint();
     let candidates = [
-        Candidate { protocol: Protocol::Udp, address: ([192, 0, 2, 1], 8443).into(), rank: 0, behind: None },
-        Candidate { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 8443).into(), rank: 0, behind: None },
+        Candidate { protocol: Protocol::Udp, address: ([192, 0, 2, 1], 8443).into(), rank: 0, base: None },
+        Candidate { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 8443).into(), rank: 0, base: None },
     ];
     let stream =
         LocalStream { ssrc: 7, rtx_ssrc: None, stream_id: "session".into(), track_id: "voice_session_abcdefgh".into() };

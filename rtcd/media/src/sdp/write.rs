@@ -16,8 +16,8 @@ pub struct Candidate {
     pub address: SocketAddr,
     /// Distinguishes addresses of ours, best first.
     pub rank: u16,
-    /// The address behind a NAT whose public side `address` is.
-    pub behind: Option<IpAddr>,
+    /// Its base (RFC 8445, section 2.3) behind a NAT, where `address` is the public side.
+    pub base: Option<IpAddr>,
 }
 
 impl Candidate {
@@ -66,13 +66,13 @@ pub struct LocalFormat {
 /// A stream that we send.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LocalStream {
-    /// Of its media.
+    /// The SSRC of its media packets.
     pub ssrc: Ssrc,
     /// Of its retransmissions (RFC 4588, section 4: a stream of their own in the same session).
     pub rtx_ssrc: Option<Ssrc>,
     /// CNAME and msid stream id: the sender's session id.
     pub stream_id: String,
-    /// msid track id.
+    /// The second word of `a=msid`; apps parse it.
     pub track_id: String,
 }
 
@@ -81,9 +81,9 @@ pub struct LocalStream {
 pub struct LocalMedia {
     /// Sound, pictures or data.
     pub kind: MediaKind,
-    /// Its name.
+    /// `a=mid`, the peer's where it made the section.
     pub mid: Mid,
-    /// Seen from us.
+    /// `sendonly`: we send and do not receive.
     pub direction: Direction,
     /// Port 0: refused.
     pub rejected: bool,
@@ -91,7 +91,7 @@ pub struct LocalMedia {
     pub protocol: String,
     /// In order of preference.
     pub formats: Vec<LocalFormat>,
-    /// Id and URI.
+    /// `a=extmap`: id, 1 to 14 or up to 255 where the peer has chosen it, and URI.
     pub extensions: Vec<(u8, &'static str)>,
     /// What we send here.
     pub stream: Option<LocalStream>,
@@ -106,11 +106,11 @@ pub struct LocalDescription<'a> {
     pub session_id: u64,
     /// Grows with each description.
     pub version: u64,
-    /// Our ICE credentials.
+    /// Our ufrag and password, the same in all sections.
     pub ice: &'a Credentials,
-    /// Our certificate.
+    /// SHA-256 of our certificate, at session level.
     pub fingerprint: Fingerprint,
-    /// Our role.
+    /// `actpass` in offers, the chosen role in answers (RFC 8842).
     pub setup: Setup,
     /// Where we are reached.
     pub candidates: &'a [Candidate],

@@ -26,6 +26,7 @@ use super::{Layer, Meta};
 use crate::demux::Path;
 use crate::dtls::Identity;
 use crate::timers::Timers;
+use crate::token_bucket::TokenBucket;
 use crate::transport::{CloseReason, TransportEvent};
 use early::EarlyChecks;
 use forward::ForwardTrack;
@@ -124,7 +125,7 @@ pub struct Switch {
     /// A compound packet under construction.
     rtcp: Vec<u8>,
     /// Tokens for STUN requests without credentials.
-    anonymous: (f64, Instant),
+    anonymous: TokenBucket,
     events: VecDeque<Event>,
     /// The peer that is being worked for: a panic ends it alone.
     current: Option<usize>,
@@ -149,7 +150,7 @@ impl Switch {
             pending: Vec::new(),
             touched: Vec::new(),
             rtcp: Vec::new(),
-            anonymous: (0.0, now),
+            anonymous: TokenBucket::new(ingress::ANONYMOUS_PER_SECOND, ingress::ANONYMOUS_BURST, now),
             events: VecDeque::new(),
             current: None,
             forwarding: None,

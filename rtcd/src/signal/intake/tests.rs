@@ -1,7 +1,7 @@
 use super::*;
 
 fn offer(len: usize) -> Work {
-    Work::Describe { way: Way::DataChannel, bytes: vec![0; len] }
+    Work::Describe { channel: SignalingChannel::DataChannel, bytes: vec![0; len] }
 }
 
 fn millis(count: u64) -> Duration {

@@ -10,7 +10,7 @@ pub struct Sending {
     pub ssrc: Ssrc,
     /// For its retransmissions, in case that the peer knows RTX.
     pub rtx_ssrc: Option<Ssrc>,
-    /// What it carries.
+    /// The codec that it is encoded with; never changes.
     pub codec: Codec,
     /// The sender's session id.
     pub stream_id: String,
@@ -18,7 +18,6 @@ pub struct Sending {
     pub track_id: String,
 }
 
-/// One section.
 #[derive(Clone, Debug)]
 pub(super) struct Section {
     pub(super) mid: Mid,

@@ -124,7 +124,7 @@ impl Switch {
     /// Sends a packet again that a receiver misses, or lets it wait for its turn.
     fn resend(&mut self, now: Instant, key: usize, ssrc: Ssrc, wire: u16, sink: &mut impl Sink) {
         let Some(peer) = self.peers.get_mut(key) else { return };
-        if !peer.may_retransmit(now) {
+        if !peer.retransmissions.take(now) {
             self.counters.retransmit_missed += 1;
             return;
         }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Answers a second, and at once, to STUN requests without credentials, per worker.
-const ANONYMOUS_PER_SECOND: f64 = 100.0;
-const ANONYMOUS_BURST: f64 = 50.0;
+pub(super) const ANONYMOUS_PER_SECOND: f64 = 100.0;
+pub(super) const ANONYMOUS_BURST: f64 = 50.0;
 
 impl Switch {
     /// Handles what one receive call gave, then forwards its media. `age` says whether media among it is worth that.
@@ -252,15 +252,11 @@ impl Switch {
     /// A question for one's own address: answered when the answer is no longer than the question, so that nobody is
     /// amplified, and not too often.
     fn answer_anonymous(&mut self, now: Instant, path: Path, request: &Request<'_>, sink: &mut impl Sink) {
-        let (tokens, at) = self.anonymous;
-        let earned = now.saturating_duration_since(at).as_secs_f64() * ANONYMOUS_PER_SECOND;
-        self.anonymous = ((tokens + earned).min(ANONYMOUS_BURST), now);
         let answer = Answer::success(&request.transaction, path.remote, None);
-        if self.anonymous.0 < 1.0 || answer.as_ref().len() > request.wire_len() {
+        if answer.as_ref().len() > request.wire_len() || !self.anonymous.take(now) {
             self.counters.stun_limited += 1;
             return;
         }
-        self.anonymous.0 -= 1.0;
         self.counters.stun_anonymous += 1;
         sink.send(path, answer.as_ref());
     }

@@ -18,6 +18,7 @@ use crate::sfu::receive::{AnswerTime, Reception};
 use crate::sfu::voice_activity::VoiceActivity;
 use crate::sfu::{Epoch, Layer, Meta};
 use crate::srtp::SrtpError;
+use crate::token_bucket::TokenBucket;
 use crate::transport::Transport;
 use gate::Gate;
 use repair::{NoRepair, Repair};
@@ -100,8 +101,8 @@ pub(super) struct Peer {
     pub report_due: Option<Instant>,
     /// What it can be sent, once it receives pictures.
     pub sending: Option<Box<Sending>>,
-    retransmissions: f64,
-    retransmissions_at: Instant,
+    /// Packets that may be sent again.
+    pub retransmissions: TokenBucket,
     /// The timer entry that counts.
     pub scheduled: Option<Instant>,
     /// Its deadlines must be looked at when the batch is done.
@@ -126,8 +127,7 @@ impl Peer {
             arrivals_due: None,
             report_due: None,
             sending: None,
-            retransmissions: RETRANSMISSION_BURST,
-            retransmissions_at: now,
+            retransmissions: TokenBucket::new(RETRANSMISSIONS_PER_SECOND, RETRANSMISSION_BURST, now),
             scheduled: None,
             touched: false,
         }
@@ -361,18 +361,6 @@ impl Peer {
                 events.push_back(Event::Voice { transport: self.id, track: track.spec.track, active });
             }
         }
-    }
-
-    /// Takes one from the budget of retransmissions.
-    pub fn may_retransmit(&mut self, now: Instant) -> bool {
-        let earned = now.saturating_duration_since(self.retransmissions_at).as_secs_f64() * RETRANSMISSIONS_PER_SECOND;
-        self.retransmissions = (self.retransmissions + earned).min(RETRANSMISSION_BURST);
-        self.retransmissions_at = now;
-        let granted = self.retransmissions >= 1.0;
-        if granted {
-            self.retransmissions -= 1.0;
-        }
-        granted
     }
 
     /// Whether it receives pictures and has not said for a while what arrives.
