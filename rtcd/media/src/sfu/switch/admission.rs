@@ -135,7 +135,7 @@ mod tests {
     fn the_old_layer_goes_on_until_a_key_frame_of_the_wanted_one() {
         let now = Instant::now();
         let mut admission = Admission::new();
-        let mut admit = |admission: &mut Admission, packet| admission.admit(now, &packet, 1000);
+        let admit = |admission: &mut Admission, packet| admission.admit(now, &packet, 1000);
         assert_eq!(admit(&mut admission, packet(0, 1, false)), Passage::LeftOut, "nothing to begin with");
         assert_eq!(admit(&mut admission, packet(1, 1, true)), Passage::LeftOut, "of another layer");
         assert_eq!(admit(&mut admission, packet(0, 2, true)), Passage::Begins);
