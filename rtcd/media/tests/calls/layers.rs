@@ -74,6 +74,7 @@ fn ten_minutes_of_a_square_wave_switch_at_its_edges_only() {
     println!("{switches} switches at 19 edges, longest freeze {freeze:?}, {:?}", world.counters(0));
     assert!(switches <= 21, "{switches}");
     assert!(switches >= 10, "it follows at all: {switches}");
+    assert!(freeze < 4 * SECOND, "{freeze:?}");
 }
 
 #[test]
@@ -121,56 +122,4 @@ fn with_five_cameras_and_a_screen_on_a_narrow_way_the_screen_wins() {
         .collect();
     println!("screen {rate:.2} frames/s, cameras {pictures:.1?}, voice concealed {concealed:.3}");
     assert!(rate >= 4.5 && concealed < 0.03, "{rate} {concealed} {:?}", world.counters(0));
-}
-
-pub fn tell(world: &World, bob: usize) {
-    let c = *world.counters(0);
-    let n = world.network.counts;
-    println!(
-        "{:?} full {} lost {} fwd {} rtx {} missed {} pad {} dropped {} kf {} got {}",
-        world.estimate(bob),
-        n.queue_full,
-        n.lost,
-        c.forwarded,
-        c.retransmitted,
-        c.retransmit_missed,
-        c.padding,
-        c.paced_dropped,
-        c.keyframe_requests,
-        n.delivered,
-    );
-}
-
-#[test]
-fn debug_lift() {
-    let mut world = World::new(0, 1);
-    let (ann, bob) = (world.join(), world.join());
-    world.set_down(bob, way(1000));
-    let voice = world.speak(ann, &[bob]);
-    assert!(world.wait(5 * SECOND, |world| world.people[bob].seen.voices.contains_key(&voice)));
-    let share = world.share(ann, &[LOW, HIGH], &[bob]);
-    world.wait_picture(bob, share);
-    world.run(32 * SECOND);
-    world.set_down(bob, way(20_000));
-    for _ in 0..32 {
-        world.run(Duration::from_millis(500));
-        let shown = world.screen(bob, share).shown.last().map(|s| (s.layer, (world.now - s.at).as_millis()));
-        print!("lift {shown:?} ");
-        tell(&world, bob);
-    }
-}
-
-#[test]
-fn debug_lossy() {
-    let mut world = World::new(0, 1);
-    let (ann, bob) = (world.join(), world.join());
-    world.set_down(bob, Conditions { loss: 0.2, delay: Duration::from_millis(150), ..Conditions::default() });
-    let share = world.share(ann, &[LOW, HIGH], &[bob]);
-    world.wait_picture(bob, share);
-    for _ in 0..40 {
-        world.run(Duration::from_millis(500));
-        let shown = world.screen(bob, share).shown.last().map(|s| (s.layer, (world.now - s.at).as_millis()));
-        print!("lossy {shown:?} ");
-        tell(&world, bob);
-    }
 }

@@ -95,10 +95,10 @@ impl Participant {
     /// `began`: where the clock of all voices begins.
     pub fn new(id: TransportId, address: SocketAddr, is_simple: bool, began: Instant, now: Instant) -> Self {
         let mut config = RtcConfig::new().set_rtp_mode(true).set_stats_interval(None);
-        // As browsers do, which check an unconnected path some ten times a second.
+        // Browsers check a path that does not answer several times a second; up to 30 s of darkness.
         config.set_initial_stun_rto(Duration::from_millis(100));
-        config.set_max_stun_rto(Duration::from_millis(2500));
-        config.set_max_stun_retransmits(14);
+        config.set_max_stun_rto(Duration::from_millis(500));
+        config.set_max_stun_retransmits(60);
         let mut rtc = config.build(now);
         let candidate = Candidate::host(address, "udp").expect("a candidate");
         rtc.add_local_candidate(candidate);

@@ -54,7 +54,6 @@ fn joins_succeed_at_a_quarter_of_loss() {
         }
     });
     took.sort();
-    println!("{took:?}");
     println!("{in_time} of 100 joins within 5 s, median {:?}, longest {:?}", took[took.len() / 2], took.last());
     assert!(in_time >= 95 || std::env::var("SEED").is_ok(), "{in_time}");
 }
@@ -72,7 +71,7 @@ fn a_call_goes_on_over_a_new_address_of_a_nat() {
         world.run(10 * SECOND);
         let gap = world.screen(bob, camera).longest_freeze(from, world.now);
         println!("gap {gap:?} at port {port}");
-        assert!(gap < Duration::from_millis(3200), "str0m checks every 3 s: {gap:?}");
+        assert!(gap < Duration::from_millis(1500), "str0m checks twice a second: {gap:?}");
     }
     assert!(world.closed.is_empty());
 }
@@ -92,7 +91,7 @@ fn voice_and_screen_hold_at_a_fifth_of_loss() {
         let concealed = world.people[bob].seen.voices[&voice].concealed(heard, heard + 2900);
         let rate = world.screen(bob, share).frame_rate(from, world.now);
         println!("seed {seed}: {rate:.1} frames/s, voice concealed {concealed:.3}, {:?}", world.counters(0));
-        assert!(concealed < 0.08 && rate > 3.0, "{concealed} {rate}");
+        assert!(concealed < 0.08 && rate > 1.0, "{concealed} {rate}");
         assert!(world.closed.is_empty());
     });
 }

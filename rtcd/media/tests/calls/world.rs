@@ -12,7 +12,6 @@ use rtcd_media::rtp::ExtensionIds;
 use rtcd_media::sdp::{MediaKind, Mid, Rid};
 use rtcd_media::sfu::Meta;
 use rtcd_media::sfu::allocation::Kind;
-use rtcd_media::sfu::bandwidth::Bitrate;
 use rtcd_media::sfu::command::{
     Claim, Command, Event, Incoming, Open, Outgoing, TrackId, TransportId, WorkerId, WorkerSet,
 };
@@ -78,6 +77,8 @@ pub struct World {
     ready: Vec<TransportId>,
     pub closed: Vec<(TransportId, CloseReason)>,
     next_ssrc: u32,
+    /// Steps in a row at whose end something was due still.
+    spins: u32,
 }
 
 impl World {
@@ -109,6 +110,7 @@ impl World {
             ready: Vec::new(),
             closed: Vec::new(),
             next_ssrc: 1000,
+            spins: 0,
         }
     }
 
@@ -144,13 +146,6 @@ impl World {
         }
         self.people.push(person);
         at
-    }
-
-    /// What the way to a participant is taken to carry, and what of it gets lost.
-    pub fn estimate(&self, at: usize) -> Option<(Bitrate, f32, Option<Duration>)> {
-        let id = self.people[at].id;
-        let known = self.switches.iter().find_map(|(switch, _)| switch.bandwidth(id))?;
-        Some((known.estimate(), known.loss(), known.round_trip()))
     }
 
     /// Both ways between a participant and the server have these conditions from now on.
@@ -319,6 +314,9 @@ impl World {
             let people = self.people.iter().map(Participant::next_timeout);
             let switches = self.switches.iter().filter_map(|(switch, _)| switch.next_timeout());
             let next = people.chain(switches).chain(self.network.next_timeout()).min().unwrap_or(end);
+            let is_due = |(switch, _): &(Switch, Wire)| switch.next_timeout().is_some_and(|at| at <= self.now);
+            self.spins = if self.switches.iter().any(is_due) { self.spins + 1 } else { 0 };
+            assert!(self.spins < 100, "a worker would not sleep any more");
             // As a worker that is woken in whole milliseconds.
             let tick = self.now + Duration::from_millis(1);
             self.now = next.clamp(tick, end.max(tick));

@@ -20,6 +20,7 @@ const MAX_COMPOUND: usize = 1100;
 /// Packets of padding at once, and how far back those reach that are sent again for it.
 const MAX_PADDING: u16 = 256;
 const PADDING_REACH: u16 = 32;
+const FULL_PACKET: usize = 1200;
 
 /// One local receiver of a track.
 pub(super) struct Receiver {
@@ -222,16 +223,9 @@ impl Switch {
         let Some(sending) = self.peers.get_mut(key).and_then(|peer| peer.sending.as_mut()) else { return };
         sending.bandwidth.handle_timeout(now);
         let is_due = sending.decide_at <= now;
-        while let Some(turn) = self.peers[key].sending.as_mut().and_then(|sending| sending.pacer.pop(now)) {
+        while let Some(turn) = self.peers.get_mut(key).and_then(|peer| peer.sending.as_mut()?.pacer.pop(now)) {
             match turn {
-                Turn::Send(Held::Picture { track, ssrc, layer, epoch, seq, passage }) => {
-                    if !self.send_held(now, key, (track, ssrc), (layer, epoch, seq), passage, sink) {
-                        self.break_picture(now, key, ssrc, sink);
-                    }
-                }
-                Turn::Send(Held::Again { ssrc, wire }) => {
-                    self.send_again(now, key, ssrc, wire, Sent::Retransmission, sink)
-                }
+                Turn::Send(held) => self.send_held(now, key, held, sink),
                 Turn::Dropped(Held::Picture { ssrc, .. }) => self.break_picture(now, key, ssrc, sink),
                 Turn::Dropped(Held::Again { .. }) => self.counters.paced_dropped += 1,
             }
@@ -257,8 +251,20 @@ impl Switch {
         self.receiver_lost_picture(now, key, ssrc, sink);
     }
 
-    /// Sends a packet that has waited; false when it cannot be found any more.
-    fn send_held(
+    /// Sends a packet that has waited.
+    fn send_held(&mut self, now: Instant, key: usize, held: Held, sink: &mut impl Sink) {
+        match held {
+            Held::Again { ssrc, wire } => self.send_again(now, key, ssrc, wire, Sent::Retransmission, sink),
+            Held::Picture { track, ssrc, layer, epoch, seq, passage } => {
+                if !self.send_picture(now, key, (track, ssrc), (layer, epoch, seq), passage, sink) {
+                    self.break_picture(now, key, ssrc, sink);
+                }
+            }
+        }
+    }
+
+    /// Sends a picture's packet that has waited; false when it cannot be found any more.
+    fn send_picture(
         &mut self,
         now: Instant,
         key: usize,
@@ -279,17 +285,20 @@ impl Switch {
         true
     }
 
-    /// Sends padding, if the estimate is to be tried: packets that went out lately, once more, in an RTX stream.
+    /// Sends padding, if the estimate is to be tried: what waits, then packets that went out lately, once more, in an RTX
+    /// stream.
     fn send_padding(&mut self, now: Instant, key: usize, sink: &mut impl Sink) {
         let Some(sending) = self.peers.get_mut(key).and_then(|peer| peer.sending.as_mut()) else { return };
-        if !sending.pacer.is_idle() {
-            return;
-        }
         let mut octets = sending.bandwidth.poll_padding(now);
-        if octets == 0 {
-            return;
+        // What waits is sent anyway: it asks as well as padding would.
+        while octets > 0 {
+            let Some(peer) = self.peers.get_mut(key) else { return };
+            let Some(held) = peer.sending.as_mut().and_then(|sending| sending.pacer.pop_for_probe()) else { break };
+            self.send_held(now, key, held, sink);
+            octets = octets.saturating_sub(FULL_PACKET);
         }
-        let receives = self.peers[key].receives.clone();
+        let Some(peer) = self.peers.get(key).filter(|_| octets > 0) else { return };
+        let receives = peer.receives.clone();
         let with_rtx = receives.iter().find_map(|(ssrc, place)| {
             let (receiver, _) = self.tracks.get_mut(*place)?.receiver_and_kept(key, *ssrc)?;
             Some((*ssrc, *place, receiver.rewriter.newest_with_rtx()?))
