@@ -1,3 +1,4 @@
+use super::read::read_ssrcs;
 use super::write::{Candidate, LocalDescription, LocalFormat, LocalMedia, LocalStream};
 use super::*;
 use crate::demux::Protocol;
