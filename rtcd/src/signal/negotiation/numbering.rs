@@ -28,28 +28,31 @@ pub(super) struct Abilities {
 pub(super) struct RtxSupport {
     /// We do, in both directions: a peer may send in a section that we made.
     pub(super) accepted: bool,
-    vp8: bool,
-    av1: bool,
+    /// What the peer's descriptions have shown for each codec; nothing until it has described one.
+    vp8: Option<bool>,
+    av1: Option<bool>,
 }
 
 impl RtxSupport {
     pub(super) const fn new(accepted: bool) -> Self {
-        Self { accepted, vp8: false, av1: false }
+        Self { accepted, vp8: None, av1: None }
     }
-    /// The peer has described a section.
+    /// The peer has described a section. It may leave RTX out of one and have it in another.
     pub(super) fn learn(&mut self, media: &Media) {
-        let described = |codec| media.format(codec).is_some_and(|format| format.rtx.is_some());
-        self.vp8 |= described(Codec::Vp8);
-        self.av1 |= described(Codec::Av1);
-    }
-    /// Whether both sides do, for this codec.
-    pub(super) const fn knows(self, codec: Codec) -> bool {
-        self.accepted
-            && match codec {
-                Codec::Opus => false,
-                Codec::Vp8 => self.vp8,
-                Codec::Av1 => self.av1,
+        for (codec, known) in [(Codec::Vp8, &mut self.vp8), (Codec::Av1, &mut self.av1)] {
+            if let Some(format) = media.format(codec) {
+                *known = Some(format.rtx.is_some() || *known == Some(true));
             }
+        }
+    }
+    /// Whether it is offered for this codec: whoever has shown nothing of it yet, as those who only watch, is asked.
+    pub(super) fn knows(self, codec: Codec) -> bool {
+        let shown = match codec {
+            Codec::Opus => Some(false),
+            Codec::Vp8 => self.vp8,
+            Codec::Av1 => self.av1,
+        };
+        self.accepted && shown.unwrap_or(true)
     }
 }
 

@@ -157,3 +157,11 @@ fn rtx_is_left_alone_until_the_plane_reads_it() {
     let offer = negotiation.offer(false, fingerprint(), &[]);
     assert_eq!((answer.contains("rtx"), offer.contains("rtx")), (ACCEPT_RTX, ACCEPT_RTX));
 }
+
+#[test]
+fn who_only_watches_is_offered_rtx_and_may_turn_it_down() {
+    let mut negotiation = connected();
+    negotiation.add_sending(MediaKind::Video, picture(5));
+    let offer = negotiation.offer(false, fingerprint(), &[]);
+    assert!(offer.contains("rtx/90000") && offer.contains("a=ssrc-group:FID 5 1005"), "{offer}");
+}
