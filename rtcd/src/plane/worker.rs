@@ -23,6 +23,10 @@ use tokio::sync::mpsc;
 
 /// Longest sleep: the heartbeat must go on.
 const MAX_SLEEP: Duration = Duration::from_millis(500);
+/// Turns begin at least so far apart. Each receiver of pictures reports ten times a second what has arrived: read one by one,
+/// these reports cost more in wake-ups than the pictures cost to send. What comes within this time is read at once, and
+/// packets of one frame leave together.
+const TURN: Duration = Duration::from_millis(1);
 /// Receive batches that one socket gets before others have their turn.
 const BATCHES_PER_TURN: usize = 4;
 /// Events that wait for control because they must not be lost.
@@ -90,6 +94,7 @@ impl Worker {
         while !self.stopping {
             let inbox = self.io.shared.inbox(self.io.id);
             inbox.heartbeat.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep((self.io.batch.now + TURN).saturating_duration_since(Instant::now()));
             let count = self.io.epoll.wait(&mut ready, self.sleep()).unwrap_or(0);
             let turn = || self.turn(&ready[..count], &mut received, &mut frame);
             if catch_unwind(AssertUnwindSafe(turn)).is_err() {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::channel::ChannelId;
-use str0m::media::{Direction, KeyframeRequestKind, MediaKind, MediaTime, Mid, Rid, Simulcast, SimulcastLayer};
+use str0m::media::{Direction, MediaKind, MediaTime, Mid, Rid, Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive, TcpType};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 use tokio::sync::mpsc;
@@ -218,7 +218,6 @@ impl Engine {
                 track.last = data.data.to_vec();
                 track.sender_reports |= data.last_sender_info.is_some();
             }
-            Event::KeyframeRequest(_) => lock(&self.state).keyframe_requests.push(Instant::now()),
             Event::MediaEgressStats(stats) => {
                 let mut state = lock(&self.state);
                 state.nacks = state.nacks.max(stats.nacks);
@@ -413,17 +412,6 @@ impl Engine {
             }
             Do::Frame { name, rid, codec, data, level } => self.frame(&name, rid, codec, &data, level),
             Do::Channel { text, data } => self.write_channel(text, &data),
-            Do::AskKeyframes => {
-                let mids: Vec<String> = {
-                    let state = lock(&self.state);
-                    state.tracks.iter().filter(|(_, track)| track.live).map(|(mid, _)| mid.clone()).collect()
-                };
-                for mid in mids {
-                    if let Some(mut writer) = self.rtc.writer(Mid::from(mid.as_str())) {
-                        let _ = writer.request_keyframe(None, KeyframeRequestKind::Pli);
-                    }
-                }
-            }
             Do::Disconnect => self.rtc.close()?,
             Do::PullPlug => self.plug_pulled = true,
             Do::Vanish => {}

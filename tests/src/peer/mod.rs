@@ -99,8 +99,6 @@ pub struct State {
     pub vad: Vec<bool>,
     /// `close` came.
     pub closed: u64,
-    /// When key frames were asked for.
-    pub keyframe_requests: Vec<Instant>,
     /// NACKs that came for one of our streams.
     pub nacks: u64,
     /// Answers to lock requests of a participant with `manual_lock`.
@@ -141,8 +139,6 @@ pub(crate) enum Do {
         text: bool,
         data: Vec<u8>,
     },
-    /// A key frame is asked for on all received video.
-    AskKeyframes,
     /// All datagrams are swallowed.
     PullPlug,
     /// Says goodbye by DTLS and to nobody else.
@@ -299,10 +295,6 @@ impl Peer {
     /// A text message on the data channel.
     pub fn channel_text(&self, text: &str) {
         self.tell(Do::Channel { text: true, data: text.as_bytes().into() });
-    }
-    /// Asks for key frames.
-    pub fn ask_keyframes(&self) {
-        self.tell(Do::AskKeyframes);
     }
     /// From now on nothing arrives and nothing leaves.
     pub fn pull_plug(&self) {

@@ -26,7 +26,6 @@ pub struct Sent {
     pub mid: String,
     pub encoders: Vec<(Encoder, Ssrc, u64)>,
     voice: Option<(Ssrc, u64, Instant)>,
-    pub is_muted: bool,
 }
 
 /// A voice as it is heard: when which packet came.
@@ -82,8 +81,19 @@ pub struct Participant {
     pub seen: Seen,
     pub timeout: Instant,
     started: Instant,
+    /// Its first words of DTLS, while nothing has come in answer.
+    hello: Option<Hello>,
     /// It knows neither RTX nor transport-wide feedback.
     pub is_simple: bool,
+}
+
+/// A ClientHello and when it is to be repeated. str0m waits for a second, and then for two and four (RFC 6347, section
+/// 4.2.4.1); browsers begin with 50 ms.
+struct Hello {
+    to: SocketAddr,
+    bytes: Vec<u8>,
+    again: Instant,
+    wait: Duration,
 }
 
 /// What it wants others to be told.
@@ -118,6 +128,7 @@ impl Participant {
             seen: Seen::default(),
             timeout: now,
             started: began,
+            hello: None,
             is_simple,
         }
     }
@@ -144,7 +155,7 @@ impl Participant {
             api.declare_stream_tx(ssrc, Some(rtx), Mid::from(mid), layer.rid.map(Into::into));
             encoders.push((Encoder::new(*layer, now), ssrc, 0));
         }
-        self.sent.push(Sent { track, mid: mid.into(), encoders, voice: None, is_muted: false });
+        self.sent.push(Sent { track, mid: mid.into(), encoders, voice: None });
     }
 
     pub fn add_voice(&mut self, track: TrackId, mid: &str, now: Instant) {
@@ -153,7 +164,7 @@ impl Participant {
         let ssrc = api.new_ssrc();
         api.declare_stream_tx(ssrc, None, Mid::from(mid), None);
         let voice = Some((ssrc, 0, now));
-        self.sent.push(Sent { track, mid: mid.into(), encoders: Vec::new(), voice, is_muted: false });
+        self.sent.push(Sent { track, mid: mid.into(), encoders: Vec::new(), voice });
     }
 
     /// A track of somebody else's will come in a section and under an SSRC of its own.
@@ -177,8 +188,9 @@ impl Participant {
     pub fn next_timeout(&self) -> Instant {
         let frames = self.sent.iter().flat_map(|sent| &sent.encoders).filter(|(encoder, ..)| encoder.is_running);
         let frames = frames.map(|(encoder, ..)| encoder.next_frame);
-        let voices = self.sent.iter().filter(|sent| !sent.is_muted).filter_map(|sent| Some(sent.voice?.2));
-        frames.chain(voices).fold(self.timeout, Instant::min)
+        let voices = self.sent.iter().filter_map(|sent| Some(sent.voice?.2));
+        let hello = self.hello.as_ref().map(|hello| hello.again);
+        frames.chain(voices).chain(hello).fold(self.timeout, Instant::min)
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -200,7 +212,7 @@ impl Participant {
                 && *next <= now
             {
                 *next = now + VOICE_INTERVAL;
-                if !sent.is_muted && self.seen.is_connected {
+                if self.seen.is_connected {
                     let ext_vals =
                         ExtensionValues { audio_level: Some(-30), voice_activity: Some(true), ..Default::default() };
                     let mut payload = vec![0; VOICE_PACKET];
@@ -224,6 +236,15 @@ impl Participant {
         }
     }
 
+    /// Asks for a key frame of a track, as a client does that has just been shown it.
+    pub fn ask_keyframe(&mut self, track: TrackId) {
+        let of_track = self.received.iter().find(|(_, (known, _))| *known == track);
+        let Some(ssrc) = of_track.map(|(ssrc, _)| *ssrc) else { return };
+        if let Some(stream) = self.rtc.direct_api().stream_rx(&ssrc.into()) {
+            stream.request_keyframe(KeyframeRequestKind::Pli);
+        }
+    }
+
     fn starved(&mut self, now: Instant) -> Vec<u32> {
         let screens = &mut self.seen.screens;
         let starves = |(_, (track, _)): &(&u32, &(TrackId, MediaKind))| {
@@ -233,6 +254,9 @@ impl Participant {
     }
 
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        if matches!(bytes.first(), Some(20..=63)) {
+            self.hello = None;
+        }
         let Ok(contents) = bytes.try_into() else { return };
         let receive = Receive { proto: Protocol::Udp, source: from, destination: self.address, contents };
         // What it does not understand is its own business; the test sees what comes of it.
@@ -240,6 +264,11 @@ impl Participant {
     }
 
     pub fn poll(&mut self, now: Instant) -> Option<Wants> {
+        if let Some(hello) = self.hello.as_mut().filter(|hello| hello.again <= now) {
+            hello.wait *= 2;
+            hello.again = now + hello.wait;
+            return Some(Wants::Send { to: hello.to, bytes: hello.bytes.clone() });
+        }
         loop {
             match self.rtc.poll_output().ok()? {
                 Output::Timeout(at) => {
@@ -247,7 +276,13 @@ impl Participant {
                     return None;
                 }
                 Output::Transmit(out) => {
-                    return Some(Wants::Send { to: out.destination, bytes: out.contents.to_vec() });
+                    let (to, bytes) = (out.destination, out.contents.to_vec());
+                    // A handshake record with a ClientHello (RFC 5246, sections 6.2.1 and 7.4).
+                    if bytes[0] == 22 && bytes.get(13) == Some(&1) {
+                        let wait = Duration::from_millis(50);
+                        self.hello = Some(Hello { to, bytes: bytes.clone(), again: now + wait, wait });
+                    }
+                    return Some(Wants::Send { to, bytes });
                 }
                 Output::Event(event) => self.handle_event(now, event),
             }

@@ -75,9 +75,47 @@ fn a_newcomer_gets_a_key_frame_at_once() {
         assert!(screen.shown[0].at - from < Duration::from_millis(1100), "one a second is asked for");
         world.run(Duration::from_secs(2));
     }
-    let requests = &world.people[ann].seen.keyframe_requests;
-    let apart = requests.windows(2).map(|pair| pair[1] - pair[0]).min();
-    assert!(apart.is_none_or(|apart| apart >= Duration::from_millis(990)), "{apart:?}");
+}
+
+#[test]
+fn key_frame_requests_reach_the_sender_at_most_once_a_second_and_none_is_lost() {
+    for_seeds(5, |seed| {
+        let mut world = World::new(seed, 2);
+        let ann = world.join();
+        let receivers: Vec<usize> = (0..4).map(|_| world.join()).collect();
+        let camera = world.share(ann, &[CAMERA], &receivers);
+        receivers.iter().for_each(|at| world.wait_picture(*at, camera));
+        for at in 0..60 {
+            let whose = receivers[at % receivers.len()];
+            world.people[whose].ask_keyframe(camera);
+            world.run(Duration::from_millis(130));
+        }
+        world.run(Duration::from_secs(2));
+        let requests = &world.people[ann].seen.keyframe_requests;
+        let apart = requests.windows(2).map(|pair| pair[1] - pair[0]).min();
+        println!("seed {seed}: {} requests, at least {apart:?} apart", requests.len());
+        assert!(apart.is_some_and(|apart| apart >= Duration::from_millis(990)), "{apart:?}");
+        assert!(requests.len() >= 7, "one a second of those that were asked for in 7.8 s: {}", requests.len());
+    });
+}
+
+#[test]
+fn a_muted_voice_is_not_heard_even_when_it_is_sent() {
+    let mut world = World::new(1, 2);
+    let (ann, bob) = (world.join(), world.join());
+    let voice = world.speak(ann, &[bob]);
+    assert!(world.wait(Duration::from_secs(5), |world| world.people[bob].seen.voices.contains_key(&voice)));
+    world.run(Duration::from_secs(1));
+    world.set_gate(ann, voice, false);
+    world.run(Duration::from_millis(50));
+    let heard = world.people[bob].seen.voices[&voice].packets.len();
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.people[bob].seen.voices[&voice].packets.len(), heard, "it goes on sending");
+    world.set_gate(ann, voice, true);
+    world.run(Duration::from_secs(1));
+    let packets = &world.people[bob].seen.voices[&voice].packets;
+    assert!(packets.len() > heard + 45);
+    assert!(packets.windows(2).all(|pair| pair[1].1 == pair[0].1 + 1), "no hole in the numbering");
 }
 
 #[test]

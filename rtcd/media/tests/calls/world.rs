@@ -148,6 +148,12 @@ impl World {
         at
     }
 
+    /// Mutes or unmutes a track.
+    pub fn set_gate(&mut self, at: usize, track: TrackId, open: bool) {
+        let transport = self.people[at].id;
+        self.command(transport, Command::SetGate { transport, track, open });
+    }
+
     /// Both ways between a participant and the server have these conditions from now on.
     pub fn set_way(&mut self, at: usize, conditions: Conditions) {
         let address = self.people[at].address;

@@ -79,7 +79,9 @@ impl Switch {
                 // What was sent meanwhile has reached nobody, and more than can be sent again.
                 self.refresh_pictures(now, key, sink);
             }
-            self.decide(now, key, sink);
+            if self.peers.get(key).and_then(|peer| peer.sending.as_ref()).is_some_and(|sending| sending.is_news()) {
+                self.decide(now, key, sink);
+            }
             self.touch(key);
         }
         for action in actions {

@@ -13,6 +13,7 @@ impl Switch {
         let Some(peer) = self.peers.get_mut(key) else { return };
         let Some(mut sending) = peer.sending.take() else { return };
         sending.decide_at = now + DECIDE_INTERVAL;
+        sending.decided_by = sending.bandwidth.estimate();
         if sending.bandwidth.is_silent() {
             // Darkness says nothing of how much fits: when it ends, everything is as it was.
             peer.sending = Some(sending);

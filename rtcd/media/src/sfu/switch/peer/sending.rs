@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// How often layers are chosen when nothing else asks for it.
 pub(in crate::sfu::switch) const DECIDE_INTERVAL: Duration = Duration::from_millis(200);
+/// A change of the estimate by less than this part of it can wait for the next choice.
+const NEWS: f64 = 0.03;
 /// Octets of IPv4, UDP, SRTP tag and the like, which the way carries beside a packet.
 const OVERHEAD: usize = 28 + 16 + 8;
 /// So long after its first picture a receiver is taken to carry what it is sent: until then nothing is known of it.
@@ -54,8 +56,9 @@ pub(in crate::sfu::switch) struct Sending {
     pub bandwidth: Bandwidth,
     pub pacer: Pacer<Held>,
     pub allocation: Allocation,
-    /// When layers are to be chosen again.
+    /// When layers are to be chosen again, and the estimate that they were chosen by.
     pub decide_at: Instant,
+    pub decided_by: Bitrate,
     /// Octets that may be sent again.
     repair: TokenBucket,
     /// What was sent again of late.
@@ -75,6 +78,7 @@ impl Sending {
             bandwidth,
             allocation: Allocation::default(),
             decide_at: now,
+            decided_by: Bitrate::ZERO,
             repair: TokenBucket::new(REPAIR_AT_FIRST, REPAIR_AT_FIRST, now),
             repaired: VecDeque::new(),
             began: None,
@@ -134,6 +138,12 @@ impl Sending {
     /// Whether the estimate is more than a guess.
     pub fn is_settled(&self, now: Instant) -> bool {
         self.began.is_some_and(|began| now.saturating_duration_since(began) >= SETTLES_AFTER)
+    }
+
+    /// Whether the estimate is another than the one that layers were chosen by, as far as it matters.
+    pub fn is_news(&self) -> bool {
+        let (now, then) = (self.bandwidth.estimate(), self.decided_by);
+        now > then.times(1.0 + NEWS) || now < then.times(1.0 - NEWS)
     }
 
     /// When something of this is due.
