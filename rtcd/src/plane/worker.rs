@@ -24,9 +24,9 @@ use tokio::sync::mpsc;
 /// Longest sleep: the heartbeat must go on.
 const MAX_SLEEP: Duration = Duration::from_millis(500);
 /// Turns begin at least so far apart. Each receiver of pictures reports ten times a second what has arrived: read one by one,
-/// these reports cost more in wake-ups than the pictures cost to send. What comes within this time is read at once, and
-/// packets of one frame leave together.
-const TURN: Duration = Duration::from_millis(1);
+/// these reports cost more in wake-ups than the pictures cost to send. What comes within this time is read at once; a worker
+/// that is woken less often is not held up.
+const TURN: Duration = Duration::from_millis(4);
 /// Receive batches that one socket gets before others have their turn.
 const BATCHES_PER_TURN: usize = 4;
 /// Events that wait for control because they must not be lost.

@@ -74,6 +74,10 @@ impl<T: Copy> Pacer<T> {
     }
 
     fn refill(&mut self, now: Instant) {
+        // All packets of a turn have the same time.
+        if now <= self.at {
+            return;
+        }
         // Whole octets only: the rest of the time counts the next time.
         let octets = self.pace.octets_in(now.saturating_duration_since(self.at));
         if octets > 0 {

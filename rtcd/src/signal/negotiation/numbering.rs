@@ -45,12 +45,18 @@ impl RtxSupport {
             }
         }
     }
+    /// A peer that has described pictures without RTX.
+    #[cfg(test)]
+    pub(super) const fn shown_none() -> Self {
+        Self { accepted: true, vp8: Some(false), av1: Some(false) }
+    }
     /// Whether it is offered for this codec: whoever has shown nothing of it yet, as those who only watch, is asked.
     pub(super) fn knows(self, codec: Codec) -> bool {
+        // Whoever has it for neither does not know it.
         let shown = match codec {
             Codec::Opus => Some(false),
-            Codec::Vp8 => self.vp8,
-            Codec::Av1 => self.av1,
+            Codec::Vp8 => self.vp8.or(self.av1),
+            Codec::Av1 => self.av1.or(self.vp8),
         };
         self.accepted && shown.unwrap_or(true)
     }

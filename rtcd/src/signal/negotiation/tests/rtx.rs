@@ -8,6 +8,13 @@ fn with_rtx() -> Negotiation {
     negotiation
 }
 
+/// The same with a peer that has described pictures without it.
+fn without_rtx() -> Negotiation {
+    let mut negotiation = connected();
+    negotiation.rtx = RtxSupport::shown_none();
+    negotiation
+}
+
 /// A camera of the peer's with RTX.
 fn camera_with_rtx(payload_type: u8, rtx: u8) -> String {
     camera("1", payload_type, "VP8", "")
@@ -76,10 +83,10 @@ fn a_peer_without_rtx_is_offered_none() {
 #[test]
 fn rtx_is_of_one_payload_type_whatever_the_codec() {
     // Firefox knows VP8 as 120 in its sections and as 96 in ours, and 97 as something else.
-    let mut negotiation = with_rtx();
+    let mut negotiation = without_rtx();
     negotiation.add_sending(MediaKind::Video, picture(5));
     let offer = negotiation.offer(false, fingerprint(), &[]);
-    assert!(!offer.contains("rtx"), "nobody has offered it: {offer}");
+    assert!(!offer.contains("rtx"), "it is known to have none: {offer}");
     negotiation.apply_answer(answer_to(&offer)).expect("answered");
     let theirs = camera_with_rtx(120, 124).replace("120 124\r\n", "120 124 97\r\n") + "a=rtpmap:97 H264/90000\r\n";
     let answer = offered(&mut negotiation, &format!("{}{theirs}", turned(&offer, "s0")));
@@ -97,7 +104,7 @@ fn rtx_is_of_one_payload_type_whatever_the_codec() {
 
 #[test]
 fn a_running_stream_gets_no_second_stream_that_its_receiver_was_not_told_of() {
-    let mut negotiation = with_rtx();
+    let mut negotiation = without_rtx();
     negotiation.add_sending(MediaKind::Video, picture(5));
     let offer = negotiation.offer(false, fingerprint(), &[]);
     negotiation.apply_answer(answer_to(&offer)).expect("answered");
