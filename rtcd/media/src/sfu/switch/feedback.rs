@@ -79,10 +79,7 @@ impl Switch {
                 // What was sent meanwhile has reached nobody, and more than can be sent again.
                 self.refresh_pictures(now, key, sink);
             }
-            if self.peers.get(key).and_then(|peer| peer.sending.as_ref()).is_some_and(|sending| sending.is_news()) {
-                self.decide(now, key, sink);
-            }
-            self.touch(key);
+            self.after_feedback(now, key, sink);
         }
         for action in actions {
             match action {
@@ -91,6 +88,20 @@ impl Switch {
                 Action::Keyframe(ssrc) => self.receiver_lost_picture(now, key, ssrc, sink),
             }
         }
+    }
+
+    /// Chooses layers again if the estimate is another, and looks at deadlines only if one has come closer: feedback comes
+    /// more often than anything else.
+    fn after_feedback(&mut self, now: Instant, key: usize, sink: &mut impl Sink) {
+        let Some(peer) = self.peers.get(key) else { return };
+        let Some(sending) = &peer.sending else { return };
+        let is_closer = sending.next_timeout(now).is_some_and(|due| peer.scheduled.is_none_or(|known| due < known));
+        if sending.is_news() {
+            self.decide(now, key, sink);
+        } else if !is_closer {
+            return;
+        }
+        self.touch(key);
     }
 
     fn is_silent(&self, key: usize) -> bool {
