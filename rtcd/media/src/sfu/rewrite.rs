@@ -152,6 +152,11 @@ impl Rewriter {
         self.current.filter(|_| !self.suspended).map(|segment| segment.layer)
     }
 
+    /// The newest number that has gone out.
+    pub fn newest(&self) -> Option<SeqNo> {
+        Some(self.newest?.seq)
+    }
+
     /// What the receiver calls things now.
     pub fn numbers(&self) -> &Numbers {
         &self.numbers

@@ -40,9 +40,20 @@ impl Heard {
     /// Part of the voice between two numbers that has to be made up: neither the packet nor the one behind it, which carries
     /// it once more (RFC 7587, in-band FEC), is there when its turn has come.
     pub fn concealed(&self, from: u64, to: u64) -> f64 {
-        let delay = |(at, _, made): &(Instant, u64, Duration)| {
-            at.duration_since(self.began.expect("heard")).saturating_sub(*made)
-        };
+        let in_time = self.in_time(from, to);
+        let concealed = in_time.windows(2).filter(|pair| !pair[0] && !pair[1]).count();
+        concealed as f64 / (to - from) as f64
+    }
+
+    /// Part of the voice between two numbers whose own packet is not there when its turn has come.
+    pub fn missing(&self, from: u64, to: u64) -> f64 {
+        let missing = self.in_time(from, to).iter().filter(|in_time| !**in_time).count();
+        missing as f64 / (to - from) as f64
+    }
+
+    fn in_time(&self, from: u64, to: u64) -> Vec<bool> {
+        let Some(began) = self.began else { return vec![false; (to - from) as usize + 1] };
+        let delay = |(at, _, made): &(Instant, u64, Duration)| at.duration_since(began).saturating_sub(*made);
         let least = self.packets.iter().map(delay).min().unwrap_or_default();
         let mut in_time = vec![false; (to - from) as usize + 1];
         for packet in self.packets.iter().filter(|packet| delay(packet) <= least + PLAYOUT) {
@@ -50,8 +61,7 @@ impl Heard {
                 *place = true;
             }
         }
-        let concealed = in_time.windows(2).filter(|pair| !pair[0] && !pair[1]).count();
-        concealed as f64 / (to - from) as f64
+        in_time
     }
 
     /// The newest number.
@@ -171,7 +181,9 @@ impl Participant {
     pub fn expect(&mut self, track: TrackId, kind: MediaKind, mid: &str, ssrc: u32, rtx: Option<u32>) {
         let mut api = self.rtc.direct_api();
         api.declare_media(Mid::from(mid), kind);
-        api.expect_stream_rx(ssrc.into(), rtx.map(Into::into), Mid::from(mid), None);
+        let stream = api.expect_stream_rx(ssrc.into(), rtx.map(Into::into), Mid::from(mid), None);
+        // Browsers do not ask for lost voice again.
+        stream.suppress_nack(kind == MediaKind::Audio);
         self.received.insert(ssrc, (track, kind));
     }
 

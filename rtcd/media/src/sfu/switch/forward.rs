@@ -173,6 +173,7 @@ impl Switch {
         }
         let (id, keeps, mut wake, mut broken) = (track.id, track.keeps(), false, Vec::new());
         self.forwarding = Some(forward);
+        let (kept, clocks) = (Kept(&track.caches), &track.clocks);
         for receiver in &mut track.receivers {
             // A panic ends one session, see `handle_panic`.
             self.current = Some(receiver.peer);
@@ -194,8 +195,15 @@ impl Switch {
                     }
                     prepare(&mut receiver.rewriter, meta.layer, passage);
                 }
-                if forward_one(now, peer, receiver, &track.clocks, &meta, payload, sink) {
-                    self.counters.forwarded += 1;
+                if !forward_one(now, peer, receiver, clocks, &meta, payload, sink) {
+                    continue;
+                }
+                self.counters.forwarded += 1;
+                if receiver.kind.is_none()
+                    && peer.voice_repeat.is_on(now)
+                    && repeat_voice(now, peer, receiver, kept, sink)
+                {
+                    self.counters.voice_repeated += 1;
                 }
             }
             if std::mem::take(&mut wake) {
@@ -404,6 +412,21 @@ fn forward_one(
     let is_video = receiver.rewriter.codec().is_video();
     let class = if is_video { Class::Video { keyframe: meta.keyframe } } else { Class::Voice };
     sink.commit(path, len, class);
+    true
+}
+
+/// Sends the packet of a voice before the newest one again, as it was; whether it goes out.
+fn repeat_voice(now: Instant, peer: &mut Peer, receiver: &mut Receiver, kept: Kept<'_>, sink: &mut impl Sink) -> bool {
+    let Some(wire) = receiver.rewriter.newest().map(|newest| newest.wire().wrapping_sub(1)) else { return false };
+    let Some((path, protector)) = peer.transport.outgoing() else { return false };
+    let slot = sink.slot();
+    let again = receiver.rewriter.retransmit(wire, |layer, seq| kept.get(layer, seq), 0, slot);
+    let Some((len, seq)) = again else { return false };
+    let Some(len) = protector.protect_rtp(slot, len, seq) else { return false };
+    if let Some(sending) = &mut peer.sending {
+        sending.pacer.charge(now, len);
+    }
+    sink.commit(path, len, Class::Voice);
     true
 }
 
