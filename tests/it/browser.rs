@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Browsers take all there is of a small machine: one such test at a time.
-fn alone() -> MutexGuard<'static, ()> {
+pub fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -16,20 +16,24 @@ fn alone() -> MutexGuard<'static, ()> {
 const WHITE: [f64; 3] = [255.0; 3];
 
 /// Name and tone of each.
-const ANN: (&str, f64) = ("ann", 500.0);
-const BOB: (&str, f64) = ("bob", 900.0);
+pub const ANN: (&str, f64) = ("ann", 500.0);
+pub const BOB: (&str, f64) = ("bob", 900.0);
 const CLEO: (&str, f64) = ("cleo", 1300.0);
 const SCREEN_TONE: f64 = 2000.0;
 
-fn enter(browser: &Chromium, demo: &Demo, (name, hertz): (&str, f64), more: &str) -> Page {
-    let query = format!("name={name}&tone={hertz}&picture&auto&screentone={SCREEN_TONE}{more}");
-    let page = browser.open(&demo.url(&query));
+/// The page that joins as this participant with its tone and its picture.
+pub fn address(demo: &Demo, (name, hertz): (&str, f64), more: &str) -> String {
+    demo.url(&format!("name={name}&tone={hertz}&picture&auto&screentone={SCREEN_TONE}{more}"))
+}
+
+pub fn enter(browser: &Chromium, demo: &Demo, (name, hertz): (&str, f64), more: &str) -> Page {
+    let page = browser.open(&address(demo, (name, hertz), more));
     page.wait_joined();
     page
 }
 
 /// `receiver` hears the tone and sees the picture of `sender`.
-fn perceives(receiver: &State, (name, hertz): (&str, f64), colour: [f64; 3]) -> bool {
+pub fn perceives(receiver: &State, (name, hertz): (&str, f64), colour: [f64; 3]) -> bool {
     receiver.hears(name, "voice", hertz) && receiver.sees(name, "video", "topLeft", colour)
 }
 

@@ -13,6 +13,7 @@ mod hostile;
 mod logs;
 mod media;
 mod metrics;
+mod networks;
 mod ops;
 mod outside;
 mod peers;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -30,6 +31,9 @@ const FLAGS: &[&str] = &[
     "--allow-loopback-in-peer-connection",
     "--disable-features=WebRtcHideLocalIpsWithMdns,MediaRouter",
 ];
+
+/// A page's view of the daemon's candidates, with `ADDRESS` and `PORT` to be filled in.
+const VIA: &str = include_str!("via.js");
 
 type Waiting = Arc<Mutex<HashMap<u64, mpsc::Sender<Value>>>>;
 
@@ -83,6 +87,17 @@ impl Chromium {
 
     /// Opens a page in a context and window of its own: pages in the background are throttled.
     pub fn open(&self, url: &str) -> Page {
+        self.open_with(url, "")
+    }
+
+    /// The same by another road: what the daemon says about its UDP port leads to the road's entry, its TCP port to nowhere.
+    pub fn open_via(&self, url: &str, entry: SocketAddr) -> Page {
+        let script = VIA.replace("ADDRESS", &entry.ip().to_string()).replace("PORT", &entry.port().to_string());
+        self.open_with(url, &script)
+    }
+
+    /// The same with a script of the test that runs ahead of the page's own.
+    pub fn open_with(&self, url: &str, script: &str) -> Page {
         let context = self.pipe.call(None, "Target.createBrowserContext", json!({}));
         let context = &context["browserContextId"];
         let permissions = json!({"browserContextId": context, "permissions": ["audioCapture", "videoCapture"]});
@@ -93,6 +108,7 @@ impl Chromium {
         let session = self.pipe.call(None, "Target.attachToTarget", attach);
         let page = Page { pipe: self.pipe.clone(), session: session["sessionId"].as_str().expect("an id").to_owned() };
         page.call("Page.enable", json!({}));
+        page.call("Page.addScriptToEvaluateOnNewDocument", json!({"source": script}));
         page.call("Page.navigate", json!({"url": url}));
         page
     }

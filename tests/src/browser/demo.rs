@@ -86,12 +86,20 @@ impl Demo {
         self.addr
     }
 
+    /// Where its daemon takes media over UDP.
+    pub fn media(&self) -> SocketAddr {
+        self.said("udp=[", [',', ']']).expect("the daemon says where it takes media")
+    }
+
+    /// The address in the daemon's log behind `before`.
+    fn said(&self, before: &str, end: [char; 2]) -> Option<SocketAddr> {
+        let log = self.log();
+        log.split_once(before)?.1.split(end).next()?.parse().ok()
+    }
+
     /// The text of `/metrics` of its daemon.
     pub fn metrics(&self) -> String {
-        let log = self.log();
-        let address =
-            log.split_once("api=Some(").and_then(|(_, rest)| rest.split_once(')')).map(|(address, _)| address);
-        let address = address.and_then(|address| address.parse().ok()).expect("the daemon says where its API is");
+        let address = self.said("api=Some(", [')', ' ']).expect("the daemon says where its API is");
         crate::http::request(address, "GET", "/metrics", None, None).expect("the daemon answers").text()
     }
 

@@ -330,4 +330,7 @@ function crowd(sections) {
   for (let at = 0; at < sections; at += 1) call.pc.addTransceiver('video', {direction: 'sendrecv'});
 }
 
-window.demo = {state, crowd, mute, share, unpublish, publish, leave: () => call.leave(), described: () => call.described, signal: (type, data) => call.signal(type, data)};
+/** All that the browser counts, as it counts it. */
+const statistics = async () => [...(await call.pc.getStats()).values()];
+
+window.demo = {state, statistics, crowd, mute, share, unpublish, publish, leave: () => call.leave(), described: () => call.described, signal: (type, data) => call.signal(type, data)};
