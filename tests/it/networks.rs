@@ -1,4 +1,5 @@
-//! What a participant with a real browser gets out of a call: over a bad network, and over none to speak of.
+//! What a participant with a real browser gets out of a call: over a bad network, and over none to speak of. The bounds leave
+//! room for a machine that does other things beside: what is printed is what to look at.
 use crate::browser::{ANN, BOB, address, alone, enter, perceives};
 use rtcd_tests::browser::chromium::{Chromium, Page};
 use rtcd_tests::browser::demo::Demo;
@@ -12,8 +13,7 @@ use tokio::runtime::Runtime;
 /// From the join until a call is judged: estimates and jitter buffers have settled.
 const SETTLING: Duration = Duration::from_secs(10);
 
-/// Bounds of these tests leave room for a machine that does other things beside; what is printed is what to look at. How long
-/// a call over a bad network is judged; `RTCD_NETWORK_SECONDS` sets another time.
+/// How long a call over a bad network is judged; `RTCD_NETWORK_SECONDS` sets another time.
 fn judged() -> Duration {
     let seconds = std::env::var("RTCD_NETWORK_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(30))

@@ -110,6 +110,18 @@ impl Screen {
         layers.windows(2).filter(|pair| pair[0] != pair[1]).count()
     }
 
+    /// Part of a time in which the picture stood still, as browsers count it: whatever is 150 ms longer than the mean
+    /// between two frames (W3C webrtc-stats, `freezeCount`).
+    pub fn frozen(&self, from: Instant, to: Instant) -> f64 {
+        let times: Vec<Instant> =
+            self.shown.iter().map(|shown| shown.at).filter(|at| from <= *at && *at < to).collect();
+        let gaps: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let mean = to.duration_since(from) / (gaps.len().max(1) as u32);
+        let limit = (mean * 3).max(mean + Duration::from_millis(150));
+        let frozen: Duration = gaps.into_iter().filter(|gap| *gap > limit).sum();
+        frozen.as_secs_f64() / to.duration_since(from).as_secs_f64()
+    }
+
     /// The longest time without a frame between two times.
     pub fn longest_freeze(&self, from: Instant, to: Instant) -> Duration {
         let times = self.shown.iter().map(|shown| shown.at).filter(|at| from <= *at && *at < to);

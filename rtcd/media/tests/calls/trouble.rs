@@ -110,10 +110,28 @@ fn voice_on_a_lossy_way_goes_out_twice_and_on_a_good_one_once() {
             let heard = world.people[bob].seen.voices[&voice].newest();
             world.run(61 * SECOND);
             let missing = world.people[bob].seen.voices[&voice].missing(heard, heard + 3000);
-            let repeated: u64 = (0..2).map(|worker| world.counters(worker).voice_repeated).sum();
+            let repeated: u64 = (0..2).map(|worker| world.counters(worker).repeated).sum();
             println!("{loss} of loss, seed {seed}: {missing:.4} missing, {repeated} sent twice");
             assert!(missing <= most, "{missing}");
             assert_eq!(repeated > 0, loss > 0.0, "{repeated}");
         });
     }
+}
+
+#[test]
+fn a_camera_on_a_lossy_way_that_has_room_goes_out_twice() {
+    for_seeds(3, |seed| {
+        let mut world = World::new(seed, 1);
+        let (ann, bob) = (world.join(), world.join());
+        world.set_way(bob, Conditions { loss: 0.1, delay: Duration::from_millis(50), ..Conditions::default() });
+        let camera = world.share(ann, &[CAMERA], &[bob]);
+        world.wait_picture(bob, camera);
+        world.run(10 * SECOND);
+        let from = world.now;
+        world.run(60 * SECOND);
+        let frozen = world.screen(bob, camera).frozen(from, world.now);
+        println!("seed {seed}: frozen {frozen:.4} of the time, {} sent twice", world.counters(0).repeated);
+        assert!(frozen < 0.25, "{frozen} {:?}", world.counters(0));
+        assert!(world.counters(0).repeated > 1000, "{:?}", world.counters(0));
+    });
 }

@@ -49,8 +49,8 @@ counters! {
     retransmitted,
     /// NACKed packets that are no longer in the cache or beyond the budget.
     retransmit_missed,
-    /// Packets of voice sent a second time, to receivers whose way loses some.
-    voice_repeated,
+    /// Packets sent a second time without being asked for, to receivers whose way loses some.
+    repeated,
     /// Packets of padding, sent to find out how much a way carries.
     padding,
     /// Packets of pictures that waited for their turn until they were of no use.

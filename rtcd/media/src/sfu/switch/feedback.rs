@@ -37,7 +37,7 @@ impl Switch {
         let mut is_feedback = false;
         let was_silent = peer.is_silent();
         let (tracks, sending, receives) = (&mut self.tracks, &mut peer.sending, &peer.receives);
-        let voice_repeat = &mut peer.voice_repeat;
+        let repetition = &mut peer.repetition;
         rtcp::read(&datagram[..len], |message| {
             if actions.len() >= MAX_MESSAGES {
                 return;
@@ -51,7 +51,7 @@ impl Switch {
                 Message::TransportCc(feedback) => {
                     if let Some(sending) = sending {
                         sending.bandwidth.handle_transport_cc(now, &feedback);
-                        voice_repeat.handle_loss(now, sending.bandwidth.loss());
+                        repetition.handle_loss(now, sending.bandwidth.loss());
                         is_feedback = true;
                     }
                 }
@@ -67,7 +67,7 @@ impl Switch {
                     let receiver = tracks.get_mut(place).and_then(|track| track.receiver_and_kept(key, ssrc));
                     match (receiver, sending.as_mut()) {
                         (Some((receiver, _)), _) if receiver.kind.is_none() => {
-                            voice_repeat.handle_report(now, block.fraction_lost);
+                            repetition.handle_report(now, block.fraction_lost);
                         }
                         (Some((receiver, _)), Some(sending)) => {
                             let round_trip = round_trip(now, &block, receiver.reported);

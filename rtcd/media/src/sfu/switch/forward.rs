@@ -199,11 +199,8 @@ impl Switch {
                     continue;
                 }
                 self.counters.forwarded += 1;
-                if receiver.kind.is_none()
-                    && peer.voice_repeat.is_on(now)
-                    && repeat_voice(now, peer, receiver, kept, sink)
-                {
-                    self.counters.voice_repeated += 1;
+                if peer.repetition.is_on(now) && repeat(now, peer, receiver, kept, sink) {
+                    self.counters.repeated += 1;
                 }
             }
             if std::mem::take(&mut wake) {
@@ -415,18 +412,33 @@ fn forward_one(
     true
 }
 
-/// Sends the packet of a voice before the newest one again, as it was; whether it goes out.
-fn repeat_voice(now: Instant, peer: &mut Peer, receiver: &mut Receiver, kept: Kept<'_>, sink: &mut impl Sink) -> bool {
+/// Sends the packet before the newest one of a stream again; whether it goes out.
+fn repeat(now: Instant, peer: &mut Peer, receiver: &mut Receiver, kept: Kept<'_>, sink: &mut impl Sink) -> bool {
+    let is_picture = receiver.kind.is_some();
+    let has_rtx = receiver.rewriter.numbers().rtx.is_some();
+    // A call without pictures has no estimate: two packets of voice are no burden.
+    let has_room = match &peer.sending {
+        Some(sending) if is_picture => has_rtx && sending.carries_twice,
+        Some(sending) => sending.carries_voice_twice,
+        None => true,
+    };
+    if !has_room {
+        return false;
+    }
     let Some(wire) = receiver.rewriter.newest().map(|newest| newest.wire().wrapping_sub(1)) else { return false };
     let Some((path, protector)) = peer.transport.outgoing() else { return false };
+    let number = peer.sending.as_ref().map_or(0, |sending| sending.bandwidth.next_number());
     let slot = sink.slot();
-    let again = receiver.rewriter.retransmit(wire, |layer, seq| kept.get(layer, seq), 0, slot);
+    let again = receiver.rewriter.retransmit(wire, |layer, seq| kept.get(layer, seq), number, slot);
     let Some((len, seq)) = again else { return false };
     let Some(len) = protector.protect_rtp(slot, len, seq) else { return false };
-    if let Some(sending) = &mut peer.sending {
-        sending.pacer.charge(now, len);
+    match &mut peer.sending {
+        Some(sending) if has_rtx => sending.note_sent(now, len, Sent::Retransmission),
+        // It went out under the number that it has.
+        Some(sending) => sending.pacer.charge(now, len),
+        None => {}
     }
-    sink.commit(path, len, Class::Voice);
+    sink.commit(path, len, if is_picture { Class::Video { keyframe: false } } else { Class::Voice });
     true
 }
 

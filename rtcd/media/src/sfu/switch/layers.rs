@@ -7,6 +7,9 @@ use crate::sfu::allocation::{Demand, Grant};
 use crate::sfu::bandwidth::Bitrate;
 use std::time::Instant;
 
+/// Where everything is to go out twice, room for that is looked for, and a little more.
+const TWICE: f64 = 2.2;
+
 impl Switch {
     /// Chooses layers for a peer if it receives pictures.
     pub(super) fn decide(&mut self, now: Instant, key: usize, sink: &mut impl Sink) {
@@ -19,6 +22,7 @@ impl Switch {
             peer.sending = Some(sending);
             return;
         }
+        let repeats = peer.repetition.is_on(now);
         let receives = std::mem::take(&mut peer.receives);
         let mut voice = Bitrate::ZERO;
         sending.demands.clear();
@@ -41,12 +45,13 @@ impl Switch {
         let estimate = estimate(now, &sending, voice);
         let Sending { allocation, demands, grants, .. } = &mut *sending;
         allocation.update(now, estimate, voice, demands, grants);
-        sending.bandwidth.set_wanted(now, sending.allocation.wanted());
+        let wanted = sending.allocation.wanted();
+        sending.bandwidth.set_wanted(now, if repeats { wanted.times(TWICE) } else { wanted });
         let whole = estimate.max(sending.bandwidth.estimate());
         sending.pacer.set_rate(now, whole, sending.allocation.wanted());
         let spent: Bitrate =
             sending.demands.iter().zip(&sending.grants).map(|(demand, grant)| spent(demand, *grant)).sum();
-        sending.set_repair_rate(now, whole, voice + spent);
+        sending.set_repair_rate(now, whole, voice, voice + spent);
         let pictures =
             receives.iter().filter(|(ssrc, _)| sending.demands.iter().any(|demand| demand.track == u64::from(*ssrc)));
         let mut wishes = Vec::new();

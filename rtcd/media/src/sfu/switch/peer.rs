@@ -2,8 +2,8 @@
 mod gate;
 mod incoming;
 mod repair;
+mod repetition;
 mod sending;
-mod voice_repeat;
 
 pub(super) use incoming::{IncomingTrack, Stream};
 pub(super) use sending::{DECIDE_INTERVAL, Held, Sending};
@@ -23,10 +23,10 @@ use crate::token_bucket::TokenBucket;
 use crate::transport::Transport;
 use gate::Gate;
 use repair::{NoRepair, Repair};
+use repetition::Repetition;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
-use voice_repeat::VoiceRepeat;
 
 /// Streams bound per peer: eight tracks of three layers, and as many that come and go. The one that has been silent
 /// longest makes room.
@@ -101,8 +101,8 @@ pub(super) struct Peer {
     pub arrivals_due: Option<Instant>,
     /// When reports are due.
     pub report_due: Option<Instant>,
-    /// Whether voice goes out to it twice.
-    pub voice_repeat: VoiceRepeat,
+    /// Whether packets go out to it twice.
+    pub repetition: Repetition,
     /// What it can be sent, once it receives pictures.
     pub sending: Option<Box<Sending>>,
     /// Packets that may be sent again.
@@ -130,7 +130,7 @@ impl Peer {
             arrivals: TransportCcRecorder::new(now),
             arrivals_due: None,
             report_due: None,
-            voice_repeat: VoiceRepeat::default(),
+            repetition: Repetition::default(),
             sending: None,
             retransmissions: TokenBucket::new(RETRANSMISSIONS_PER_SECOND, RETRANSMISSION_BURST, now),
             scheduled: None,

@@ -59,6 +59,9 @@ pub(in crate::sfu::switch) struct Sending {
     /// When layers are to be chosen again, and the estimate that they were chosen by.
     pub decide_at: Instant,
     pub decided_by: Bitrate,
+    /// The way has room for voice once more, and for everything.
+    pub carries_voice_twice: bool,
+    pub carries_twice: bool,
     /// Octets that may be sent again.
     repair: TokenBucket,
     /// What was sent again of late.
@@ -79,6 +82,8 @@ impl Sending {
             allocation: Allocation::default(),
             decide_at: now,
             decided_by: Bitrate::ZERO,
+            carries_voice_twice: false,
+            carries_twice: false,
             repair: TokenBucket::new(REPAIR_AT_FIRST, REPAIR_AT_FIRST, now),
             repaired: VecDeque::new(),
             began: None,
@@ -95,7 +100,9 @@ impl Sending {
     }
 
     /// Retransmissions get what pictures and voice leave of the estimate, and some of it in any case.
-    pub fn set_repair_rate(&mut self, now: Instant, estimate: Bitrate, spent: Bitrate) {
+    pub fn set_repair_rate(&mut self, now: Instant, estimate: Bitrate, voice: Bitrate, spent: Bitrate) {
+        self.carries_voice_twice = estimate >= spent + voice;
+        self.carries_twice = estimate >= spent.times(2.0);
         let share = REPAIR_SHARE.max(f64::from(self.bandwidth.loss()) * REPAIR_PER_LOSS);
         let rate = estimate.less(spent).max(estimate.times(share)).octets_in(Duration::from_secs(1)) as f64;
         self.repair.set_rate(now, rate, rate * REPAIR_SAVED.as_secs_f64());

@@ -1,6 +1,7 @@
-//! Voice for a receiver whose way loses packets goes out twice, the second time beside the next packet. Most clients never
-//! ask for lost voice again, and its sender protects it (RFC 7587, in-band FEC) only against losses on its own way. The
-//! second packet is byte for byte the first: whoever has got that drops it as a replay.
+//! What goes out to a receiver whose way loses packets goes out twice, the second time beside the next packet. Voice always:
+//! most clients never ask for it again, and its sender protects it (RFC 7587, in-band FEC) only against losses on its own
+//! way. The second packet is byte for byte the first: whoever has got that drops it as a replay. Pictures in their RTX
+//! stream, where the way carries twice of all: what has to be asked for is late, and what is lost twice a freeze.
 use std::time::{Duration, Instant};
 
 /// A way that loses more than this part, in 1/256, is worth the double bit rate of voice: 3 %.
@@ -10,13 +11,13 @@ const GOES_ON: u8 = 1;
 /// How long it goes on after the last sign of loss. Receiver reports on voice come every five seconds at most.
 const HOLDS: Duration = Duration::from_secs(30);
 
-/// Whether voice goes out twice.
+/// Whether packets go out twice.
 #[derive(Debug, Default)]
-pub(in crate::sfu::switch) struct VoiceRepeat {
+pub(in crate::sfu::switch) struct Repetition {
     until: Option<Instant>,
 }
 
-impl VoiceRepeat {
+impl Repetition {
     /// Whether it does now.
     #[inline]
     pub fn is_on(&self, now: Instant) -> bool {
@@ -45,10 +46,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lossy_way_gets_voice_twice_until_nothing_is_lost_any_more() {
+    fn a_lossy_way_gets_everything_twice_until_nothing_is_lost_any_more() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut repeat = VoiceRepeat::default();
+        let mut repeat = Repetition::default();
         repeat.handle_report(start, WORTH_IT - 1);
         repeat.handle_loss(start, 0.02);
         assert!(!repeat.is_on(start));
