@@ -2,14 +2,17 @@
 //! timestamps and VP8 picture ids are shifted by constants that change only at a switch, so that any packet, also one
 //! sent again, is rewritten to the same bytes every time. (SRTP demands that: the sequence number is the nonce.) With RTX
 //! (RFC 4588) what is sent again travels in a stream of its own, under numbers of its own.
+mod rtx;
+mod segment;
 mod transport_numbers;
 
 use super::{Epoch, Layer, Meta};
-use crate::codec::{Codec, PictureId, Vp8Descriptor};
+use crate::codec::Codec;
 use crate::rtcp::SenderInfo;
 use crate::rtp::{OutHeader, SeqNo, Ssrc};
 use crate::sfu::receive::ClockReference;
 use crate::srtp::ReplayWindow;
+use segment::{Segment, picture_numbers, shift_picture_numbers};
 use std::collections::VecDeque;
 use std::time::Instant;
 use transport_numbers::TransportNumbers;
@@ -39,30 +42,6 @@ pub struct Rtx {
     pub payload_type: u8,
     /// Its own SSRC, in one `a=ssrc-group:FID` with the repaired one.
     pub ssrc: Ssrc,
-}
-
-/// Packets of one stream of a layer between two switches, how they are numbered, and by how much they are shifted.
-#[derive(Clone, Copy, Debug)]
-struct Segment {
-    layer: Layer,
-    epoch: Epoch,
-    numbers: Numbers,
-    /// Sequence numbers of the layer's stream, both inclusive.
-    first: SeqNo,
-    last: SeqNo,
-    /// Added to the sequence number.
-    shift: i64,
-    /// Added to the timestamp, modulo 2^32.
-    timestamp_shift: u32,
-    /// Added to the picture id, modulo its width.
-    picture_id_shift: u16,
-    tl0_shift: u8,
-}
-
-impl Segment {
-    fn out(&self, seq: SeqNo) -> SeqNo {
-        SeqNo(seq.0.wrapping_add_signed(self.shift))
-    }
 }
 
 /// The latest of what the receiver has seen.
@@ -265,71 +244,6 @@ impl Rewriter {
         self.write_packet(&segment, meta, payload, number, out)
     }
 
-    /// The wire number of the newest packet that went out, if retransmissions have a stream of their own: what follows it
-    /// backwards can be sent as padding.
-    pub fn newest_with_rtx(&self) -> Option<u16> {
-        self.numbers.rtx?;
-        Some(self.newest?.seq.wire())
-    }
-
-    /// Writes a packet of nothing but padding into the RTX stream, `len` bytes of it. `None` without such a stream, or
-    /// before the first packet.
-    pub fn pad(&mut self, len: u8, number: u16, out: &mut [u8]) -> Option<(usize, SeqNo)> {
-        let (rtx, newest) = (self.numbers.rtx?, self.newest?);
-        let at = self.write_rtx_header(rtx, false, newest.timestamp, true, number, out)?;
-        let padding = out.get_mut(at..at + usize::from(len)).filter(|padding| !padding.is_empty())?;
-        padding.fill(0);
-        // RFC 3550, section 5.1: the last byte says how much there is.
-        *padding.last_mut()? = len;
-        Some((at + usize::from(len), self.take_rtx_seq()))
-    }
-
-    fn write_rtx(
-        &mut self,
-        rtx: Rtx,
-        segment: &Segment,
-        meta: &Meta,
-        payload: &[u8],
-        number: u16,
-        out: &mut [u8],
-    ) -> Option<(usize, SeqNo)> {
-        let timestamp = meta.timestamp.wrapping_add(segment.timestamp_shift);
-        let at = self.write_rtx_header(rtx, meta.marker, timestamp, meta.padding, number, out)?;
-        let body = out.get_mut(at..at + 2 + payload.len())?;
-        // RFC 4588, section 4: the original number stands in front of the original payload.
-        body[..2].copy_from_slice(&segment.out(meta.seq).wire().to_be_bytes());
-        self.write_payload(segment, payload, &mut body[2..]);
-        Some((at + 2 + payload.len(), self.take_rtx_seq()))
-    }
-
-    fn write_rtx_header(
-        &self,
-        rtx: Rtx,
-        marker: bool,
-        timestamp: u32,
-        padding: bool,
-        number: u16,
-        out: &mut [u8],
-    ) -> Option<usize> {
-        let header = OutHeader {
-            marker,
-            payload_type: rtx.payload_type,
-            sequence: self.rtx_seq,
-            timestamp,
-            ssrc: rtx.ssrc,
-            padding,
-            audio_level: None,
-            transport_cc: Some((self.numbers.transport_cc_id, number)),
-        };
-        Some(header.write(out.get_mut(..OutHeader::MAX_LEN)?))
-    }
-
-    fn take_rtx_seq(&mut self) -> SeqNo {
-        let seq = self.rtx_seq;
-        self.rtx_seq.0 += 1;
-        seq
-    }
-
     /// The same stream goes on under other numbers.
     fn switch_numbers(&mut self) {
         let Some(old) = self.current else { return };
@@ -491,46 +405,9 @@ impl Rewriter {
     }
 }
 
-impl Segment {
-    /// Whether the packet is one of this segment, or of what follows in its stream.
-    fn goes_on_with(&self, meta: &Meta) -> bool {
-        self.layer == meta.layer && self.epoch == meta.epoch && self.first <= meta.seq
-    }
-    fn contains(&self, meta: &Meta) -> bool {
-        self.goes_on_with(meta) && meta.seq <= self.last
-    }
-}
-
 /// The clock of a layer's stream, if it is of that stream and not of one before or after it.
 fn clock_of(clocks: &[Option<ClockReference>], layer: Layer, epoch: Epoch) -> Option<ClockReference> {
     clocks.get(layer.0 as usize).copied().flatten().filter(|clock| clock.epoch == epoch)
-}
-
-/// Picture id and TL0PICIDX of a VP8 payload, zeros when absent.
-fn picture_numbers(codec: Codec, payload: &[u8]) -> (u16, u8) {
-    if codec != Codec::Vp8 {
-        return (0, 0);
-    }
-    let Some(descriptor) = Vp8Descriptor::parse(payload) else { return (0, 0) };
-    let picture_id = descriptor.picture_id.map_or(0, |(_, id)| id.value());
-    (picture_id, descriptor.tl0_picture_index.map_or(0, |(_, index)| index))
-}
-
-fn shift_picture_numbers(payload: &mut [u8], segment: &Segment) {
-    let Some(descriptor) = Vp8Descriptor::parse(payload) else { return };
-    match descriptor.picture_id {
-        Some((at, PictureId::Long(id))) => {
-            let shifted = id.wrapping_add(segment.picture_id_shift) & 0x7fff;
-            payload[at..at + 2].copy_from_slice(&(shifted | 0x8000).to_be_bytes());
-        }
-        Some((at, PictureId::Short(id))) => {
-            payload[at] = (u16::from(id).wrapping_add(segment.picture_id_shift) & 0x7f) as u8;
-        }
-        None => {}
-    }
-    if let Some((at, index)) = descriptor.tl0_picture_index {
-        payload[at] = index.wrapping_add(segment.tl0_shift);
-    }
 }
 
 /// `after - before` of two NTP times in ticks of a clock, modulo 2^32.

@@ -12,6 +12,7 @@ mod feedback;
 mod forward;
 mod ingress;
 mod layers;
+mod paced;
 mod peer;
 mod sink;
 
