@@ -170,7 +170,7 @@ impl Switch {
         let rewriter = Rewriter::new(ssrc, codec, numbers);
         let track = &mut self.tracks[place];
         track.publisher = Some(outgoing.publisher);
-        track.receivers.push(Receiver::new(key, rewriter, outgoing.cname, kind));
+        track.add_receiver(Receiver::new(key, rewriter, outgoing.cname, kind));
         let peer = &mut self.peers[key];
         peer.receives.push((ssrc, place));
         peer.report_due.get_or_insert(now + REPORT_INTERVAL);
@@ -189,9 +189,8 @@ impl Switch {
     fn renumber(&mut self, transport: TransportId, ssrc: Ssrc, numbers: Numbers) {
         let Some((key, peer)) = self.peer_mut(transport) else { return };
         let Some((_, place)) = peer.receives.iter().find(|(known, _)| *known == ssrc).copied() else { return };
-        let Some(track) = self.tracks.get_mut(place) else { return };
-        let mine = |receiver: &&mut Receiver| receiver.peer == key && receiver.rewriter.ssrc() == ssrc;
-        if let Some(receiver) = track.receivers.iter_mut().find(mine) {
+        let receiver = self.tracks.get_mut(place).and_then(|track| track.receiver_and_kept(key, ssrc));
+        if let Some((receiver, _)) = receiver {
             receiver.rewriter.renumber(numbers);
         }
     }

@@ -1,5 +1,4 @@
 //! RTCP both ways: what receivers want, what senders say of their clocks, what we report and ask for.
-use super::forward::Receiver;
 use super::peer::{Held, Peer, REPORT_INTERVAL};
 use super::{Class, Handoff, Owner, Sink, Switch};
 use crate::demux::Path;
@@ -210,9 +209,8 @@ impl Switch {
     pub(super) fn receiver_lost_picture(&mut self, now: Instant, key: usize, ssrc: Ssrc, sink: &mut impl Sink) {
         let Some(peer) = self.peers.get(key) else { return };
         let Some((_, place)) = peer.receives.iter().find(|(known, _)| *known == ssrc).copied() else { return };
-        let Some(track) = self.tracks.get(place) else { return };
-        let receiver = track.receivers.iter().find(|receiver| receiver.rewriter.ssrc() == ssrc);
-        if let Some(layer) = receiver.map(|receiver| receiver.admission.target()) {
+        let receiver = self.tracks.get_mut(place).and_then(|track| track.receiver_and_kept(key, ssrc));
+        if let Some(layer) = receiver.map(|(receiver, _)| receiver.admission.target()) {
             self.ask_for_keyframe(now, place, layer, sink);
         }
     }
@@ -316,9 +314,9 @@ impl Switch {
         let receives = self.peers.get(key).map(|peer| peer.receives.clone()).unwrap_or_default();
         for (ssrc, place) in receives {
             let Some(track) = self.tracks.get_mut(place) else { continue };
-            let mine = |receiver: &&mut Receiver| receiver.peer == key && receiver.rewriter.ssrc() == ssrc;
-            let Some(receiver) = track.receivers.iter_mut().find(mine) else { continue };
-            let Some(info) = receiver.rewriter.sender_report(now, &track.clocks) else { continue };
+            let clocks = track.clocks;
+            let Some((receiver, _)) = track.receiver_and_kept(key, ssrc) else { continue };
+            let Some(info) = receiver.rewriter.sender_report(now, &clocks) else { continue };
             receiver.reported = Some(((info.ntp >> 16) as u32, now));
             rtcp::sender_report(&mut compound, &info);
             rtcp::source_description(&mut compound, ssrc, &receiver.cname);

@@ -52,7 +52,7 @@ pub(super) struct ForwardTrack {
     pub publisher: Option<(TransportId, WorkerId)>,
     /// Workers that have receivers, known to the sender's worker.
     pub remote: WorkerSet,
-    /// Receivers on this worker.
+    /// Receivers on this worker, by their peers.
     pub receivers: Vec<Receiver>,
     /// The sender's clock, by layer.
     pub clocks: [Option<ClockReference>; MAX_LAYERS],
@@ -146,8 +146,15 @@ impl ForwardTrack {
 
     /// The receiver with this outgoing stream, and what can be sent to it again.
     pub fn receiver_and_kept(&mut self, peer: usize, ssrc: Ssrc) -> Option<(&mut Receiver, Kept<'_>)> {
-        let mine = |receiver: &&mut Receiver| receiver.peer == peer && receiver.rewriter.ssrc() == ssrc;
-        Some((self.receivers.iter_mut().find(mine)?, Kept(&self.caches)))
+        let first = self.receivers.partition_point(|receiver| receiver.peer < peer);
+        let mut of_peer = self.receivers[first..].iter_mut().take_while(|receiver| receiver.peer == peer);
+        Some((of_peer.find(|receiver| receiver.rewriter.ssrc() == ssrc)?, Kept(&self.caches)))
+    }
+
+    /// Adds a receiver.
+    pub fn add_receiver(&mut self, receiver: Receiver) {
+        let at = self.receivers.partition_point(|known| known.peer <= receiver.peer);
+        self.receivers.insert(at, receiver);
     }
 }
 
