@@ -58,6 +58,8 @@ impl Acceptor {
                         // A descriptor of ours goes to the newcomer, else a stranger's; where there is none, the listener
                         // would be ready for ever: it has to wait.
                         if self.reserve.pop().is_none() && !io.evict_stranger() {
+                            // Strangers of other workers may have them all.
+                            io.ask_for_room();
                             self.accepts_again = Some(now + ACCEPT_PAUSE);
                             return self.listen(io, EpollFlags::empty());
                         }

@@ -47,6 +47,8 @@ pub enum Handoff {
     },
     /// A packet for this worker's receivers.
     Media(Box<MediaPacket>),
+    /// Another worker has no descriptor for a newcomer: a stranger's is to go.
+    MakeRoom,
 }
 
 /// The letter box of one worker.

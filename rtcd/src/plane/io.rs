@@ -73,6 +73,14 @@ impl Io {
         count(if given { &counters.handed_over } else { &counters.handover_dropped });
     }
 
+    /// Asks the other workers for the descriptor of a stranger each.
+    pub(super) fn ask_for_room(&mut self) {
+        let me = self.id;
+        for worker in self.shared.workers().filter(|worker| *worker != me) {
+            self.give(worker, Handoff::MakeRoom);
+        }
+    }
+
     pub(super) fn flush(&mut self) {
         self.batch.flush(&mut self.sockets, &self.shared.inbox(self.id).counters);
     }

@@ -178,6 +178,9 @@ impl Worker {
                     shared.recycle(packet);
                 }
                 Handoff::Media(packet) => self.media.push(packet),
+                Handoff::MakeRoom => {
+                    self.io.evict_stranger();
+                }
                 Handoff::Connection { stream, remote, read } => {
                     if let Ok(connection) = Connection::new(stream, remote, read, now) {
                         let id = self.io.add_connection(connection);
