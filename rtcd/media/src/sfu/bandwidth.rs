@@ -255,7 +255,7 @@ impl Bandwidth {
             acknowledged,
             recent: self.acknowledged.recent(),
             sent,
-            round_trip: self.round_trip.unwrap_or(UNKNOWN_ROUND_TRIP),
+            round_trip: self.known_round_trip(),
         };
         let before = self.rate.decreased();
         self.rate.update(at, &observation);

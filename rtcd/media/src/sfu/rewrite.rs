@@ -151,13 +151,6 @@ impl Rewriter {
         self.suspended = true;
     }
 
-    /// Whether a packet may concern this receiver: it is of the layer that it gets or waits for.
-    #[inline]
-    pub fn may_take(&self, meta: &Meta) -> bool {
-        meta.codec == self.codec
-            && (meta.layer == self.target || self.current.is_some_and(|segment| segment.layer == meta.layer))
-    }
-
     /// Writes the packet for this receiver into `out`, which must hold header, payload and tag; returns the length and
     /// the outgoing number. `None`: this receiver does not get the packet.
     ///
