@@ -8,7 +8,6 @@ pub(crate) mod conn_id;
 mod error;
 mod guard;
 mod guarded_io;
-pub(crate) mod handshake;
 mod info;
 mod load;
 mod path;
@@ -17,6 +16,7 @@ mod server;
 mod ws;
 
 pub use server::serve;
+pub(crate) use ws::is_foreign;
 
 use crate::auth::{Auth, AuthError, Credentials, Identity, Secret};
 use crate::ids::ClientId;

@@ -2,27 +2,24 @@
 use super::error::{refuse_auth_text, stopping};
 use super::guard::Peer;
 use super::seats::Seat;
-use super::{Api, Deadlines, conn_id, handshake};
+use super::{Api, Deadlines, conn_id};
 use crate::ids::{ClientId, ConnId};
 use crate::metrics::{Direction, Metrics};
 use crate::signal::message::{ClientMessage, MessageError, ServerMessage};
 use crate::signal::{SignalHandle, Stopped};
-use axum::extract::{Extension, Request, State};
-use axum::http::StatusCode;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use rtcd_media::token_bucket::TokenBucket;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite;
 use tracing::{Instrument as _, info, info_span};
 
 /// Longest message. An offer of a large call has some 100 KiB.
@@ -40,14 +37,22 @@ const BYTES_AT_ONCE: f64 = 16.0 * 1024.0 * 1024.0;
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// `GET /ws`.
-pub async fn upgrade(State(api): State<Api>, Extension(peer): Extension<Peer>, mut request: Request) -> Response {
-    let client = match api.identify_client(request.headers(), &peer).await {
+pub async fn upgrade(
+    State(api): State<Api>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let client = match api.identify_client(&headers, &peer).await {
         Ok(client) => client,
         Err(error) => return refuse_auth_text(&error),
     };
-    let accept = match handshake::accept_key(request.headers()) {
-        Ok(accept) => accept,
-        Err(refusal) => return refusal.into_response(),
+    if is_foreign(&headers) {
+        return (StatusCode::FORBIDDEN, "request origin not allowed\n").into_response();
+    }
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejection.into_response(),
     };
     let Ok(permit) = api.inner.websockets.clone().try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many connections\n").into_response();
@@ -55,12 +60,22 @@ pub async fn upgrade(State(api): State<Api>, Extension(peer): Extension<Peer>, m
     if *api.inner.closing.borrow() {
         return stopping(Stopped);
     }
-    let upgraded = hyper::upgrade::on(&mut request);
     let conn = conn_id::random();
     let span = info_span!("websocket", group_id = %client, conn_id = %conn);
     let seat = api.inner.seats.take(&client);
-    tokio::spawn(run(api, client, conn, upgraded, (seat, permit)).instrument(span));
-    handshake::switch(accept)
+    upgrade
+        .max_message_size(MAX_MESSAGE_BYTES)
+        .max_frame_size(MAX_MESSAGE_BYTES)
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .on_upgrade(move |socket| run(api, client, conn, socket, (seat, permit)).instrument(span))
+}
+
+/// Servers send no `Origin`. A browser does, and a page from elsewhere must not use credentials that it has cached.
+pub(crate) fn is_foreign(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
+    let host = text(header::HOST);
+    headers.contains_key(header::ORIGIN)
+        && text(header::ORIGIN).split_once("://").is_none_or(|(_, origin)| !origin.eq_ignore_ascii_case(host))
 }
 
 /// Why a connection ended.
@@ -73,7 +88,7 @@ enum End {
     #[error("a message is longer than {MAX_MESSAGE_BYTES} bytes")]
     TooLong,
     #[error(transparent)]
-    Broken(tungstenite::Error),
+    Broken(axum::Error),
     /// All places were taken, and its client had most of them.
     #[error("a client with fewer websockets needed the place")]
     MadeRoom,
@@ -82,12 +97,13 @@ enum End {
     GivenUp,
 }
 
-impl From<tungstenite::Error> for End {
-    fn from(error: tungstenite::Error) -> Self {
-        match error {
-            tungstenite::Error::Capacity(_) => Self::TooLong,
-            tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => Self::Closed,
-            other => Self::Broken(other),
+impl From<axum::Error> for End {
+    fn from(error: axum::Error) -> Self {
+        use std::error::Error as _;
+        match error.source().and_then(|error| error.downcast_ref()) {
+            Some(tungstenite::Error::Capacity(_)) => Self::TooLong,
+            Some(tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed) => Self::Closed,
+            _ => Self::Broken(error),
         }
     }
 }
@@ -98,21 +114,13 @@ impl From<Stopped> for End {
     }
 }
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
-
 async fn run(
     api: Api,
     client: ClientId,
     conn: ConnId,
-    upgraded: OnUpgrade,
+    socket: WebSocket,
     (seat, permit): (Seat, OwnedSemaphorePermit),
 ) {
-    let Ok(Ok(io)) = timeout(api.inner.config.deadlines.request, upgraded).await else { return };
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(MAX_MESSAGE_BYTES))
-        .max_frame_size(Some(MAX_MESSAGE_BYTES))
-        .read_buffer_size(READ_BUFFER_BYTES);
-    let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config)).await;
     let signal = &api.inner.signal;
     let Ok(outgoing) = signal.connect(client.clone(), conn.clone()).await else { return };
     // It may have been unregistered on the way here: those who were connected by then have heard of it.
@@ -136,6 +144,15 @@ fn pace(now: Instant) -> TokenBucket {
     TokenBucket::new(BYTES_PER_SECOND, BYTES_AT_ONCE, now.into_std())
 }
 
+/// Bytes of a frame's payload.
+fn len(frame: &Message) -> usize {
+    match frame {
+        Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
+        Message::Text(text) => text.len(),
+        Message::Close(_) => 0,
+    }
+}
+
 /// Both directions of one connection; neither waits for the other.
 struct Pump<'a> {
     client: &'a ClientId,
@@ -149,7 +166,7 @@ struct Pump<'a> {
 impl Pump<'_> {
     async fn run(
         &self,
-        socket: Socket,
+        socket: WebSocket,
         mut outgoing: mpsc::Receiver<ServerMessage>,
         closing: watch::Receiver<bool>,
     ) -> End {
@@ -160,9 +177,9 @@ impl Pump<'_> {
             () = self.seat.given_away() => End::MadeRoom,
         };
         let code = match end {
-            End::TooLong => CloseCode::Size,
-            End::GivenUp => CloseCode::Away,
-            End::MadeRoom => CloseCode::Again,
+            End::TooLong => close_code::SIZE,
+            End::GivenUp => close_code::AWAY,
+            End::MadeRoom => close_code::AGAIN,
             _ => return end,
         };
         let goodbye = Message::Close(Some(CloseFrame { code, reason: "".into() }));
@@ -170,7 +187,7 @@ impl Pump<'_> {
         end
     }
 
-    async fn read(&self, mut stream: SplitStream<Socket>) -> End {
+    async fn read(&self, mut stream: SplitStream<WebSocket>) -> End {
         let mut pace = pace(Instant::now());
         loop {
             let frame = match timeout(self.deadlines.silence, stream.next()).await {
@@ -180,7 +197,7 @@ impl Pump<'_> {
                 Ok(Some(Ok(frame))) => frame,
             };
             let now = Instant::now().into_std();
-            pace.charge(now, frame.len() as f64);
+            pace.charge(now, len(&frame) as f64);
             let wait = pace.time_until(now, 0.0);
             if !wait.is_zero() {
                 sleep(wait).await;
@@ -201,7 +218,7 @@ impl Pump<'_> {
 
     async fn write(
         &self,
-        sink: &mut SplitSink<Socket, Message>,
+        sink: &mut SplitSink<WebSocket, Message>,
         outgoing: &mut mpsc::Receiver<ServerMessage>,
         mut closing: watch::Receiver<bool>,
     ) -> End {

@@ -1,14 +1,14 @@
 //! The page and its WebSocket.
 use super::bridge::{BROWSER_QUEUE, Bridge, JoinRequest};
-use crate::api::handshake;
+use crate::api::is_foreign;
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::header;
+use axum::extract::State;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::server::conn::http1;
-use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
@@ -18,9 +18,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tracing::debug;
 
 /// Connections that may be open: a page takes one or two.
@@ -81,13 +78,12 @@ fn page(kind: &'static str, text: &'static str) -> Response {
 }
 
 /// `GET /signal`: one browser's WebSocket.
-async fn signal(State(bridge): State<Bridge>, mut request: Request) -> Response {
-    let accept = match handshake::accept_key(request.headers()) {
-        Ok(accept) => accept,
-        Err(refusal) => return refusal.into_response(),
-    };
-    tokio::spawn(browser(bridge, hyper::upgrade::on(&mut request)));
-    handshake::switch(accept)
+async fn signal(State(bridge): State<Bridge>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    if is_foreign(&headers) {
+        return (StatusCode::FORBIDDEN, "request origin not allowed\n").into_response();
+    }
+    let upgrade = upgrade.max_message_size(MAX_MESSAGE_BYTES).max_frame_size(MAX_MESSAGE_BYTES);
+    upgrade.on_upgrade(|socket| browser(bridge, socket))
 }
 
 #[derive(Deserialize)]
@@ -97,11 +93,7 @@ struct PageMessage {
     data: Value,
 }
 
-async fn browser(bridge: Bridge, upgraded: OnUpgrade) {
-    let Ok(Ok(io)) = timeout(REQUEST_PATIENCE, upgraded).await else { return };
-    let config =
-        WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE_BYTES)).max_frame_size(Some(MAX_MESSAGE_BYTES));
-    let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config)).await;
+async fn browser(bridge: Bridge, socket: WebSocket) {
     let (mut sink, mut stream) = socket.split();
     let Ok(Some(Ok(Message::Text(text)))) = timeout(REQUEST_PATIENCE, stream.next()).await else { return };
     let request = serde_json::from_str::<PageMessage>(&text).ok().filter(|said| said.r#type == "join");
