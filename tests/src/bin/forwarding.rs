@@ -2,7 +2,7 @@
 //! forwarded packet beside the raw floor, measured in the same run: seal the same bytes with AES-GCM and send them.
 //!
 //!     cargo forwarding [RECEIVERS [SECONDS]]
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rtcd::plane::socket::{Datagram, SEND_BATCH, SEND_SIZE, SendScratch, UdpSocket};
 use rtcd_tests::daemon::{Daemon, DaemonConfig};
@@ -10,6 +10,7 @@ use rtcd_tests::mattermost::Mattermost;
 use rtcd_tests::peer::{Peer, PeerConfig};
 use rtcd_tests::plugin::Plugin;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A picture of a screen share of 2.5 Mbit/s: nine packets, thirty times a second.
@@ -24,6 +25,7 @@ async fn main() -> Result<()> {
     let receivers = args.next().transpose()?.unwrap_or(100);
     let seconds = args.next().transpose()?.unwrap_or(10);
 
+    build_daemon()?;
     let daemon = Daemon::start(DaemonConfig::new().env("RTCD_LOGGER_CONSOLELEVEL", "INFO"));
     let node = Mattermost::connect(&Plugin::new(daemon.api_addr(), "benchmark")).await?;
     let media: SocketAddr = (Ipv4Addr::LOCALHOST, daemon.media_port()).into();
@@ -62,6 +64,15 @@ async fn main() -> Result<()> {
     println!("daemon                           {ours:.2} us of CPU a packet");
     println!("floor, one by one (sendmmsg)     {single:.2} us, ratio {:.2}", ours / single);
     println!("floor, nine at a time (GSO)      {grouped:.2} us, ratio {:.2}", ours / grouped);
+    Ok(())
+}
+
+/// The daemon as it is now: `cargo run` builds this tool alone.
+fn build_daemon() -> Result<()> {
+    let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let build = ["build", "--locked", "--workspace", "--bin", "rtcd", "--profile", profile];
+    ensure!(Command::new(cargo).args(build).status()?.success(), "the daemon could not be built");
     Ok(())
 }
 
