@@ -174,7 +174,7 @@ impl Worker {
             match handoff {
                 Handoff::Switch(handoff) => self.switch.handle_handoff(now, handoff, &mut self.io),
                 Handoff::Media(packet) if self.stalls.is_catching_up(now) => {
-                    self.switch.handle_stale_media(1);
+                    self.switch.handle_stale_media();
                     shared.recycle(packet);
                 }
                 Handoff::Media(packet) => self.media.push(packet),

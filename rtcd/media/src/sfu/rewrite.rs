@@ -121,13 +121,9 @@ impl Rewriter {
         self.target = layer;
     }
 
-    /// The layer that is wanted.
-    pub fn target(&self) -> Layer {
-        self.target
-    }
-
     /// The layer that the receiver gets now, if any.
-    pub fn current(&self) -> Option<Layer> {
+    #[cfg(test)]
+    fn current(&self) -> Option<Layer> {
         self.current.filter(|_| !self.suspended).map(|segment| segment.layer)
     }
 
@@ -139,11 +135,6 @@ impl Rewriter {
     /// What the receiver calls things now.
     pub fn numbers(&self) -> &Numbers {
         &self.numbers
-    }
-
-    /// Whether the receiver waits for a key frame of [`target`](Self::target).
-    pub fn awaits_keyframe(&self) -> bool {
-        self.codec.is_video() && self.current() != Some(self.target)
     }
 
     /// Sends nothing more until a key frame of the target comes, without a hole in the numbering.

@@ -5,13 +5,6 @@ use crate::rtp::{OutHeader, SeqNo};
 use crate::sfu::Meta;
 
 impl Rewriter {
-    /// The wire number of the newest packet that went out, if retransmissions have a stream of their own: what follows it
-    /// backwards can be sent as padding.
-    pub fn newest_with_rtx(&self) -> Option<u16> {
-        self.numbers.rtx?;
-        Some(self.newest?.seq.wire())
-    }
-
     /// Writes a packet of nothing but padding into the RTX stream, `len` bytes of it. `None` without such a stream, or
     /// before the first packet.
     pub fn pad(&mut self, len: u8, number: u16, out: &mut [u8]) -> Option<(usize, SeqNo)> {

@@ -1,5 +1,5 @@
 //! What a switch does when control tells it to.
-use super::forward::{ForwardTrack, Receiver};
+use super::forward::{ForwardTrack, Receiver, SentStream};
 use super::peer::{Peer, REPORT_INTERVAL, Sending};
 use super::{Handoff, Owner, Registration, Sink, Switch};
 use crate::ice::Credentials;
@@ -177,20 +177,14 @@ impl Switch {
         if kind.is_some() {
             peer.sending.get_or_insert_with(|| Box::new(Sending::new(now)));
             self.decide(now, key, sink);
-            let target =
-                self.tracks[place].receiver_and_kept(key, ssrc).map(|(receiver, _)| receiver.admission.target());
-            if let Some(layer) = target {
-                self.ask_for_keyframe(now, place, layer, sink);
-            }
+            self.receiver_lost_picture(now, key, ssrc, sink);
         }
         self.touch(key);
     }
 
     fn renumber(&mut self, transport: TransportId, ssrc: Ssrc, numbers: Numbers) {
-        let Some((key, peer)) = self.peer_mut(transport) else { return };
-        let Some((_, place)) = peer.receives.iter().find(|(known, _)| *known == ssrc).copied() else { return };
-        let receiver = self.tracks.get_mut(place).and_then(|track| track.receiver_and_kept(key, ssrc));
-        if let Some((receiver, _)) = receiver {
+        let Some((key, _)) = self.peer_mut(transport) else { return };
+        if let Some(SentStream { receiver, .. }) = self.sent_stream(key, ssrc) {
             receiver.rewriter.renumber(numbers);
         }
     }

@@ -1,6 +1,7 @@
 //! RTCP both ways: what receivers want, what senders say of their clocks, what we report and ask for.
+use super::forward::{SentStream, retransmit_one};
 use super::peer::{Held, Peer, REPORT_INTERVAL};
-use super::{Class, Handoff, Owner, Sink, Switch};
+use super::{Handoff, Owner, Sink, Switch};
 use crate::demux::Path;
 use crate::rtcp::{self, Message, ReportBlock, SenderInfo};
 use crate::rtp::Ssrc;
@@ -63,12 +64,12 @@ impl Switch {
                 Message::Report(block) => {
                     let of_block = receives.iter().find(|(ssrc, _)| *ssrc == block.ssrc);
                     let Some((ssrc, place)) = of_block.copied() else { return };
-                    let receiver = tracks.get_mut(place).and_then(|track| track.receiver_and_kept(key, ssrc));
+                    let receiver = tracks.get_mut(place).and_then(|track| track.receiver(key, ssrc));
                     match (receiver, sending.as_mut()) {
-                        (Some((receiver, _)), _) if receiver.kind.is_none() => {
+                        (Some(receiver), _) if receiver.kind.is_none() => {
                             repetition.handle_report(now, block.fraction_lost);
                         }
-                        (Some((receiver, _)), Some(sending)) => {
+                        (Some(receiver), Some(sending)) => {
                             let round_trip = round_trip(now, &block, receiver.reported);
                             sending.bandwidth.handle_report(now, block.fraction_lost, round_trip);
                             is_feedback = true;
@@ -79,7 +80,7 @@ impl Switch {
             }
         });
         if is_feedback {
-            if was_silent && !self.is_silent(key) {
+            if was_silent && !self.peers.get(key).is_some_and(Peer::is_silent) {
                 // What was sent meanwhile has reached nobody, and more than can be sent again.
                 self.refresh_pictures(now, key, sink);
             }
@@ -108,16 +109,12 @@ impl Switch {
         self.touch(key);
     }
 
-    fn is_silent(&self, key: usize) -> bool {
-        self.peers.get(key).is_some_and(Peer::is_silent)
-    }
-
     /// Asks for key frames of everything that a peer sees.
     fn refresh_pictures(&mut self, now: Instant, key: usize, sink: &mut impl Sink) {
         let receives = self.peers.get(key).map(|peer| peer.receives.clone()).unwrap_or_default();
         for (ssrc, place) in receives {
-            let receiver = self.tracks.get_mut(place).and_then(|track| track.receiver_and_kept(key, ssrc));
-            if receiver.is_some_and(|(receiver, _)| receiver.kind.is_some() && !receiver.is_paused) {
+            let receiver = self.tracks.get_mut(place).and_then(|track| track.receiver(key, ssrc));
+            if receiver.is_some_and(|receiver| receiver.kind.is_some() && !receiver.is_paused) {
                 self.receiver_lost_picture(now, key, ssrc, sink);
             }
         }
@@ -157,45 +154,19 @@ impl Switch {
                 return self.touch(key);
             }
         }
-        self.send_again(now, key, ssrc, wire, Sent::Retransmission, sink);
+        self.send_again(now, key, ssrc, wire, sink);
     }
 
-    /// Sends a packet again. When it is not here any more, what is missing of it is a key frame.
-    pub(super) fn send_again(
-        &mut self,
-        now: Instant,
-        key: usize,
-        ssrc: Ssrc,
-        wire: u16,
-        what: Sent,
-        sink: &mut impl Sink,
-    ) {
-        let Some(peer) = self.peers.get_mut(key) else { return };
-        let Some(place) = peer.receives.iter().find(|(known, _)| *known == ssrc).map(|(_, place)| *place) else {
-            return;
-        };
-        let Some(track) = self.tracks.get_mut(place) else { return };
-        let Some((receiver, kept)) = track.receiver_and_kept(key, ssrc) else { return };
-        let number = peer.sending.as_ref().map_or(0, |sending| sending.bandwidth.next_number());
-        let slot = sink.slot();
-        let has_rtx = receiver.rewriter.numbers().rtx.is_some();
-        let written = receiver.rewriter.retransmit(wire, |layer, seq| kept.get(layer, seq), number, slot);
-        let Some((len, seq)) = written else {
+    /// Sends a packet again that its receiver has asked for.
+    pub(super) fn send_again(&mut self, now: Instant, key: usize, ssrc: Ssrc, wire: u16, sink: &mut impl Sink) {
+        let Some(SentStream { peer, receiver, kept, .. }) = self.sent_stream(key, ssrc) else { return };
+        let Some(len) = retransmit_one(now, peer, receiver, kept, wire, Sent::Retransmission, sink) else {
             self.counters.retransmit_missed += 1;
             return;
         };
-        let Some((path, protector)) = peer.transport.outgoing() else { return };
-        let Some(len) = protector.protect_rtp(slot, len, seq) else { return };
         if let Some(sending) = &mut peer.sending {
             sending.note_repaired(now, len);
         }
-        match &mut peer.sending {
-            // It went out under the number that it has.
-            Some(sending) if !has_rtx => sending.pacer.charge(now, len),
-            Some(sending) => sending.note_sent(now, len, what),
-            None => {}
-        }
-        sink.commit(path, len, if receiver.kind.is_some() { Class::Video { keyframe: false } } else { Class::Voice });
         self.counters.retransmitted += 1;
     }
 
@@ -207,10 +178,8 @@ impl Switch {
     }
 
     pub(super) fn receiver_lost_picture(&mut self, now: Instant, key: usize, ssrc: Ssrc, sink: &mut impl Sink) {
-        let Some(peer) = self.peers.get(key) else { return };
-        let Some((_, place)) = peer.receives.iter().find(|(known, _)| *known == ssrc).copied() else { return };
-        let receiver = self.tracks.get_mut(place).and_then(|track| track.receiver_and_kept(key, ssrc));
-        if let Some(layer) = receiver.map(|(receiver, _)| receiver.admission.target()) {
+        if let Some(SentStream { place, receiver, .. }) = self.sent_stream(key, ssrc) {
+            let layer = receiver.admission.target();
             self.ask_for_keyframe(now, place, layer, sink);
         }
     }
@@ -315,7 +284,7 @@ impl Switch {
         for (ssrc, place) in receives {
             let Some(track) = self.tracks.get_mut(place) else { continue };
             let clocks = track.clocks;
-            let Some((receiver, _)) = track.receiver_and_kept(key, ssrc) else { continue };
+            let Some(receiver) = track.receiver(key, ssrc) else { continue };
             let Some(info) = receiver.rewriter.sender_report(now, &clocks) else { continue };
             receiver.reported = Some(((info.ntp >> 16) as u32, now));
             rtcp::sender_report(&mut compound, &info);

@@ -144,6 +144,11 @@ impl ForwardTrack {
         self.cache_size > 0
     }
 
+    /// The receiver with this outgoing stream.
+    pub fn receiver(&mut self, peer: usize, ssrc: Ssrc) -> Option<&mut Receiver> {
+        Some(self.receiver_and_kept(peer, ssrc)?.0)
+    }
+
     /// The receiver with this outgoing stream, and what can be sent to it again.
     pub fn receiver_and_kept(&mut self, peer: usize, ssrc: Ssrc) -> Option<(&mut Receiver, Kept<'_>)> {
         let first = self.receivers.partition_point(|receiver| receiver.peer < peer);
@@ -158,7 +163,27 @@ impl ForwardTrack {
     }
 }
 
+/// One stream that a peer receives, and what it takes to send it.
+pub(super) struct SentStream<'a> {
+    /// Its place in the forward table.
+    pub place: usize,
+    /// Who receives it.
+    pub peer: &'a mut Peer,
+    /// Its state.
+    pub receiver: &'a mut Receiver,
+    /// What can be sent again of it.
+    pub kept: Kept<'a>,
+}
+
 impl Switch {
+    /// The stream that a peer receives as `ssrc`.
+    pub(super) fn sent_stream(&mut self, key: usize, ssrc: Ssrc) -> Option<SentStream<'_>> {
+        let peer = self.peers.get_mut(key)?;
+        let (_, place) = *peer.receives.iter().find(|(known, _)| *known == ssrc)?;
+        let (receiver, kept) = self.tracks.get_mut(place)?.receiver_and_kept(key, ssrc)?;
+        Some(SentStream { place, peer, receiver, kept })
+    }
+
     /// Forwards `count` packets of one track, given by `packet`: per receiver all of them, so that they leave together.
     pub(super) fn forward_packets<'b, S: Sink>(
         &mut self,
@@ -304,34 +329,44 @@ pub(super) fn forward_one(
     true
 }
 
-/// Sends the packet before the newest one of a stream again; whether it goes out.
+/// Sends a packet of a stream again, by its outgoing number `wire`. Gives its length; `None` when it is not here any more.
+pub(super) fn retransmit_one(
+    now: Instant,
+    peer: &mut Peer,
+    receiver: &mut Receiver,
+    kept: Kept<'_>,
+    wire: u16,
+    what: Sent,
+    sink: &mut impl Sink,
+) -> Option<usize> {
+    let (path, protector) = peer.transport.outgoing()?;
+    let number = peer.sending.as_ref().map_or(0, |sending| sending.bandwidth.next_number());
+    let slot = sink.slot();
+    let (len, seq) = receiver.rewriter.retransmit(wire, |layer, seq| kept.get(layer, seq), number, slot)?;
+    let len = protector.protect_rtp(slot, len, seq)?;
+    match &mut peer.sending {
+        // It goes out under the transport-wide number that it has.
+        Some(sending) if receiver.rewriter.numbers().rtx.is_none() => sending.pacer.charge(now, len),
+        Some(sending) => sending.note_sent(now, len, what),
+        None => {}
+    }
+    sink.commit(path, len, if receiver.kind.is_some() { Class::Video { keyframe: false } } else { Class::Voice });
+    Some(len)
+}
+
+/// Sends the packet before the newest one of a stream again, where the way has room for that; whether it goes out.
 fn repeat(now: Instant, peer: &mut Peer, receiver: &mut Receiver, kept: Kept<'_>, sink: &mut impl Sink) -> bool {
-    let is_picture = receiver.kind.is_some();
-    let has_rtx = receiver.rewriter.numbers().rtx.is_some();
     // A call without pictures has no estimate: two packets of voice are no burden.
     let has_room = match &peer.sending {
-        Some(sending) if is_picture => has_rtx && sending.carries_twice,
+        Some(sending) if receiver.kind.is_some() => receiver.rewriter.numbers().rtx.is_some() && sending.carries_twice,
         Some(sending) => sending.carries_voice_twice,
         None => true,
     };
-    if !has_room {
-        return false;
-    }
-    let Some(wire) = receiver.rewriter.newest().map(|newest| newest.wire().wrapping_sub(1)) else { return false };
-    let Some((path, protector)) = peer.transport.outgoing() else { return false };
-    let number = peer.sending.as_ref().map_or(0, |sending| sending.bandwidth.next_number());
-    let slot = sink.slot();
-    let again = receiver.rewriter.retransmit(wire, |layer, seq| kept.get(layer, seq), number, slot);
-    let Some((len, seq)) = again else { return false };
-    let Some(len) = protector.protect_rtp(slot, len, seq) else { return false };
-    match &mut peer.sending {
-        Some(sending) if has_rtx => sending.note_sent(now, len, Sent::Retransmission),
-        // It went out under the number that it has.
-        Some(sending) => sending.pacer.charge(now, len),
-        None => {}
-    }
-    sink.commit(path, len, if is_picture { Class::Video { keyframe: false } } else { Class::Voice });
-    true
+    let newest = receiver.rewriter.newest().filter(|_| has_room);
+    newest.is_some_and(|newest| {
+        let wire = newest.wire().wrapping_sub(1);
+        retransmit_one(now, peer, receiver, kept, wire, Sent::Retransmission, sink).is_some()
+    })
 }
 
 #[cfg(test)]

@@ -114,9 +114,9 @@ impl Switch {
         }
     }
 
-    /// Media that another worker has handed over lay there for too long.
-    pub fn handle_stale_media(&mut self, count: u64) {
-        self.counters.media_stale += count;
+    /// A packet of media that another worker has handed over lay there for too long.
+    pub fn handle_stale_media(&mut self) {
+        self.counters.media_stale += 1;
     }
 
     /// What another worker has given us.

@@ -29,7 +29,7 @@ impl Switch {
         for (ssrc, place) in &receives {
             let Some(track) = self.tracks.get_mut(*place) else { continue };
             let rates = track.rates(now);
-            let Some((receiver, _)) = track.receiver_and_kept(key, *ssrc) else { continue };
+            let Some(receiver) = track.receiver(key, *ssrc) else { continue };
             match receiver.kind {
                 // Nothing is known of it yet: it begins with its lowest layer.
                 Some(_) if rates.iter().all(Option::is_none) => {}
@@ -72,7 +72,7 @@ impl Switch {
 
     /// Gives a receiver what it has been granted; returns the layer that it needs a key frame of for that.
     fn grant(&mut self, now: Instant, key: usize, ssrc: u32, place: usize, grant: Grant) -> Option<Layer> {
-        let (receiver, _) = self.tracks.get_mut(place)?.receiver_and_kept(key, ssrc)?;
+        let receiver = self.tracks.get_mut(place)?.receiver(key, ssrc)?;
         let admission = &mut receiver.admission;
         let was_paused = std::mem::replace(&mut receiver.is_paused, grant == Grant::Paused);
         let was_broken = admission.is_limited() && admission.is_broken();

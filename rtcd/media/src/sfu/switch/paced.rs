@@ -1,7 +1,7 @@
 //! What does not go out when it comes: pictures that wait for their turn, packets that are sent again, and padding.
 use super::admission::Passage;
-use super::forward::{forward_one, prepare};
-use super::peer::Held;
+use super::forward::{Receiver, SentStream, forward_one, prepare, retransmit_one};
+use super::peer::{Held, Peer};
 use super::{Class, Sink, Switch};
 use crate::rtp::{SeqNo, Ssrc};
 use crate::sfu::bandwidth::Sent;
@@ -43,8 +43,7 @@ impl Switch {
         if let Some(sending) = &mut peer.sending {
             sending.pacer.retain(|held| held.ssrc() != ssrc);
         }
-        let Some((_, place)) = peer.receives.iter().find(|(known, _)| *known == ssrc).copied() else { return };
-        if let Some((receiver, _)) = self.tracks.get_mut(place).and_then(|track| track.receiver_and_kept(key, ssrc)) {
+        if let Some(SentStream { receiver, .. }) = self.sent_stream(key, ssrc) {
             receiver.admission.interrupt();
         }
         self.receiver_lost_picture(now, key, ssrc, sink);
@@ -53,7 +52,7 @@ impl Switch {
     /// Sends a packet that has waited.
     fn send_held(&mut self, now: Instant, key: usize, held: Held, sink: &mut impl Sink) {
         match held {
-            Held::Again { ssrc, wire } => self.send_again(now, key, ssrc, wire, Sent::Retransmission, sink),
+            Held::Again { ssrc, wire } => self.send_again(now, key, ssrc, wire, sink),
             Held::Picture { track, ssrc, layer, epoch, seq, passage } => {
                 if !self.send_picture(now, key, (track, ssrc), (layer, epoch, seq), passage, sink) {
                     self.break_picture(now, key, ssrc, sink);
@@ -97,33 +96,39 @@ impl Switch {
             octets = octets.saturating_sub(FULL_PACKET);
         }
         let Some(peer) = self.peers.get(key).filter(|_| octets > 0) else { return };
-        let receives = peer.receives.clone();
-        let with_rtx = receives.iter().find_map(|(ssrc, place)| {
-            let (receiver, _) = self.tracks.get_mut(*place)?.receiver_and_kept(key, *ssrc)?;
-            Some((*ssrc, *place, receiver.rewriter.newest_with_rtx()?))
+        let with_rtx = peer.receives.iter().find_map(|(ssrc, place)| {
+            let receiver = self.tracks.get_mut(*place)?.receiver(key, *ssrc)?;
+            receiver.rewriter.numbers().rtx?;
+            Some((*ssrc, receiver.rewriter.newest()?.wire()))
         });
-        let Some((ssrc, place, newest)) = with_rtx else { return };
+        let Some((ssrc, newest)) = with_rtx else { return };
+        let Some(SentStream { peer, receiver, kept, .. }) = self.sent_stream(key, ssrc) else { return };
+        let mut sent = 0;
         for back in 0..MAX_PADDING {
             if octets == 0 {
-                return;
+                break;
             }
             let wire = newest.wrapping_sub(back % PADDING_REACH);
-            let (Some(track), Some(peer)) = (self.tracks.get_mut(place), self.peers.get_mut(key)) else { return };
-            let Some((receiver, kept)) = track.receiver_and_kept(key, ssrc) else { return };
-            let Some(sending) = &mut peer.sending else { return };
-            let Some((path, protector)) = peer.transport.outgoing() else { return };
-            let (number, slot) = (sending.bandwidth.next_number(), sink.slot());
-            let rewriter = &mut receiver.rewriter;
-            let mut written = rewriter.retransmit(wire, |layer, seq| kept.get(layer, seq), number, slot);
-            if written.is_none() {
-                written = rewriter.pad(u8::MAX, number, slot);
-            }
-            let Some((len, seq)) = written else { return };
-            let Some(len) = protector.protect_rtp(slot, len, seq) else { return };
-            sending.note_sent(now, len, Sent::Padding);
-            sink.commit(path, len, Class::Video { keyframe: false });
-            self.counters.padding += 1;
+            let Some(len) = retransmit_one(now, peer, receiver, kept, wire, Sent::Padding, sink)
+                .or_else(|| pad_one(now, peer, receiver, sink))
+            else {
+                break;
+            };
+            sent += 1;
             octets = octets.saturating_sub(len);
         }
+        self.counters.padding += sent;
     }
+}
+
+/// Sends a packet of nothing but padding in the RTX stream of another one. Gives its length.
+fn pad_one(now: Instant, peer: &mut Peer, receiver: &mut Receiver, sink: &mut impl Sink) -> Option<usize> {
+    let (path, protector) = peer.transport.outgoing()?;
+    let sending = peer.sending.as_mut()?;
+    let slot = sink.slot();
+    let (len, seq) = receiver.rewriter.pad(u8::MAX, sending.bandwidth.next_number(), slot)?;
+    let len = protector.protect_rtp(slot, len, seq)?;
+    sending.note_sent(now, len, Sent::Padding);
+    sink.commit(path, len, Class::Video { keyframe: false });
+    Some(len)
 }

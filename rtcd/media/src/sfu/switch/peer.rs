@@ -22,7 +22,7 @@ use crate::srtp::SrtpError;
 use crate::token_bucket::TokenBucket;
 use crate::transport::Transport;
 use gate::Gate;
-use repair::{NoRepair, Repair};
+use repair::Repair;
 use repetition::Repetition;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -59,8 +59,8 @@ enum NoStream {
     Unknown,
     /// Its stream has just been replaced.
     Superseded,
-    /// It is of an RTX stream.
-    Repair(NoRepair),
+    /// It is of an RTX stream and repairs nothing.
+    Useless,
 }
 
 /// Where a packet belongs.
@@ -217,7 +217,7 @@ impl Peer {
                 match nowhere {
                     NoStream::Unknown => counters.rtp_unknown += 1,
                     NoStream::Superseded => counters.rtp_superseded += 1,
-                    NoStream::Repair(NoRepair::Useless) => counters.rtx_useless += 1,
+                    NoStream::Useless => counters.rtx_useless += 1,
                 }
                 return None;
             }
@@ -274,25 +274,31 @@ impl Peer {
 
     /// Finds out which stream a packet is of, or which one it repairs.
     fn place(&mut self, now: Instant, header: &Header<'_>, packet: &[u8], seq: SeqNo) -> Result<Packet, NoStream> {
-        let is_stream = self.streams.iter().any(|stream| stream.reception.ssrc() == header.ssrc);
-        if !is_stream && let Some(repair) = self.repair_of(header) {
-            return self.repaired(&repair, header, packet).map_err(NoStream::Repair);
+        let known = self.streams.iter().position(|stream| stream.reception.ssrc() == header.ssrc);
+        if known.is_none()
+            && let Some(repair) = self.repair_of(header)
+        {
+            return self.repaired(&repair, header, packet).ok_or(NoStream::Useless);
         }
-        let (stream, codec) = self.stream_of(now, header)?;
+        let (stream, codec) = match known {
+            Some(at) => (at, self.codec_of(at, header)?),
+            None => self.new_stream(now, header)?,
+        };
         Ok(Packet { stream, codec, seq, payload: header.len..packet.len() })
     }
 
-    /// The stream of a packet, bound at its first packet, and its codec.
-    fn stream_of(&mut self, now: Instant, header: &Header<'_>) -> Result<(usize, Codec), NoStream> {
-        let codec_of = |track: &IncomingTrack| track.codec_of(header.payload_type).ok_or(NoStream::Unknown);
-        if let Some(at) = self.streams.iter().position(|stream| stream.reception.ssrc() == header.ssrc) {
-            let id = self.streams[at].track;
-            let track = self.tracks.iter().find(|track| track.spec.track == id).ok_or(NoStream::Unknown)?;
-            return Ok((at, codec_of(track)?));
-        }
+    /// The codec of a packet of a stream that is known.
+    fn codec_of(&self, stream: usize, header: &Header<'_>) -> Result<Codec, NoStream> {
+        let id = self.streams[stream].track;
+        let track = self.tracks.iter().find(|track| track.spec.track == id);
+        track.and_then(|track| track.codec_of(header.payload_type)).ok_or(NoStream::Unknown)
+    }
+
+    /// Binds a stream at its first packet; gives its place and the packet's codec.
+    fn new_stream(&mut self, now: Instant, header: &Header<'_>) -> Result<(usize, Codec), NoStream> {
         let announced = self.tracks.iter().position(|track| track.announces(header));
         let track = announced.or_else(|| self.only_fit(header)).ok_or(NoStream::Unknown)?;
-        let codec = codec_of(&self.tracks[track])?;
+        let codec = self.tracks[track].codec_of(header.payload_type).ok_or(NoStream::Unknown)?;
         let layer = self.tracks[track].layer_of(header).ok_or(NoStream::Unknown)?;
         if self.retired.iter().any(|(ssrc, at)| *ssrc == header.ssrc && now < *at + RETIRED_FOR) {
             return Err(NoStream::Superseded);

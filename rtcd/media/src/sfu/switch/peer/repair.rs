@@ -16,13 +16,6 @@ pub(super) struct Repair {
     layer: Layer,
 }
 
-/// Why a packet of an RTX stream repairs nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoRepair {
-    /// It is padding, or what it carries is here already, or of a stream that has not been heard.
-    Useless,
-}
-
 impl Peer {
     /// The RTX stream of a packet; it is remembered, since MID and RID stand in its first packets only. `None`: the packet
     /// is of no RTX stream that a description announced.
@@ -54,8 +47,9 @@ impl Peer {
         Some(repair)
     }
 
-    /// The packet that an RTX packet carries.
-    pub(super) fn repaired(&mut self, repair: &Repair, header: &Header<'_>, packet: &[u8]) -> Result<Packet, NoRepair> {
+    /// The packet that an RTX packet carries; `None`: it is padding, or of a stream that has not been heard, or what it
+    /// carries is here already.
+    pub(super) fn repaired(&mut self, repair: &Repair, header: &Header<'_>, packet: &[u8]) -> Option<Packet> {
         let find = || {
             let track = self.tracks.iter().find(|track| track.spec.track == repair.track)?;
             let (_, repaired) = track.spec.rtx.iter().find(|(rtx, _)| *rtx == header.payload_type)?;
@@ -69,10 +63,10 @@ impl Peer {
             // A packet that was nothing but padding is not worth a number.
             (!payload.is_empty()).then_some((stream, codec, u16::from_be_bytes(number), payload))
         };
-        let (stream, codec, number, payload) = find().ok_or(NoRepair::Useless)?;
+        let (stream, codec, number, payload) = find()?;
         let ssrc = self.streams[stream].reception.ssrc();
-        let seq = self.transport.accept_repaired(ssrc, number).ok_or(NoRepair::Useless)?;
-        Ok(Packet { stream, codec, seq, payload })
+        let seq = self.transport.accept_repaired(ssrc, number)?;
+        Some(Packet { stream, codec, seq, payload })
     }
 
     /// Forgets the RTX streams of tracks that have ended.

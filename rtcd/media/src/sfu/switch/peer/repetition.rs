@@ -1,7 +1,9 @@
-//! What goes out to a receiver whose way loses packets goes out twice, the second time beside the next packet. Voice always:
-//! most clients never ask for it again, and its sender protects it (RFC 7587, in-band FEC) only against losses on its own
-//! way. The second packet is byte for byte the first: whoever has got that drops it as a replay. Pictures in their RTX
-//! stream, where the way carries twice of all: what has to be asked for is late, and what is lost twice a freeze.
+//! What goes out to a receiver whose way loses packets goes out twice, the second time beside the next packet, as far as
+//! the way has room. Voice, since most clients never ask for it again, and its sender protects it (RFC 7587, in-band FEC)
+//! only against losses on its own way: where the estimate has room for it once more, and always in calls without pictures,
+//! which have no estimate. The second packet is byte for byte the first: whoever has got that drops it as a replay.
+//! Pictures, in their RTX stream, where the estimate has room for everything twice: what has to be asked for is late, and
+//! what is lost twice is a freeze.
 use std::time::{Duration, Instant};
 
 /// A way that loses more than this part, in 1/256, is worth the double bit rate of voice: 3 %.
