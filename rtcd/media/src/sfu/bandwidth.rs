@@ -4,6 +4,7 @@
 //! such numbers is judged by its receiver reports (`reports`), and none is sent more than its REMB allows.
 mod bitrate;
 mod cluster;
+mod feedback;
 mod groups;
 mod least;
 mod loss;
@@ -17,15 +18,14 @@ mod window;
 
 pub use bitrate::Bitrate;
 
-use crate::rtcp::{ARRIVAL_PERIOD_US, TransportCc};
 use groups::Groups;
 use least::LeastRoundTrip;
 use loss::LossControl;
 use probe::Prober;
-use rate_control::{Observation, RateControl};
+use rate_control::RateControl;
 use remb::RembBound;
 use reports::ReportControl;
-use sent::{Packet, SentPackets};
+use sent::SentPackets;
 use std::time::{Duration, Instant};
 use trendline::{Trendline, Usage};
 use window::RateWindow;
@@ -47,24 +47,13 @@ const SILENCE_PACKETS: u64 = 5;
 /// this often.
 const FIRST_FALL: f64 = 0.8;
 const HALVING_US: i64 = 500_000;
-/// Reports alone count when feedback has been missing for so long.
-const FEEDBACK_GIVEN_UP_US: i64 = 10_000_000;
 /// Probing goes so far beyond what is wanted, that the estimate may be wrong by that much, and no further.
 const PROBE_BEYOND: f64 = 1.2;
 /// A cluster asks for so many times the estimate, the first one for more.
 const PROBE_STEP: f64 = 2.0;
 const FIRST_PROBE_STEP: f64 = 3.0;
-/// A probe that gets less than this part of the estimate through has shown that it is wrong: the way is thin from the start.
-const PROBE_REFUTES: f64 = 0.6;
-/// So long after an overuse nothing is probed: the queue drains.
-const CALM_US: i64 = 1_500_000;
 /// What is wanted must grow by this factor to be news.
 const WANTS_MORE: f64 = 1.1;
-/// Weight of the newest round trip (RFC 6298, section 2).
-const ROUND_TRIP_WEIGHT: f64 = 0.125;
-/// A round trip so much longer than it could be, while so many packets get lost, is a queue that is full.
-const FULL_QUEUE: Duration = Duration::from_millis(120);
-const LOSS_OF_FULL_QUEUE: f64 = 0.05;
 /// Before anything is known of it.
 const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
 
@@ -177,141 +166,6 @@ impl Bandwidth {
         self.first_sent.get_or_insert(at);
         self.unanswered.get_or_insert(at);
         number as u16
-    }
-
-    /// The receiver tells what has arrived. Reports on packets that were never sent, or that are known, say nothing.
-    pub fn handle_transport_cc(&mut self, now: Instant, feedback: &TransportCc<'_>) {
-        let at = self.micros(now);
-        self.sent.advance(at);
-        let silence = self.silence.take();
-        if silence.is_some() {
-            self.groups.reset();
-            self.trendline = Trendline::default();
-        }
-        let mut newest: Option<(i64, i64)> = None;
-        for (number, arrival) in feedback.arrivals() {
-            let Some(packet) = self.packets.receive(at, number) else { continue };
-            let arrival = self.unwrap_arrival(arrival);
-            self.handle_arrival(&packet, arrival);
-            if newest.is_none_or(|(latest, _)| arrival >= latest) {
-                newest = Some((arrival, packet.sent));
-            }
-        }
-        for packet in self.packets.lose(at, feedback.base, feedback.count) {
-            self.prober.handle_lost(&packet);
-            // What a blackout took says nothing of how much fits.
-            if silence.is_none() {
-                self.losses.count(packet.sent, true);
-            }
-        }
-        let Some((_, sent)) = newest else {
-            self.silence = silence;
-            return;
-        };
-        self.unanswered = None;
-        self.feedback_at = Some(at);
-        self.reported_loss = None;
-        let round_trip = Duration::from_micros((at - sent).max(0) as u64);
-        self.least_round_trip.note(at, round_trip);
-        self.note_round_trip(round_trip);
-        self.update(at);
-        if let Some(outcome) = self.prober.handle_reported(at, self.packets.reported()) {
-            self.handle_probed(outcome);
-        }
-        if let Some(silence) = silence {
-            self.after_silence(at, silence);
-        }
-    }
-
-    fn handle_arrival(&mut self, packet: &Packet, arrival: i64) {
-        let newest = self.arrival.map_or(arrival, |newest| newest.max(arrival));
-        self.arrival = Some(newest);
-        self.acknowledged.add(arrival, u64::from(packet.len));
-        self.losses.count(packet.sent, false);
-        self.prober.handle_arrival(packet, arrival);
-        if self.prober.disturbs(packet.sent) {
-            self.groups.reset();
-        } else if let Some(variation) = self.groups.handle(packet.sent, arrival) {
-            self.trendline.handle(variation);
-        }
-    }
-
-    /// The arrival that is nearest to the newest one.
-    fn unwrap_arrival(&self, arrival: i64) -> i64 {
-        let Some(newest) = self.arrival else { return arrival };
-        let forward = (arrival - newest).rem_euclid(ARRIVAL_PERIOD_US);
-        newest + if forward > ARRIVAL_PERIOD_US / 2 { forward - ARRIVAL_PERIOD_US } else { forward }
-    }
-
-    fn note_round_trip(&mut self, sample: Duration) {
-        let smoothed = |known: Duration| known.mul_f64(1.0 - ROUND_TRIP_WEIGHT) + sample.mul_f64(ROUND_TRIP_WEIGHT);
-        self.round_trip = Some(self.round_trip.map_or(sample, smoothed));
-    }
-
-    fn update(&mut self, at: i64) {
-        let (acknowledged, sent) = (self.acknowledged.rate(), self.sent.rate());
-        let observation = Observation {
-            usage: if self.stands_in_queue() { Usage::Over } else { self.trendline.usage() },
-            acknowledged,
-            recent: self.acknowledged.recent(),
-            sent,
-            round_trip: self.known_round_trip(),
-        };
-        let before = self.rate.decreased();
-        self.rate.update(at, &observation);
-        if self.rate.decreased() != before {
-            // Whether there is room is asked once the queue has drained, and without the patience of failures before.
-            self.prober.hurry(at + CALM_US);
-            self.prober.delay(at + CALM_US);
-        }
-        self.losses.update(at, acknowledged, sent, self.rate.estimate());
-    }
-
-    /// A queue that is full does not grow: it shows in what gets lost, and in how long everything takes.
-    fn stands_in_queue(&self) -> bool {
-        let (Some(round_trip), Some(least)) = (self.round_trip, self.least_round_trip.get()) else { return false };
-        self.losses.loss() > LOSS_OF_FULL_QUEUE && round_trip > least + FULL_QUEUE
-    }
-
-    fn handle_probed(&mut self, outcome: cluster::Outcome) {
-        let Some(proven) = outcome.proven else { return };
-        let known = self.rate.estimate();
-        if proven > known || proven < known.times(PROBE_REFUTES) {
-            self.rate.set(proven);
-        }
-        self.losses.raise(proven, outcome.arrived);
-    }
-
-    /// Feedback comes again: a blackout said nothing of how much fits.
-    fn after_silence(&mut self, at: i64, silence: Silence) {
-        self.rate.set(silence.before);
-        self.prober.hurry(at);
-    }
-
-    /// The receiver wants no more than this.
-    pub fn handle_remb(&mut self, now: Instant, bitrate: Bitrate) {
-        let at = self.micros(now);
-        self.sent.advance(at);
-        self.remb.handle(at, bitrate, self.sent.rate());
-    }
-
-    /// A block of a receiver report: the part lost in 1/256, and the round trip if it can be told.
-    pub fn handle_report(&mut self, now: Instant, fraction_lost: u8, round_trip: Option<Duration>) {
-        let at = self.micros(now);
-        self.sent.advance(at);
-        if self.hears_feedback(at) {
-            return;
-        }
-        if let Some(round_trip) = round_trip {
-            self.note_round_trip(round_trip);
-        }
-        let lost = f64::from(fraction_lost) / 256.0;
-        self.reported_loss = Some(lost);
-        self.reports.handle(at, lost, self.sent.rate(), self.wanted);
-    }
-
-    fn hears_feedback(&self, at: i64) -> bool {
-        self.feedback_at.is_some_and(|last| at - last < FEEDBACK_GIVEN_UP_US)
     }
 
     /// What would be sent if there were room. Probing goes a little beyond it; nothing is probed when the estimate has it.

@@ -1,3 +1,4 @@
+use super::send::run_length;
 use super::*;
 use std::time::Duration;
 

@@ -1,6 +1,8 @@
 #![allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
 use super::*;
+use crate::rtcp::SenderInfo;
 use crate::rtp::{ExtensionMap, Header};
+use crate::sfu::Epoch;
 use crate::sfu::cache::PacketCache;
 use std::time::Duration;
 

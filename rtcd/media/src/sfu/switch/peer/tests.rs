@@ -1,4 +1,5 @@
 #![allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+use super::streams::RETIRED_FOR;
 use super::*;
 use crate::dtls::{Identity, Role};
 use crate::rtp::ExtensionIds;
