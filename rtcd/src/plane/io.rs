@@ -31,6 +31,8 @@ pub(super) struct Io {
     ring: u64,
     /// Where the times of writes go, by track; those of tracks that have ended are dropped now and then.
     writes: HashMap<TrackId, prometheus::Histogram>,
+    /// So many of them that some may have ended.
+    crowded: usize,
     /// Groups of packets forwarded so far, and who wants to know how long this turn's took.
     forwards: u32,
     sampled: Vec<prometheus::Histogram>,
@@ -47,6 +49,7 @@ impl Io {
             batch: SendBatch::new(),
             ring: 0,
             writes: HashMap::new(),
+            crowded: MEASURED,
             forwards: 0,
             sampled: Vec::new(),
         }
@@ -59,8 +62,9 @@ impl Io {
         writes: prometheus::Histogram,
         is_known: impl Fn(TrackId) -> bool,
     ) {
-        if self.writes.len() >= MEASURED && self.writes.len().is_power_of_two() {
+        if self.writes.len() >= self.crowded {
             self.writes.retain(|track, _| is_known(*track));
+            self.crowded = MEASURED.max(2 * self.writes.len());
         }
         self.writes.insert(track, writes);
     }
