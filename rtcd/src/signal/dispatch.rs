@@ -1,14 +1,15 @@
 //! What a message or an event means for a session: each kind has one line here and its handler elsewhere.
-use super::actor::Actor;
 use super::data_channel::{self, DataChannelError, PeerMessage};
 use super::life::EndReason;
 use super::message::{RtcMessage, RtcType};
+use super::output::{Count, Sample};
+use super::signalling::Signalling;
 use crate::metrics::{ConnState, ErrorKind};
 use rtcd_media::sfu::command::{Command, Event, TransportId};
 use rtcd_media::transport::TransportEvent;
 use std::time::{Duration, Instant};
 
-impl Actor {
+impl Signalling {
     pub(super) fn handle_rtc(&mut self, now: Instant, id: TransportId, message: &RtcMessage) {
         match message.kind {
             RtcType::Ice => self.handle_candidate(id, &message.data),
@@ -27,6 +28,7 @@ impl Actor {
         }
     }
 
+    /// Something has happened in the plane.
     pub(super) fn handle_event(&mut self, now: Instant, event: Event) {
         match event {
             Event::Claimed { transport, worker } => self.claimed(transport, worker),
@@ -43,29 +45,29 @@ impl Actor {
 
     fn handle_transport_event(&mut self, now: Instant, id: TransportId, event: TransportEvent) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let since_offer = session.offered_at.map_or(Duration::ZERO, |at| now - at).as_secs_f64();
+        let since_offer = session.offered_at.map_or(Duration::ZERO, |at| now - at);
         match event {
             TransportEvent::Connected { profile } => {
                 tracing::info!(?profile, "session connected");
-                self.metrics.conn_state(ConnState::Connected);
-                self.metrics.connection_time(&session.group, since_offer);
+                self.outputs.count(Count::ConnState(ConnState::Connected));
+                self.outputs.sample(&session.group, Sample::Connected(since_offer));
             }
             TransportEvent::Disconnected => {
                 tracing::info!("session hears no checks");
-                self.metrics.conn_state(ConnState::Disconnected);
+                self.outputs.count(Count::ConnState(ConnState::Disconnected));
             }
             TransportEvent::Recovered => {
                 tracing::info!("session hears checks again");
-                self.metrics.conn_state(ConnState::Connected);
+                self.outputs.count(Count::ConnState(ConnState::Connected));
             }
             TransportEvent::ChannelOpen => {
                 tracing::debug!("data channel open");
                 session.channel_open = true;
-                self.metrics.dc_open_time(&session.group, since_offer);
+                self.outputs.sample(&session.group, Sample::ChannelOpen(since_offer));
                 self.subscribe(now, id);
             }
             TransportEvent::Message { text, data } => self.heard_on_channel(now, id, text, &data),
-            TransportEvent::Closed(reason) => self.end(id, EndReason::Transport(reason)),
+            TransportEvent::Closed(reason) => self.end(now, id, EndReason::Transport(reason)),
         }
     }
 
@@ -82,7 +84,7 @@ impl Actor {
             Ok(message) => self.take_channel(now, id, message),
             Err(error) => {
                 let Some(session) = self.sessions.get(&id) else { return };
-                self.metrics.error(&session.group, ErrorKind::DataChannel);
+                self.outputs.error(&session.group, ErrorKind::DataChannel);
                 tracing::debug!(%error, "data channel message dropped");
             }
         }
@@ -95,9 +97,9 @@ impl Actor {
             PeerMessage::Ping => self.send_channel(id, data_channel::pong()),
             // Read beside the actor, see `turns`.
             PeerMessage::Pong | PeerMessage::Sdp(_) => {}
-            PeerMessage::LossRate(share) => self.metrics.client_loss_rate(group, share),
-            PeerMessage::RoundTripTime(seconds) => self.metrics.client_rtt(group, seconds),
-            PeerMessage::Jitter(seconds) => self.metrics.client_jitter(group, seconds),
+            PeerMessage::LossRate(share) => self.outputs.sample(group, Sample::LossRate(share)),
+            PeerMessage::RoundTripTime(seconds) => self.outputs.sample(group, Sample::RoundTripTime(seconds)),
+            PeerMessage::Jitter(seconds) => self.outputs.sample(group, Sample::Jitter(seconds)),
             PeerMessage::Lock => self.lock_requested(now, id),
             PeerMessage::Unlock => self.unlocked(now, id),
         }

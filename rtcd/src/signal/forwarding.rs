@@ -1,13 +1,13 @@
 //! Who receives what. What each participant should receive is computed anew after every change and compared with what
 //! it does receive; only the difference is acted upon.
-use super::actor::Actor;
 use super::data_channel::TrackKind;
 use super::message::{RtcType, ServerMessage};
 use super::negotiation::{Agreement, Sending};
+use super::output::{Count, Output};
 use super::session::{AV1_PATIENCE, IncomingTrack, OutgoingTrack, Sent, Session};
+use super::signalling::Signalling;
 use super::tracks::track_type;
 use crate::metrics::Direction;
-use crate::plane::command as plane;
 use rtcd_media::codec::Codec;
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sdp::MediaKind;
@@ -39,7 +39,7 @@ fn awaits_av1(track: &IncomingTrack) -> bool {
     track.announces_av1() && track.started.is_none()
 }
 
-impl Actor {
+impl Signalling {
     /// The first packet of a track has come, or the first one of another codec: others may have it.
     pub(super) fn track_started(&mut self, now: Instant, id: TransportId, track: TrackId, codec: Codec) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
@@ -55,7 +55,7 @@ impl Actor {
         let awaiting = |track: &IncomingTrack| kind.is_some() && track.kind == kind && awaits_av1(track);
         session.av1_deadline = session.incoming.iter().any(awaiting).then(|| now + AV1_PATIENCE);
         self.settle_tracks(id);
-        self.schedule(id);
+        self.schedule(now, id);
         self.publish(now, id);
     }
 
@@ -95,7 +95,7 @@ impl Actor {
     }
 
     /// A participant is about to go: nobody receives from it any more, and it receives nothing.
-    pub(super) fn withdraw(&mut self, id: TransportId) {
+    pub(super) fn withdraw(&mut self, now: Instant, id: TransportId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let group = session.group.clone();
         let others = self.calls.others(&group, &session.join.call, id);
@@ -109,7 +109,7 @@ impl Actor {
         }
         for receiver in others {
             self.reconcile(receiver, id);
-            self.offer_if_needed(Instant::now(), receiver);
+            self.offer_if_needed(now, receiver);
         }
     }
 
@@ -155,7 +155,7 @@ impl Actor {
         session.needs_offer |= track.kind.is_video() && track.sent != Sent::Refused;
         if track.sent == Sent::Flowing {
             let (group, worker) = (session.group.clone(), session.worker());
-            self.metrics.track_ended(&group, Direction::Out, track_type(track.codec));
+            self.outputs.count(Count::TrackEnded(group, Direction::Out, track_type(track.codec)));
             self.send(receiver, Command::RemoveOutgoing { transport: receiver, ssrc });
             if let Some(worker) = worker {
                 self.route(track.publisher, track.track, worker, false);
@@ -218,9 +218,9 @@ impl Actor {
             cname: publisher.join.session.as_str().into(),
         };
         let (publisher, track, codec) = (track.publisher, track.track, track.codec);
-        self.metrics.track_started(&session.group, Direction::Out, track_type(codec));
-        let writes = self.metrics.writes_time(&session.group, track_type(codec));
-        self.send_to(worker, plane::Command::Measure { track, writes });
+        let (group, kind) = (session.group.clone(), track_type(codec));
+        self.outputs.count(Count::TrackStarted(group.clone(), Direction::Out, kind));
+        self.outputs.push(Output::Measure { worker, track, group, kind });
         // First the receiver, then the road to it: the first packet finds it there.
         self.send(id, Command::AddOutgoing(Box::new(outgoing)));
         self.route(publisher, track, worker, true);
@@ -237,7 +237,7 @@ impl Actor {
         let Some(track) = session.outgoing.iter_mut().find(|track| track.ssrc == ssrc) else { return };
         track.sent = Sent::Refused;
         let (publisher, track, codec) = (track.publisher, track.track, track.codec);
-        self.metrics.track_ended(&group, Direction::Out, track_type(codec));
+        self.outputs.count(Count::TrackEnded(group, Direction::Out, track_type(codec)));
         self.send(id, Command::RemoveOutgoing { transport: id, ssrc });
         if let Some(worker) = worker {
             self.route(publisher, track, worker, false);

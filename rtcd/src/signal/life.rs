@@ -1,7 +1,8 @@
 //! How a session begins and how it ends.
-use super::actor::Actor;
 use super::message::{Join, ServerMessage};
+use super::output::Count;
 use super::session::{Link, Session};
+use super::signalling::Signalling;
 use crate::ids::{ClientId, ConnId, SessionId};
 use crate::metrics::{ConnState, ErrorKind};
 use rtcd_media::sfu::command::{Command, TransportId};
@@ -33,21 +34,21 @@ impl EndReason {
     }
 }
 
-impl Actor {
+impl Signalling {
     pub(super) fn join(&mut self, now: Instant, group: ClientId, conn: ConnId, join: Join) {
         let (group_id, call_id, session_id) = (group.as_str(), join.call.as_str(), join.session.as_str());
         if self.find(&group, &join.session).is_some() {
-            self.metrics.error(&group, ErrorKind::Join);
+            self.outputs.error(&group, ErrorKind::Join);
             tracing::warn!(group_id, call_id, session_id, "join refused: the session id is live already");
             return;
         }
         if self.draining && self.calls.sessions(&group, &join.call).is_none() {
-            self.metrics.error(&group, ErrorKind::Join);
+            self.outputs.error(&group, ErrorKind::Join);
             tracing::warn!(group_id, call_id, session_id, "join refused: the daemon is draining, no new calls");
             return self.turn_away(group, conn, join.session);
         }
         if !self.quota.take(&group, self.settings.max_sessions_per_client) {
-            self.metrics.error(&group, ErrorKind::Join);
+            self.outputs.error(&group, ErrorKind::Join);
             tracing::warn!(group_id, call_id, session_id, "join refused: rtc.max_sessions_per_client is reached");
             return self.turn_away(group, conn, join.session);
         }
@@ -58,23 +59,22 @@ impl Actor {
         let session = Session::new(group.clone(), join, conn, now);
         session.span.in_scope(|| tracing::info!(user_id = session.join.user.as_str(), "session joined"));
         self.sessions.insert(id, session);
-        self.metrics.session_joined(&group);
-        self.schedule(id);
-        self.report();
+        self.outputs.count(Count::SessionJoined(group));
+        self.schedule(now, id);
     }
 
     /// A session that never began ends at once: what is still said for it is no fault.
-    fn turn_away(&mut self, group: ClientId, mut conn: ConnId, session: SessionId) {
-        // Whoever asked may have gone.
-        let _ = self.router.deliver(&group, &mut conn, ServerMessage::Close { session: session.clone() });
+    fn turn_away(&mut self, group: ClientId, conn: ConnId, session: SessionId) {
+        self.reply(group.clone(), conn, ServerMessage::Close { session: session.clone() });
         self.ended.insert(group, session);
     }
 
-    pub(super) fn end(&mut self, id: TransportId, reason: EndReason) {
+    pub(super) fn end(&mut self, now: Instant, id: TransportId, reason: EndReason) {
         let Some(session) = self.sessions.get(&id) else { return };
         let span = session.span.clone();
         let _in = span.enter();
-        tracing::info!(reason = reason.as_str(), lived_s = session.joined_at.elapsed().as_secs(), "session closed");
+        let lived_s = now.saturating_duration_since(session.joined_at).as_secs();
+        tracing::info!(reason = reason.as_str(), lived_s, "session closed");
         match &reason {
             EndReason::Transport(CloseReason::Dtls(error)) => tracing::warn!(%error, "the peer broke DTLS"),
             EndReason::Transport(CloseReason::ConnectTimeout) => tracing::warn!(
@@ -86,14 +86,14 @@ impl Actor {
             ),
             _ => {}
         }
-        self.metrics.conn_state(match reason {
+        self.outputs.count(Count::ConnState(match reason {
             EndReason::NoCheck | EndReason::Transport(CloseReason::ConsentExpired | CloseReason::ConnectTimeout) => {
                 ConnState::Failed
             }
             _ => ConnState::Closed,
-        });
+        }));
         let opened = !matches!(session.link, Link::AwaitingOffer);
-        self.withdraw(id);
+        self.withdraw(now, id);
         self.deliver(id, ServerMessage::Close { session: self.sessions[&id].join.session.clone() });
         if opened {
             self.send_to_all(|| Command::Close { transport: id });
@@ -104,14 +104,30 @@ impl Actor {
         self.intake.forget(id);
         self.calls.leave(&session.group, &session.join.call, id);
         self.quota.give_back(&session.group);
-        self.metrics.session_ended(&session.group);
-        self.report();
+        self.outputs.count(Count::SessionEnded(session.group));
     }
 
-    pub(super) fn end_all(&mut self) {
-        let all: Vec<_> = self.sessions.keys().copied().collect();
-        for id in all {
-            self.end(id, EndReason::Stopping);
+    /// A session's messages take this connection from now on.
+    pub(super) fn reconnect(&mut self, client: ClientId, conn: ConnId, session: SessionId) {
+        match self.find(&client, &session).and_then(|id| self.sessions.get_mut(&id)) {
+            Some(session) => {
+                session.span.in_scope(|| tracing::info!(conn_id = conn.as_str(), "session reconnected"));
+                session.conn = conn;
+            }
+            // It ended while nobody could be told, or with the process before: the participant waits to hear of it.
+            None => {
+                self.unknown_session(&client, &conn, &session);
+                self.reply(client, conn, ServerMessage::Close { session });
+            }
         }
+    }
+
+    pub(super) fn unknown_session(&mut self, client: &ClientId, conn: &ConnId, session: &SessionId) {
+        // A session that has just ended by itself is often still spoken to.
+        if !self.ended.contains(client, session) {
+            self.outputs.error(client, ErrorKind::Signaling);
+        }
+        let (group_id, conn_id, session_id) = (client.as_str(), conn.as_str(), session.as_str());
+        tracing::debug!(group_id, conn_id, session_id, "message for an unknown session dropped");
     }
 }

@@ -4,6 +4,7 @@
 mod actor;
 mod call;
 pub mod data_channel;
+mod deliver;
 mod dispatch;
 mod ended;
 mod forwarding;
@@ -13,10 +14,13 @@ mod lock;
 pub mod message;
 pub mod negotiation;
 mod offers;
+mod outgoing;
+mod output;
 mod quota;
 mod reading;
 mod router;
 mod session;
+mod signalling;
 mod tracks;
 mod turns;
 
@@ -30,11 +34,6 @@ use rtcd_media::sfu::command::Event;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
-
-/// Messages that may wait for one WebSocket connection; a slower reader loses its connection.
-const OUTGOING_MESSAGES: usize = 1024;
-/// The same with the ends of sessions: all those of a client may end at once.
-pub const OUTGOING_QUEUE: usize = OUTGOING_MESSAGES + 16 * 1024;
 
 /// Everything that can wake the signalling actor.
 #[derive(Debug)]
@@ -173,7 +172,7 @@ impl SignalHandle {
     }
     /// Announces a WebSocket connection of an authenticated client; `hello` is its first outgoing message.
     pub async fn connect(&self, client: ClientId, conn: ConnId) -> Result<mpsc::Receiver<ServerMessage>, Stopped> {
-        let (outgoing, receiver) = mpsc::channel(OUTGOING_QUEUE);
+        let (outgoing, receiver) = mpsc::channel(outgoing::OUTGOING_QUEUE);
         self.send(Input::Connected { client, conn, outgoing }).await?;
         Ok(receiver)
     }

@@ -1,12 +1,13 @@
 //! Descriptions, candidates and the signalling lock: the actor's side of [`Negotiation`](super::negotiation::Negotiation).
-use super::actor::Actor;
 use super::data_channel;
 use super::life::EndReason;
 use super::lock::{LockTimeout, Unlock};
 use super::message::{RtcType, ServerMessage};
 use super::negotiation::{NegotiationError, TransportChange};
+use super::output::Sample;
 use super::reading::DescriptionJson;
 use super::session::{Link, Session};
+use super::signalling::Signalling;
 use crate::metrics::ErrorKind;
 use rtcd_media::sdp::Description;
 use rtcd_media::sfu::command::Claim;
@@ -48,7 +49,7 @@ struct CandidateMessage<'a> {
     candidate: CandidateInit<'a>,
 }
 
-impl Actor {
+impl Signalling {
     /// A candidate of the participant. We are lite: its checks come to us and we answer where they come from, so a
     /// candidate is looked at and not used.
     pub(super) fn handle_candidate(&mut self, id: TransportId, json: &[u8]) {
@@ -74,7 +75,7 @@ impl Actor {
         };
         session.offered_at.get_or_insert(now);
         tracing::debug!(first, over = ?channel, "offer received");
-        self.apply_change(id, change);
+        self.apply_change(now, id, change);
         self.classify(now, id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let answer = session.negotiation.answer(self.settings.fingerprint, &self.settings.candidates);
@@ -90,9 +91,9 @@ impl Actor {
         match session.negotiation.apply_answer(answer) {
             Ok(change) => {
                 if let Some(held) = session.lock.release(now) {
-                    self.metrics.lock_locked_time(&session.group, held.as_secs_f64());
+                    self.outputs.sample(&session.group, Sample::LockHeld(held));
                 }
-                self.apply_change(id, change);
+                self.apply_change(now, id, change);
                 self.classify(now, id);
                 self.activate(id);
                 self.offer_if_needed(now, id);
@@ -110,11 +111,11 @@ impl Actor {
         self.refuse(id, ErrorKind::Signaling, &error.to_string());
         self.give_lock_back(now, id);
         if *error == NegotiationError::FingerprintChanged {
-            self.end(id, EndReason::Protocol("fingerprint_changed"));
+            self.end(now, id, EndReason::Protocol("fingerprint_changed"));
         }
     }
 
-    fn apply_change(&mut self, id: TransportId, change: TransportChange) {
+    fn apply_change(&mut self, now: Instant, id: TransportId, change: TransportChange) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let negotiation = &session.negotiation;
         let local = negotiation.local().clone();
@@ -126,7 +127,7 @@ impl Actor {
                 let open = Arc::new(Open { transport: id, local, remote_ufrag, fingerprint, role });
                 let claim = Arc::new(Claim::default());
                 session.link = Link::AwaitingClaim { waiting: Vec::new() };
-                self.schedule(id);
+                self.schedule(now, id);
                 self.send_to_all(|| Command::Open { open: open.clone(), claim: claim.clone() });
             }
             TransportChange::Restart => {
@@ -182,11 +183,11 @@ impl Actor {
             return;
         }
         let Some(waited) = session.lock.grab(now) else {
-            self.schedule(id);
+            self.schedule(now, id);
             return;
         };
         session.needs_offer = false;
-        self.metrics.lock_grab_time(&session.group, waited.as_secs_f64());
+        self.outputs.sample(&session.group, Sample::LockGrabbed(waited));
         let av1 = session.join.av1_support;
         let offer = session.negotiation.offer(av1, self.settings.fingerprint, &self.settings.candidates);
         let channel =
@@ -194,7 +195,7 @@ impl Actor {
         let map = self.media_map(id);
         self.send_channel(id, map);
         self.send_description(id, "offer", &offer, channel);
-        self.schedule(id);
+        self.schedule(now, id);
     }
 
     fn media_map(&self, id: TransportId) -> Vec<u8> {
@@ -213,13 +214,13 @@ impl Actor {
         let granted = session.lock.request(now);
         tracing::debug!(granted, "lock requested");
         self.send_channel(id, data_channel::lock_reply(granted));
-        self.schedule(id);
+        self.schedule(now, id);
     }
 
     pub(super) fn unlocked(&mut self, now: Instant, id: TransportId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         match session.lock.unlock(now) {
-            Unlock::Free { held } => self.metrics.lock_locked_time(&session.group, held.as_secs_f64()),
+            Unlock::Free { held } => self.outputs.sample(&session.group, Sample::LockHeld(held)),
             Unlock::TakenBack => {}
             Unlock::NotHeld => {
                 return self.refuse(id, ErrorKind::Signaling, "an unlock of a lock that it does not hold");
@@ -237,17 +238,17 @@ impl Actor {
             let _in = span.enter();
             match timeout {
                 LockTimeout::Grab => {
-                    self.metrics.error(&group, ErrorKind::SignalingLockTimeout);
+                    self.outputs.error(&group, ErrorKind::SignalingLockTimeout);
                     tracing::warn!("signalling lock not free in time: our offer waits on");
                 }
                 LockTimeout::Peer { held } => {
-                    self.metrics.lock_locked_time(&group, held.as_secs_f64());
+                    self.outputs.sample(&group, Sample::LockHeld(held));
                     tracing::warn!("signalling lock taken back: the participant held it too long");
                     self.offer_if_needed(now, id);
                 }
                 LockTimeout::Answer { held } => {
-                    self.metrics.error(&group, ErrorKind::SignalingAnswerTimeout);
-                    self.metrics.lock_locked_time(&group, held.as_secs_f64());
+                    self.outputs.error(&group, ErrorKind::SignalingAnswerTimeout);
+                    self.outputs.sample(&group, Sample::LockHeld(held));
                     tracing::warn!("no answer to our offer in time: it is made again");
                     session.negotiation.give_up_offer();
                     session.needs_offer = true;

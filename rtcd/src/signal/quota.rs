@@ -1,11 +1,9 @@
-//! What one client may have, and the end of a client.
-use super::actor::Actor;
-use super::life::EndReason;
+//! What one client may have.
 use crate::ids::ClientId;
 use std::collections::HashMap;
 
 /// How many sessions each client has.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Quota(HashMap<ClientId, usize>);
 
 impl Quota {
@@ -25,16 +23,6 @@ impl Quota {
                 self.0.remove(client);
             }
         }
-    }
-}
-
-impl Actor {
-    /// Ends all sessions of a client, then its connections: the `close` of each goes out before.
-    pub(super) fn client_gone(&mut self, client: &ClientId) {
-        let theirs: Vec<_> =
-            self.sessions.iter().filter(|(_, session)| session.group == *client).map(|(id, _)| *id).collect();
-        theirs.into_iter().for_each(|id| self.end(id, EndReason::Unregistered));
-        self.router.drop_client(client);
     }
 }
 

@@ -73,7 +73,8 @@ pub(super) fn spawn(
     });
 }
 
-fn read(channel: SignalingChannel, bytes: &[u8]) -> Result<Read, ReadError> {
+/// What a description says.
+pub(super) fn read(channel: SignalingChannel, bytes: &[u8]) -> Result<Read, ReadError> {
     let json = match channel {
         SignalingChannel::DataChannel => Cow::from(data_channel::inflate(bytes)?),
         SignalingChannel::WebSocket => Cow::from(bytes),

@@ -1,7 +1,8 @@
 //! What a participant sends: which of its announced tracks are welcome, as what, and whether they pass.
-use super::actor::Actor;
 use super::data_channel::TrackKind;
+use super::output::Count;
 use super::session::IncomingTrack;
+use super::signalling::Signalling;
 use crate::metrics::{Direction, ErrorKind, TrackType};
 use rtcd_media::codec::Codec;
 use rtcd_media::sdp::{Media, Rid};
@@ -47,7 +48,7 @@ fn lowest_first(mut rids: Vec<Rid>) -> Vec<Rid> {
     rids
 }
 
-impl Actor {
+impl Signalling {
     /// Looks at all announced tracks anew: takes, leaves, replaces. Tells the plane and the other participants.
     ///
     /// A track of an unknown stream is negotiated all the same, only that nothing of it passes: its ScreenOn or VideoOn
@@ -62,7 +63,7 @@ impl Actor {
         let kinds = session.kinds_of(&offered, screen.as_deref());
         let mut old = std::mem::take(&mut session.incoming);
         let mut changed = false;
-        let workers = self.plane.workers().count();
+        let workers = self.workers;
         for (media, kind) in offered.into_iter().zip(kinds) {
             // A section whose stream is announced late, or that is not shared any more, stays the track that it is.
             let same = |track: &IncomingTrack| {
@@ -128,10 +129,10 @@ impl Actor {
         let codec = track.running().map(|(_, codec)| codec);
         if codec != track.counted {
             if let Some(before) = track.counted {
-                self.metrics.track_ended(&session.group, Direction::In, track_type(before));
+                self.outputs.count(Count::TrackEnded(session.group.clone(), Direction::In, track_type(before)));
             }
             if let Some(after) = codec {
-                self.metrics.track_started(&session.group, Direction::In, track_type(after));
+                self.outputs.count(Count::TrackStarted(session.group.clone(), Direction::In, track_type(after)));
             }
             track.counted = codec;
         }

@@ -1,0 +1,118 @@
+//! What is said to participants, to their clients, and to the workers of the plane.
+use super::message::ServerMessage;
+use super::output::{Envelope, Output};
+use super::router::Undelivered;
+use super::session::Link;
+use super::signalling::Signalling;
+use crate::ids::{ClientId, ConnId};
+use crate::metrics::ErrorKind;
+use rtcd_media::sfu::command::{Command, TransportId, WorkerId};
+
+/// Refused messages of one session that are logged.
+const REFUSALS_LOGGED: u32 = 20;
+/// Commands that wait for a worker to claim a transport.
+const MAX_WAITING: usize = 256;
+
+impl Signalling {
+    /// Delivers a message about a session to its client.
+    pub(super) fn deliver(&mut self, id: TransportId, message: ServerMessage) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let (client, conn) = (session.group.clone(), session.conn.clone());
+        if let Some(envelope) = self.address(Envelope { client, conn, session: Some(id), message }) {
+            self.outputs.push(Output::Message(envelope));
+        }
+    }
+
+    /// Tells a client of a session that it does not have; nobody counts whether it gets there.
+    pub(super) fn reply(&mut self, client: ClientId, conn: ConnId, message: ServerMessage) {
+        if let Some(envelope) = self.address(Envelope { client, conn, session: None, message }) {
+            self.outputs.push(Output::Message(envelope));
+        }
+    }
+
+    /// A connection has not taken its message, which takes another one of the client, if there is one. Nothing more goes to
+    /// or comes from the connection.
+    pub(super) fn handle_refused(&mut self, envelope: Envelope) {
+        // A connection that ends before its first message: what it said until then counts all the same.
+        if let ServerMessage::Hello { .. } = envelope.message {
+            return;
+        }
+        if self.router.disconnect(&envelope.conn) {
+            tracing::warn!(conn_id = %envelope.conn, "websocket dropped: it does not take its messages");
+        }
+        if let Some(envelope) = self.address(envelope) {
+            self.outputs.push_first(Output::Message(envelope));
+        }
+    }
+
+    /// Puts a live connection on an envelope; the session moves there, too. `None`: there is none.
+    fn address(&mut self, mut envelope: Envelope) -> Option<Envelope> {
+        let routed = self.router.route(&envelope.client, &envelope.conn);
+        let Some(id) = envelope.session else {
+            envelope.conn = routed.ok()?;
+            return Some(envelope);
+        };
+        let session = self.sessions.get_mut(&id);
+        match routed {
+            Ok(conn) => {
+                if let Some(session) = session {
+                    session.conn = conn.clone();
+                }
+                envelope.conn = conn;
+                Some(envelope)
+            }
+            Err(Undelivered) => {
+                self.outputs.error(&envelope.client, ErrorKind::Undelivered);
+                let _in = session.map(|session| session.span.clone().entered());
+                tracing::warn!(group_id = %envelope.client, "message dropped: the client has no connection that takes it");
+                None
+            }
+        }
+    }
+
+    /// A worker has heard the first authentic check of a transport: it gets what has waited for it.
+    pub(super) fn claimed(&mut self, id: TransportId, worker: WorkerId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if let Link::AwaitingClaim { waiting } = std::mem::replace(&mut session.link, Link::Claimed(worker)) {
+            waiting.into_iter().for_each(|command| self.outputs.command(worker, command));
+        }
+    }
+
+    /// To the owner of a transport; waits for it when it is not known yet.
+    pub(super) fn send(&mut self, id: TransportId, command: Command) {
+        match self.sessions.get_mut(&id).map(|session| &mut session.link) {
+            Some(Link::Claimed(worker)) => self.outputs.command(*worker, command),
+            Some(Link::AwaitingClaim { waiting }) => {
+                if let Command::SetIncoming { .. } = command {
+                    waiting.retain(|earlier| !matches!(earlier, Command::SetIncoming { .. }));
+                }
+                // A client that says so much to a session without a peer is out of order.
+                if waiting.len() < MAX_WAITING {
+                    waiting.push(command);
+                } else {
+                    self.refuse(id, ErrorKind::Signaling, "more than a session without a peer can take");
+                }
+            }
+            Some(Link::AwaitingOffer) | None => {}
+        }
+    }
+
+    pub(super) fn send_channel(&mut self, id: TransportId, data: Vec<u8>) {
+        self.send(id, Command::Send { transport: id, text: false, data });
+    }
+
+    pub(super) fn send_to_all(&mut self, mut command: impl FnMut() -> Command) {
+        self.workers().for_each(|worker| self.outputs.command(worker, command()));
+    }
+
+    /// Counts and logs something that a participant did wrong; its session goes on.
+    pub(super) fn refuse(&mut self, id: TransportId, kind: ErrorKind, why: &str) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        self.outputs.error(&session.group, kind);
+        session.refusals += 1;
+        // All are counted; a peer that goes on and on does not fill the log.
+        if session.refusals <= REFUSALS_LOGGED {
+            session.span.in_scope(|| tracing::warn!(why, "message refused"));
+        }
+    }
+}

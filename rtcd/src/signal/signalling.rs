@@ -1,0 +1,225 @@
+//! What signalling decides, as one sans-IO value: it owns groups, calls and sessions, their negotiations and locks, whose
+//! turn it is, and all deadlines.
+//!
+//! What has happened goes in with `now`, what is to be done comes out as [`Output`]. A message's way: [`turns`](super::turns)
+//! (whose turn it is) -> [`dispatch`](super::dispatch) (what it means) -> [`offers`](super::offers),
+//! [`tracks`](super::tracks), [`forwarding`](super::forwarding).
+#![deny(clippy::disallowed_methods)]
+use super::call::Calls;
+use super::ended::Ended;
+use super::intake::Intake;
+use super::life::EndReason;
+use super::message::{ClientMessage, MessageError, ServerMessage};
+use super::output::{Count, Envelope, Output, Outputs};
+use super::quota::Quota;
+use super::router::Router;
+use super::session::{FIRST_OFFER_TIMEOUT, Session};
+use super::turns::Payer;
+use super::{SessionInfo, Settings, Status};
+use crate::ids::{CallId, ClientId, ConnId, SessionId};
+use crate::metrics::ErrorKind;
+use rtcd_media::sdp::write::Candidate;
+use rtcd_media::sfu::command::{TrackId, TransportId, WorkerId};
+use rtcd_media::timers::Timers;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a deadline of a session waits for a description of it that has not been read yet.
+const DESCRIPTION_PATIENCE: Duration = Duration::from_millis(250);
+
+/// All that signalling knows. After every `handle_*` and [`take_turn`](Self::take_turn) drain
+/// [`poll_output`](Self::poll_output) and say by [`charge`](Self::charge) what it took; call `take_turn` until it has
+/// nothing, and sleep until [`next_timeout`](Self::next_timeout).
+pub(super) struct Signalling {
+    pub(super) settings: Settings,
+    pub(super) workers: usize,
+    pub(super) outputs: Outputs,
+    pub(super) router: Router,
+    pub(super) sessions: HashMap<TransportId, Session>,
+    pub(super) names: HashMap<(ClientId, SessionId), TransportId>,
+    pub(super) ended: Ended,
+    pub(super) calls: Calls,
+    pub(super) intake: Intake,
+    pub(super) quota: Quota,
+    pub(super) payer: Option<Payer>,
+    pub(super) next_transport: u64,
+    pub(super) draining: bool,
+    deadlines: Timers<TransportId>,
+    next_track: u64,
+}
+
+impl Signalling {
+    /// Knows nobody. `workers`: how many the plane has; `readers`: how many descriptions may be read at the same time.
+    pub(super) fn new(settings: Settings, workers: usize, readers: usize) -> Self {
+        Self {
+            settings,
+            workers,
+            outputs: Outputs::default(),
+            router: Router::default(),
+            sessions: HashMap::new(),
+            names: HashMap::new(),
+            ended: Ended::default(),
+            calls: Calls::default(),
+            intake: Intake::new(readers),
+            quota: Quota::default(),
+            payer: None,
+            next_transport: 0,
+            draining: false,
+            deadlines: Timers::default(),
+            next_track: 0,
+        }
+    }
+
+    /// The next thing to be done.
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        let output = self.outputs.pop();
+        if let Some(Output::Disconnect(conn)) = &output {
+            // Not before: until then it takes what another connection of its client refuses.
+            self.router.disconnect(conn);
+        }
+        output
+    }
+
+    /// The WebSocket of an authenticated client is up.
+    pub(super) fn handle_connected(&mut self, now: Instant, client: ClientId, conn: ConnId) {
+        tracing::debug!(group_id = client.as_str(), conn_id = conn.as_str(), "websocket known");
+        self.intake.connect(now, conn.clone());
+        self.router.connect(client.clone(), conn.clone());
+        let message = ServerMessage::Hello { client: client.clone(), conn: conn.clone() };
+        self.outputs.push(Output::Message(Envelope { client, conn, session: None, message }));
+    }
+
+    /// A WebSocket has gone, and all that came over it has been handled. Its sessions go on.
+    pub(super) fn handle_disconnected(&mut self, client: ClientId, conn: &ConnId) {
+        tracing::debug!(conn_id = conn.as_str(), "websocket forgotten");
+        self.router.disconnect(conn);
+        self.intake.forget_connection(conn);
+        // Behind the last message of the connection: nothing is counted for a client that has gone.
+        self.outputs.count(Count::Disconnected(client));
+    }
+
+    /// A message, or what could not be read as one, has come over a WebSocket.
+    pub(super) fn handle_message(&mut self, now: Instant, conn: ConnId, message: Result<ClientMessage, MessageError>) {
+        // A message that overtook the end of its connection is nobody's.
+        let Some(client) = self.router.client(&conn).cloned() else { return };
+        match message {
+            Ok(ClientMessage::Join(join)) => self.join(now, client, conn, join),
+            Ok(ClientMessage::Leave { session }) => match self.find(&client, &session) {
+                Some(id) => self.end(now, id, EndReason::Left),
+                None => self.unknown_session(&client, &conn, &session),
+            },
+            Ok(ClientMessage::Reconnect { session }) => self.reconnect(client, conn, session),
+            Ok(ClientMessage::Rtc(message)) => match self.find(&client, &message.session) {
+                Some(id) => self.take_rtc(now, id, &conn, message),
+                None => self.unknown_session(&client, &conn, &message.session),
+            },
+            Err(error) => {
+                self.outputs.error(&client, ErrorKind::Signaling);
+                let (group_id, conn_id) = (client.as_str(), conn.as_str());
+                tracing::warn!(group_id, conn_id, %error, "websocket message dropped");
+            }
+        }
+    }
+
+    /// A client has been unregistered: its sessions end, then its connections; the `close` of each goes out before.
+    pub(super) fn handle_client_gone(&mut self, now: Instant, client: &ClientId) {
+        let theirs: Vec<_> =
+            self.sessions.iter().filter(|(_, session)| session.group == *client).map(|(id, _)| *id).collect();
+        theirs.into_iter().for_each(|id| self.end(now, id, EndReason::Unregistered));
+        self.router.of_client(client).into_iter().for_each(|conn| self.outputs.push(Output::Disconnect(conn)));
+    }
+
+    /// The process is about to end: all sessions do, and each is told by a `close`.
+    pub(super) fn handle_stop(&mut self, now: Instant) {
+        let all: Vec<_> = self.sessions.keys().copied().collect();
+        all.into_iter().for_each(|id| self.end(now, id, EndReason::Stopping));
+    }
+
+    /// Whoever joins, or restarts ICE, is told these candidates from now on.
+    pub(super) fn set_candidates(&mut self, candidates: Arc<[Candidate]>) {
+        self.settings.candidates = candidates;
+        // Who still looks for a way to us may find it there.
+        let looking = |(id, session): (&TransportId, &Session)| session.first_check_due().map(|_| *id);
+        let looking: Vec<_> = self.sessions.iter().filter_map(looking).collect();
+        looking.into_iter().for_each(|id| self.trickle(id));
+    }
+
+    /// Whether new calls are refused from now on.
+    pub(super) fn set_draining(&mut self, draining: bool) {
+        self.draining = draining;
+    }
+
+    /// The sessions of a call by age, `None` when the group or the call is unknown.
+    pub(super) fn sessions(&self, client: &ClientId, call: &CallId) -> Option<Vec<SessionInfo>> {
+        let ids = self.calls.sessions(client, call)?;
+        Some(ids.iter().filter_map(|id| self.sessions.get(id)).map(Session::info).collect())
+    }
+
+    /// What is live.
+    pub(super) fn status(&self) -> Status {
+        Status { calls: self.calls.len(), sessions: self.sessions.len(), draining: self.draining }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), and [`take_turn`](Self::take_turn) before it.
+    pub(super) fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        self.deadlines.next().into_iter().chain(self.intake.next_timeout(now)).min()
+    }
+
+    /// The time that [`next_timeout`](Self::next_timeout) gave has come.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        while let Some((at, id)) = self.deadlines.pop_due(now) {
+            let Some(session) = self.sessions.get_mut(&id).filter(|session| session.scheduled == Some(at)) else {
+                continue;
+            };
+            session.scheduled = None;
+            self.handle_session_timeout(now, id);
+            self.schedule(now, id);
+        }
+    }
+
+    fn handle_session_timeout(&mut self, now: Instant, id: TransportId) {
+        // A description that is still to be read may be what is waited for: twice the time, but not for ever.
+        let describes = self.intake.describes(id);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let first_offer_timeout = FIRST_OFFER_TIMEOUT * if describes { 2 } else { 1 };
+        if session.offered_at.is_none() && now >= session.joined_at + first_offer_timeout {
+            return self.end(now, id, EndReason::NoOffer);
+        }
+        if session.first_check_due().is_some_and(|due| now >= due) {
+            return self.end(now, id, EndReason::NoCheck);
+        }
+        if session.av1_deadline.is_some_and(|deadline| now >= deadline) {
+            session.av1_deadline = None;
+            self.publish(now, id);
+        }
+        // Whoever keeps us from its answer by endless descriptions keeps nobody but itself from our offers.
+        if !describes {
+            self.handle_lock_timeouts(now, id);
+        }
+    }
+
+    /// Looks at a session's deadlines again. There is one entry that counts for each session: a later deadline needs none,
+    /// the earlier one fires, finds nothing and schedules again.
+    pub(super) fn schedule(&mut self, now: Instant, id: TransportId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(at) = session.next_timeout() else { return };
+        // What is still to be read may be what a deadline waits for: it is looked at again in a while.
+        let at = if self.intake.describes(id) { at.max(now + DESCRIPTION_PATIENCE) } else { at };
+        self.deadlines.schedule(id, Some(at), &mut session.scheduled);
+    }
+
+    pub(super) fn find(&self, client: &ClientId, session: &SessionId) -> Option<TransportId> {
+        self.names.get(&(client.clone(), session.clone())).copied()
+    }
+
+    /// The workers of the plane.
+    pub(super) fn workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        (0..self.workers as u8).map(WorkerId)
+    }
+
+    pub(super) fn new_track(&mut self) -> TrackId {
+        self.next_track += 1;
+        TrackId(self.next_track)
+    }
+}
