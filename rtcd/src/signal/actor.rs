@@ -2,9 +2,8 @@
 //! decides nothing. What wakes it: an [`Input`], an [`Event`] of the plane, a description that has been read, a deadline.
 //! Nothing here waits for anybody.
 use super::outgoing::Outgoing;
-use super::output::{Count, Envelope, Output, Sample};
 use super::reading::{self, Outcome};
-use super::signalling::Signalling;
+use super::signalling::{Count, Envelope, Output, Sample, Signalling};
 use super::{Input, Settings, Status};
 use crate::metrics::Metrics;
 use crate::plane::{PlaneHandle, command as plane};

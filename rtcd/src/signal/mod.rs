@@ -1,28 +1,13 @@
 //! Signalling: who is in which call, offers and answers, who may hear whom. Knows no packet and no HTTP.
 //!
-//! One actor owns all groups, calls and sessions; everything that can wake it is an [`Input`].
+//! What is decided is one value, [`signalling`]; the [`actor`] around it is the task that everything wakes, by an [`Input`].
 mod actor;
-mod call;
 pub mod data_channel;
-mod deliver;
-mod dispatch;
-mod ended;
-mod forwarding;
-mod intake;
-mod life;
-mod lock;
 pub mod message;
 pub mod negotiation;
-mod offers;
 mod outgoing;
-mod output;
-mod quota;
 mod reading;
-mod router;
-mod session;
 mod signalling;
-mod tracks;
-mod turns;
 
 use crate::ids::{CallId, ClientId, ConnId, SessionId, UserId};
 use crate::metrics::Metrics;

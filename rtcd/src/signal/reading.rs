@@ -1,6 +1,5 @@
 //! Descriptions out of bytes: inflating, JSON, SDP. It takes milliseconds and happens beside the actor.
 use super::data_channel::{self, DataChannelError, MAX_SDP};
-use super::offers::{SignalingChannel, object};
 use crate::metrics::ErrorKind;
 use rtcd_media::sdp::{Description, SdpError};
 use rtcd_media::sfu::command::TransportId;
@@ -8,6 +7,18 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+
+/// The way that a description takes; an answer goes back the way its offer came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum SignalingChannel {
+    WebSocket,
+    DataChannel,
+}
+
+/// Reads a JSON object. Serde alone would take an array of the fields' values for one, too.
+pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
+    json.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(json).ok()).flatten()
+}
 
 /// A description as it travels.
 #[derive(Serialize, Deserialize)]

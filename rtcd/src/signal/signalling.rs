@@ -1,29 +1,47 @@
 //! What signalling decides, as one sans-IO value: it owns groups, calls and sessions, their negotiations and locks, whose
 //! turn it is, and all deadlines.
 //!
-//! What has happened goes in with `now`, what is to be done comes out as [`Output`]. A message's way: [`turns`](super::turns)
-//! (whose turn it is) -> [`dispatch`](super::dispatch) (what it means) -> [`offers`](super::offers),
-//! [`tracks`](super::tracks), [`forwarding`](super::forwarding).
-#![deny(clippy::disallowed_methods)]
-use super::call::Calls;
-use super::ended::Ended;
-use super::intake::Intake;
-use super::life::EndReason;
+//! What has happened goes in with `now`, what is to be done comes out as [`Output`]. A message's way: [`turns`] (whose turn
+//! it is) -> [`dispatch`] (what it means) -> [`offers`], [`tracks`], [`forwarding`] -> [`deliver`].
+// A test needs some instant to start from.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+mod call;
+mod deliver;
+mod dispatch;
+mod ended;
+mod forwarding;
+mod intake;
+mod life;
+mod lock;
+mod offers;
+mod output;
+mod quota;
+mod router;
+mod session;
+mod tracks;
+mod turns;
+
+pub(super) use output::{Count, Envelope, Output, Sample};
+
 use super::message::{ClientMessage, MessageError, ServerMessage};
-use super::output::{Count, Envelope, Output, Outputs};
-use super::quota::Quota;
-use super::router::Router;
-use super::session::{FIRST_OFFER_TIMEOUT, Session};
-use super::turns::Payer;
 use super::{SessionInfo, Settings, Status};
 use crate::ids::{CallId, ClientId, ConnId, SessionId};
 use crate::metrics::ErrorKind;
+use call::Calls;
+use ended::Ended;
+use intake::Intake;
+use life::EndReason;
+use output::Outputs;
+use quota::Quota;
+use router::Router;
 use rtcd_media::sdp::write::Candidate;
 use rtcd_media::sfu::command::{TrackId, TransportId, WorkerId};
 use rtcd_media::timers::Timers;
+use session::{FIRST_OFFER_TIMEOUT, Session};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use turns::Payer;
 
 /// How long a deadline of a session waits for a description of it that has not been read yet.
 const DESCRIPTION_PATIENCE: Duration = Duration::from_millis(250);
@@ -32,19 +50,19 @@ const DESCRIPTION_PATIENCE: Duration = Duration::from_millis(250);
 /// [`poll_output`](Self::poll_output) and say by [`charge`](Self::charge) what it took; call `take_turn` until it has
 /// nothing, and sleep until [`next_timeout`](Self::next_timeout).
 pub(super) struct Signalling {
-    pub(super) settings: Settings,
-    pub(super) workers: usize,
-    pub(super) outputs: Outputs,
-    pub(super) router: Router,
-    pub(super) sessions: HashMap<TransportId, Session>,
-    pub(super) names: HashMap<(ClientId, SessionId), TransportId>,
-    pub(super) ended: Ended,
-    pub(super) calls: Calls,
-    pub(super) intake: Intake,
-    pub(super) quota: Quota,
-    pub(super) payer: Option<Payer>,
-    pub(super) next_transport: u64,
-    pub(super) draining: bool,
+    settings: Settings,
+    workers: usize,
+    outputs: Outputs,
+    router: Router,
+    sessions: HashMap<TransportId, Session>,
+    names: HashMap<(ClientId, SessionId), TransportId>,
+    ended: Ended,
+    calls: Calls,
+    intake: Intake,
+    quota: Quota,
+    payer: Option<Payer>,
+    next_transport: u64,
+    draining: bool,
     deadlines: Timers<TransportId>,
     next_track: u64,
 }
@@ -201,7 +219,7 @@ impl Signalling {
 
     /// Looks at a session's deadlines again. There is one entry that counts for each session: a later deadline needs none,
     /// the earlier one fires, finds nothing and schedules again.
-    pub(super) fn schedule(&mut self, now: Instant, id: TransportId) {
+    fn schedule(&mut self, now: Instant, id: TransportId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(at) = session.next_timeout() else { return };
         // What is still to be read may be what a deadline waits for: it is looked at again in a while.
@@ -209,16 +227,16 @@ impl Signalling {
         self.deadlines.schedule(id, Some(at), &mut session.scheduled);
     }
 
-    pub(super) fn find(&self, client: &ClientId, session: &SessionId) -> Option<TransportId> {
+    fn find(&self, client: &ClientId, session: &SessionId) -> Option<TransportId> {
         self.names.get(&(client.clone(), session.clone())).copied()
     }
 
     /// The workers of the plane.
-    pub(super) fn workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
+    fn workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
         (0..self.workers as u8).map(WorkerId)
     }
 
-    pub(super) fn new_track(&mut self) -> TrackId {
+    fn new_track(&mut self) -> TrackId {
         self.next_track += 1;
         TrackId(self.next_track)
     }

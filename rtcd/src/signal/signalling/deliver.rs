@@ -1,11 +1,11 @@
 //! What is said to participants, to their clients, and to the workers of the plane.
-use super::message::ServerMessage;
+use super::Signalling;
 use super::output::{Envelope, Output};
 use super::router::Undelivered;
 use super::session::Link;
-use super::signalling::Signalling;
 use crate::ids::{ClientId, ConnId};
 use crate::metrics::ErrorKind;
+use crate::signal::message::ServerMessage;
 use rtcd_media::sfu::command::{Command, TransportId, WorkerId};
 
 /// Refused messages of one session that are logged.
@@ -32,7 +32,7 @@ impl Signalling {
 
     /// A connection has not taken its message, which takes another one of the client, if there is one. Nothing more goes to
     /// or comes from the connection.
-    pub(super) fn handle_refused(&mut self, envelope: Envelope) {
+    pub(in crate::signal) fn handle_refused(&mut self, envelope: Envelope) {
         // A connection that ends before its first message: what it said until then counts all the same.
         if let ServerMessage::Hello { .. } = envelope.message {
             return;

@@ -1,9 +1,9 @@
 //! One participant in one call, as control sees it: plain state, no channel and no task.
-use super::data_channel::TrackKind;
 use super::lock::SignalingLock;
-use super::message::{Join, RtcMessage, RtcType};
-use super::negotiation::Negotiation;
 use crate::ids::{ClientId, ConnId};
+use crate::signal::data_channel::TrackKind;
+use crate::signal::message::{Join, RtcMessage, RtcType};
+use crate::signal::negotiation::Negotiation;
 use rtcd_media::codec::Codec;
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sdp::{Media, MediaKind, Mid};

@@ -1,32 +1,20 @@
-//! Descriptions, candidates and the signalling lock: the actor's side of [`Negotiation`](super::negotiation::Negotiation).
-use super::data_channel;
+//! Descriptions, candidates and the signalling lock: what is around [`Negotiation`](crate::signal::negotiation::Negotiation).
+use super::Signalling;
 use super::life::EndReason;
 use super::lock::{LockTimeout, Unlock};
-use super::message::{RtcType, ServerMessage};
-use super::negotiation::{NegotiationError, TransportChange};
 use super::output::Sample;
-use super::reading::DescriptionJson;
 use super::session::{Link, Session};
-use super::signalling::Signalling;
 use crate::metrics::ErrorKind;
+use crate::signal::data_channel;
+use crate::signal::message::{RtcType, ServerMessage};
+use crate::signal::negotiation::{NegotiationError, TransportChange};
+use crate::signal::reading::{DescriptionJson, SignalingChannel, object};
 use rtcd_media::sdp::Description;
 use rtcd_media::sfu::command::Claim;
 use rtcd_media::sfu::command::{Command, Open, TransportId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// The way that a description takes; an answer goes back the way its offer came.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum SignalingChannel {
-    WebSocket,
-    DataChannel,
-}
-
-/// Reads a JSON object. Serde alone would take an array of the fields' values for one, too.
-pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
-    json.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(json).ok()).flatten()
-}
 
 /// `RTCIceCandidateInit`.
 #[derive(Serialize, Deserialize)]
@@ -200,7 +188,7 @@ impl Signalling {
 
     fn media_map(&self, id: TransportId) -> Vec<u8> {
         let Some(session) = self.sessions.get(&id) else { return data_channel::media_map(std::iter::empty()) };
-        let entry = |(mid, sending): (&rtcd_media::sdp::Mid, &super::negotiation::Sending)| {
+        let entry = |(mid, sending): (&rtcd_media::sdp::Mid, &crate::signal::negotiation::Sending)| {
             let track = session.outgoing.iter().find(|track| track.ssrc == sending.ssrc)?;
             let publisher = self.sessions.get(&track.publisher)?;
             Some((mid.to_string(), track.kind, publisher.join.session.as_str().to_owned()))
@@ -261,8 +249,8 @@ impl Signalling {
 
 impl Session {
     /// What the API says of it.
-    pub(super) fn info(&self) -> super::SessionInfo {
-        super::SessionInfo {
+    pub(super) fn info(&self) -> crate::signal::SessionInfo {
+        crate::signal::SessionInfo {
             group: self.group.clone(),
             call: self.join.call.clone(),
             user: self.join.user.clone(),

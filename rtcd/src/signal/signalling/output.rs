@@ -1,17 +1,17 @@
-//! What comes out of [`Signalling`](super::signalling::Signalling): all that is to be done, in its order.
-use super::message::ServerMessage;
-use super::offers::SignalingChannel;
+//! What comes out of [`Signalling`](super::Signalling): all that is to be done, in its order.
 use crate::ids::{ClientId, ConnId};
 use crate::metrics::{ConnState, Direction, ErrorKind, TrackType};
+use crate::signal::message::ServerMessage;
+use crate::signal::reading::SignalingChannel;
 use rtcd_media::sfu::command::{Command, TrackId, TransportId, WorkerId};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Something to be done by whoever has the connections, the plane, the threads and the metrics.
 #[derive(Debug)]
-pub(super) enum Output {
+pub(in crate::signal) enum Output {
     /// To a WebSocket. If its queue has no room, or has gone, the queue ends and the message comes back by
-    /// [`handle_refused`](super::signalling::Signalling::handle_refused), before the next output is taken.
+    /// [`handle_refused`](super::Signalling::handle_refused), before the next output is taken.
     Message(Envelope),
     /// The WebSocket is closed behind what is queued for it.
     Disconnect(ConnId),
@@ -20,7 +20,7 @@ pub(super) enum Output {
     /// The worker samples the times of its writes of this track, for the group.
     Measure { worker: WorkerId, track: TrackId, group: ClientId, kind: TrackType },
     /// A description is read beside, which takes milliseconds; what it says comes back by
-    /// [`handle_description_read`](super::signalling::Signalling::handle_description_read).
+    /// [`handle_description_read`](super::Signalling::handle_description_read).
     Read { id: TransportId, channel: SignalingChannel, bytes: Vec<u8> },
     /// Something is counted or measured.
     Count(Count),
@@ -28,19 +28,19 @@ pub(super) enum Output {
 
 /// A message on its way to a WebSocket.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Envelope {
+pub(in crate::signal) struct Envelope {
     /// Whose WebSocket it must be.
-    pub(super) client: ClientId,
+    pub(in crate::signal) client: ClientId,
     /// The one that it takes.
-    pub(super) conn: ConnId,
+    pub(in crate::signal) conn: ConnId,
     /// The session that it is about; it follows its messages to another WebSocket.
-    pub(super) session: Option<TransportId>,
-    pub(super) message: ServerMessage,
+    pub(in crate::signal) session: Option<TransportId>,
+    pub(in crate::signal) message: ServerMessage,
 }
 
 /// What is counted: a line here for each kind of [`Metrics`](crate::metrics::Metrics).
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Count {
+pub(in crate::signal) enum Count {
     Disconnected(ClientId),
     SessionJoined(ClientId),
     SessionEnded(ClientId),
@@ -57,7 +57,7 @@ pub(super) enum Count {
 
 /// One value of a distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Sample {
+pub(in crate::signal) enum Sample {
     /// From the first offer until DTLS was through.
     Connected(Duration),
     /// From the first offer until the data channel was open.

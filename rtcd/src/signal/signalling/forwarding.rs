@@ -1,13 +1,13 @@
 //! Who receives what. What each participant should receive is computed anew after every change and compared with what
 //! it does receive; only the difference is acted upon.
-use super::data_channel::TrackKind;
-use super::message::{RtcType, ServerMessage};
-use super::negotiation::{Agreement, Sending};
+use super::Signalling;
 use super::output::{Count, Output};
 use super::session::{AV1_PATIENCE, IncomingTrack, OutgoingTrack, Sent, Session};
-use super::signalling::Signalling;
 use super::tracks::track_type;
 use crate::metrics::Direction;
+use crate::signal::data_channel::TrackKind;
+use crate::signal::message::{RtcType, ServerMessage};
+use crate::signal::negotiation::{Agreement, Sending};
 use rtcd_media::codec::Codec;
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sdp::MediaKind;

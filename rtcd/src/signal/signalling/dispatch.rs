@@ -1,10 +1,10 @@
 //! What a message or an event means for a session: each kind has one line here and its handler elsewhere.
-use super::data_channel::{self, DataChannelError, PeerMessage};
+use super::Signalling;
 use super::life::EndReason;
-use super::message::{RtcMessage, RtcType};
 use super::output::{Count, Sample};
-use super::signalling::Signalling;
 use crate::metrics::{ConnState, ErrorKind};
+use crate::signal::data_channel::{self, DataChannelError, PeerMessage};
+use crate::signal::message::{RtcMessage, RtcType};
 use rtcd_media::sfu::command::{Command, Event, TransportId};
 use rtcd_media::transport::TransportEvent;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ impl Signalling {
     }
 
     /// Something has happened in the plane.
-    pub(super) fn handle_event(&mut self, now: Instant, event: Event) {
+    pub(in crate::signal) fn handle_event(&mut self, now: Instant, event: Event) {
         match event {
             Event::Claimed { transport, worker } => self.claimed(transport, worker),
             Event::Transport { transport, event } => {

@@ -1,9 +1,10 @@
 //! What a participant sends: which of its announced tracks are welcome, as what, and whether they pass.
-use super::data_channel::TrackKind;
+use super::Signalling;
 use super::output::Count;
 use super::session::IncomingTrack;
-use super::signalling::Signalling;
 use crate::metrics::{Direction, ErrorKind, TrackType};
+use crate::signal::data_channel::TrackKind;
+use crate::signal::reading::object;
 use rtcd_media::codec::Codec;
 use rtcd_media::sdp::{Media, Rid};
 use rtcd_media::sfu::command::{Command, Incoming, TransportId};
@@ -30,7 +31,7 @@ struct VideoOn {
 
 /// A stream id that a message names; neither empty nor endless.
 fn stream_id(parsed: Option<String>) -> Option<String> {
-    parsed.filter(|stream| !stream.is_empty() && stream.len() <= super::message::MAX_ID_LEN)
+    parsed.filter(|stream| !stream.is_empty() && stream.len() <= crate::signal::message::MAX_ID_LEN)
 }
 
 pub(super) fn track_type(codec: Codec) -> TrackType {
@@ -180,7 +181,7 @@ impl Signalling {
     }
 
     pub(super) fn screen_on(&mut self, now: Instant, id: TransportId, data: &[u8]) {
-        let Some(stream) = stream_id(super::offers::object::<ScreenOn>(data).map(|on| on.stream)) else {
+        let Some(stream) = stream_id(object::<ScreenOn>(data).map(|on| on.stream)) else {
             return self.refuse(id, ErrorKind::Signaling, "a ScreenOn without a screenStreamID");
         };
         let Some(session) = self.sessions.get_mut(&id) else { return };
@@ -204,7 +205,7 @@ impl Signalling {
     }
 
     pub(super) fn video_on(&mut self, now: Instant, id: TransportId, data: &[u8]) {
-        let Some(stream) = stream_id(super::offers::object::<VideoOn>(data).map(|on| on.stream)) else {
+        let Some(stream) = stream_id(object::<VideoOn>(data).map(|on| on.stream)) else {
             return self.refuse(id, ErrorKind::Signaling, "a VideoOn without a videoStreamID");
         };
         let Some(session) = self.sessions.get_mut(&id) else { return };

@@ -1,14 +1,14 @@
 //! Whose turn it is, by [`Intake`](super::intake::Intake): what each message costs is charged to its session, and nothing
 //! that costs milliseconds is done before it is its turn.
-use super::data_channel::PeerMessage;
+use super::Signalling;
 use super::intake::{Admission, Excess, Next, Work};
-use super::message::{RtcMessage, RtcType};
-use super::offers::SignalingChannel;
 use super::output::{Count, Output, Sample};
-use super::reading::{Outcome, Read};
-use super::signalling::Signalling;
 use crate::ids::ConnId;
 use crate::metrics::ErrorKind;
+use crate::signal::data_channel::PeerMessage;
+use crate::signal::message::{RtcMessage, RtcType};
+use crate::signal::reading::SignalingChannel;
+use crate::signal::reading::{Outcome, Read};
 use rtcd_media::sfu::command::TransportId;
 use std::time::{Duration, Instant};
 
@@ -78,7 +78,7 @@ impl Signalling {
     }
 
     /// Does the next thing whose turn it is; `false`: there is none.
-    pub(super) fn take_turn(&mut self, now: Instant) -> bool {
+    pub(in crate::signal) fn take_turn(&mut self, now: Instant) -> bool {
         let Some(Next { id, work, waited }) = self.intake.next(now) else { return false };
         match work {
             Work::Describe { channel, bytes } => {
@@ -108,7 +108,7 @@ impl Signalling {
     }
 
     /// What was done last, with its outputs, has taken so long: the session that it was for pays, if it was for one.
-    pub(super) fn charge(&mut self, now: Instant, took: Duration) {
+    pub(in crate::signal) fn charge(&mut self, now: Instant, took: Duration) {
         // The session may have ended by what was done for it.
         let Some(Payer { id, conn }) = self.payer.take().filter(|payer| self.sessions.contains_key(&payer.id)) else {
             return;
@@ -117,7 +117,7 @@ impl Signalling {
     }
 
     /// A description has been read.
-    pub(super) fn handle_description_read(&mut self, now: Instant, outcome: Outcome) {
+    pub(in crate::signal) fn handle_description_read(&mut self, now: Instant, outcome: Outcome) {
         let Outcome { id, channel, took, read } = outcome;
         self.intake.finished(id);
         let Some(session) = self.sessions.get(&id) else { return };

@@ -3,10 +3,10 @@
 //!
 //! Messages of one session keep their order. A session that has used more than its share waits; what waits is bounded, and
 //! what exceeds the bounds is refused.
-use super::data_channel::PeerMessage;
-use super::message::RtcMessage;
-use super::offers::SignalingChannel;
 use crate::ids::ConnId;
+use crate::signal::data_channel::PeerMessage;
+use crate::signal::message::RtcMessage;
+use crate::signal::reading::SignalingChannel;
 use rtcd_media::sfu::command::TransportId;
 use rtcd_media::token_bucket::TokenBucket;
 use std::collections::{BTreeSet, HashMap, VecDeque};

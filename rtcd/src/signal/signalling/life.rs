@@ -1,10 +1,10 @@
 //! How a session begins and how it ends.
-use super::message::{Join, ServerMessage};
+use super::Signalling;
 use super::output::Count;
 use super::session::{Link, Session};
-use super::signalling::Signalling;
 use crate::ids::{ClientId, ConnId, SessionId};
 use crate::metrics::{ConnState, ErrorKind};
+use crate::signal::message::{Join, ServerMessage};
 use rtcd_media::sfu::command::{Command, TransportId};
 use rtcd_media::transport::CloseReason;
 use std::time::Instant;
