@@ -1,6 +1,6 @@
 //! What is said to participants, to their clients, and to the workers of the plane.
 use super::Signalling;
-use super::output::{Envelope, Output};
+use super::output::{Count, Envelope, Output};
 use super::router::Undelivered;
 use super::session::Link;
 use crate::ids::{ClientId, ConnId};
@@ -18,16 +18,14 @@ impl Signalling {
     pub(super) fn deliver(&mut self, id: TransportId, message: ServerMessage) {
         let Some(session) = self.sessions.get(&id) else { return };
         let (client, conn) = (session.group.clone(), session.conn.clone());
-        if let Some(envelope) = self.address(Envelope { client, conn, session: Some(id), message }) {
-            self.outputs.push(Output::Message(envelope));
-        }
+        let output = self.address(Envelope { client, conn, session: Some(id), message });
+        output.into_iter().for_each(|output| self.outputs.push(output));
     }
 
     /// Tells a client of a session that it does not have; nobody counts whether it gets there.
     pub(super) fn reply(&mut self, client: ClientId, conn: ConnId, message: ServerMessage) {
-        if let Some(envelope) = self.address(Envelope { client, conn, session: None, message }) {
-            self.outputs.push(Output::Message(envelope));
-        }
+        let output = self.address(Envelope { client, conn, session: None, message });
+        output.into_iter().for_each(|output| self.outputs.push(output));
     }
 
     /// A connection has not taken its message, which takes another one of the client, if there is one. Nothing more goes to
@@ -40,32 +38,29 @@ impl Signalling {
         if self.router.disconnect(&envelope.conn) {
             tracing::warn!(conn_id = %envelope.conn, "websocket dropped: it does not take its messages");
         }
-        if let Some(envelope) = self.address(envelope) {
-            self.outputs.push_first(Output::Message(envelope));
-        }
+        let output = self.address(envelope);
+        output.into_iter().for_each(|output| self.outputs.push_first(output));
     }
 
-    /// Puts a live connection on an envelope; the session moves there, too. `None`: there is none.
-    fn address(&mut self, mut envelope: Envelope) -> Option<Envelope> {
+    /// Puts a live connection on an envelope; the session moves there, too. Without one, what is lost of a session is
+    /// counted.
+    fn address(&mut self, mut envelope: Envelope) -> Option<Output> {
         let routed = self.router.route(&envelope.client, &envelope.conn);
-        let Some(id) = envelope.session else {
-            envelope.conn = routed.ok()?;
-            return Some(envelope);
-        };
-        let session = self.sessions.get_mut(&id);
+        let session = envelope.session.and_then(|id| self.sessions.get_mut(&id));
         match routed {
             Ok(conn) => {
                 if let Some(session) = session {
                     session.conn = conn.clone();
                 }
                 envelope.conn = conn;
-                Some(envelope)
+                Some(Output::Message(envelope))
             }
             Err(Undelivered) => {
-                self.outputs.error(&envelope.client, ErrorKind::Undelivered);
+                envelope.session?;
+                // The end of a session may come back when the session has gone.
                 let _in = session.map(|session| session.span.clone().entered());
                 tracing::warn!(group_id = %envelope.client, "message dropped: the client has no connection that takes it");
-                None
+                Some(Output::Count(Count::Error(envelope.client, ErrorKind::Undelivered)))
             }
         }
     }
