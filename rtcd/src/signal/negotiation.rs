@@ -3,6 +3,8 @@
 //!
 //! A section may carry a track of each side at once: a browser's `addTrack` takes over a section that we made.
 mod error;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod numbering;
 mod section;
 

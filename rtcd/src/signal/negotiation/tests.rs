@@ -1,38 +1,16 @@
+use super::fixtures::{FIRST, VOICE, camera};
 use super::*;
 use rtcd_media::codec::Codec;
 use rtcd_media::dtls::Identity;
 
 mod rtx;
 
-const FIRST: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
-    m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sctp-port:5000\r\n";
-const VOICE: &str = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=sendonly\r\n\
-    a=msid:stream track\r\na=rtpmap:111 opus/48000/2\r\na=ssrc:7 cname:x\r\n";
-
-/// Puts the transport's attributes behind the first section, as a browser that bundles does.
 fn with_transport(sdp: &str, setup: &str) -> Description {
-    let fingerprint = vec!["AB"; 32].join(":");
-    let transport = format!(
-        "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=fingerprint:sha-256 {fingerprint}\r\na=setup:{setup}\r\n"
-    );
-    let sdp = sdp.replace("c=IN IP4 0.0.0.0\r\n", &format!("c=IN IP4 0.0.0.0\r\n{transport}"));
-    Description::parse(&sdp).expect("a valid description")
+    Description::parse(&fixtures::with_transport(sdp, setup)).expect("a valid description")
 }
 
-/// What a browser answers to `offer`: it receives whatever is sent to it.
 fn answer_to(offer: &str) -> Description {
-    let turned = offer
-        .replace("a=sendonly", "a=was-sendonly")
-        .replace("a=recvonly", "a=inactive")
-        .replace("a=was-sendonly", "a=recvonly")
-        .replace("a=ice-lite\r\n", "");
-    let strip = |line: &&str| {
-        !["a=ice-ufrag", "a=ice-pwd", "a=fingerprint", "a=setup", "a=candidate", "a=msid:", "a=ssrc"]
-            .iter()
-            .any(|attribute| line.starts_with(attribute))
-    };
-    let sdp: String = turned.lines().filter(strip).flat_map(|line| [line, "\r\n"]).collect();
-    with_transport(&sdp, "active")
+    Description::parse(&fixtures::answer_to(offer, "")).expect("a valid description")
 }
 
 fn fingerprint() -> Fingerprint {
@@ -177,14 +155,6 @@ fn new_credentials_restart_ice_with_new_ones_of_ours() {
     assert_eq!(negotiation.apply_offer(again), Ok(TransportChange::Restart));
     assert_ne!(negotiation.local().ufrag, before);
     assert_eq!(negotiation.remote_ufrag(), Some("efgh"));
-}
-
-/// A section of the peer's for what it sends, in the peer's numbers.
-fn camera(mid: &str, payload_type: u8, codec: &str, extmap: &str) -> String {
-    format!(
-        "m=video 9 UDP/TLS/RTP/SAVPF {payload_type}\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na=sendrecv\r\n\
-         a=msid:camera track\r\na=rtpmap:{payload_type} {codec}/90000\r\n{extmap}"
-    )
 }
 
 fn picture(ssrc: Ssrc) -> Sending {
