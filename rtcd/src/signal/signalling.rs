@@ -241,3 +241,6 @@ impl Signalling {
         TrackId(self.next_track)
     }
 }
+
+#[cfg(test)]
+mod tests;

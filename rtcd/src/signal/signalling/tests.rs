@@ -1,0 +1,11 @@
+//! What signalling decides, in virtual time: clients, participants and a plane of values around [`Signalling`].
+use super::*;
+
+mod connections;
+mod forwarding;
+mod life;
+mod lock;
+mod participant;
+mod tracks;
+mod turns;
+mod world;
