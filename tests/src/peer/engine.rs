@@ -1,45 +1,29 @@
 //! The life of a str0m participant: socket, clock, signalling and what a test wants, in one loop.
+mod hearing;
+mod negotiation;
+
 use super::link::{Link, Loss};
-use super::msgpack::{self, Message};
-use super::{Do, PeerConfig, State, lock, sdp};
+use super::{Do, PeerConfig, State};
 use crate::mattermost::Mattermost;
 use crate::plugin::{Received, rtc};
-use anyhow::{Context as _, Result, anyhow};
-use serde_json::{Value, json};
+use anyhow::{Context as _, Result};
+use negotiation::Change;
+use serde_json::json;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
+use str0m::change::SdpPendingOffer;
 use str0m::channel::ChannelId;
-use str0m::media::{Direction, MediaKind, MediaTime, Mid, Rid, Simulcast, SimulcastLayer};
+use str0m::media::{MediaTime, Mid, Rid};
 use str0m::net::{Protocol, Receive, TcpType};
-use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+use str0m::{Candidate, Input, Output, Rtc, RtcConfig};
 use tokio::sync::mpsc;
 
 /// Clients ping each second.
 const PING: Duration = Duration::from_secs(1);
 /// How long to wait before the lock is asked for again.
 const LOCK_RETRY: Duration = Duration::from_millis(100);
-
-#[derive(Clone)]
-enum Change {
-    /// What is received in it is called `sendrecv`, as web clients do with all pictures.
-    SendRecv {
-        mid: Mid,
-    },
-    Add {
-        name: String,
-        kind: MediaKind,
-        stream: String,
-        rids: Vec<&'static str>,
-        codec: Option<&'static str>,
-    },
-    Stop {
-        name: String,
-    },
-    RestartIce,
-}
 
 pub(super) struct Engine {
     rtc: Rtc,
@@ -185,214 +169,6 @@ impl Engine {
                 Output::Transmit(out) => self.link.send(out.destination, &out.contents).await?,
                 Output::Event(event) => self.event(event)?,
             }
-        }
-    }
-
-    fn event(&mut self, event: Event) -> Result<()> {
-        match event {
-            Event::Connected => lock(&self.state).connected = true,
-            Event::ChannelOpen(id, _) => {
-                self.channel = Some(id);
-                lock(&self.state).channel_open = true;
-                self.want_to_offer();
-            }
-            Event::ChannelData(data) if data.binary => self.channel_message(&data.data)?,
-            Event::ChannelData(data) => {
-                lock(&self.state).texts.push(String::from_utf8_lossy(&data.data).into_owned());
-            }
-            Event::MediaAdded(added) => {
-                self.media_changed(added.mid, added.direction);
-                if added.kind == MediaKind::Video && added.direction == Direction::RecvOnly {
-                    self.changes.push_back(Change::SendRecv { mid: added.mid });
-                    self.want_to_offer();
-                }
-            }
-            Event::MediaChanged(changed) => self.media_changed(changed.mid, changed.direction),
-            Event::MediaData(data) => {
-                let mut state = lock(&self.state);
-                let track = state.tracks.entry(data.mid.to_string()).or_default();
-                track.frames += 1;
-                track.gaps += u64::from(!data.contiguous);
-                track.codec = format!("{:?}", data.params.spec().codec);
-                track.keyframes += u64::from(data.data.first().is_some_and(|first| first & 1 == 0));
-                track.last = data.data.to_vec();
-                track.sender_reports |= data.last_sender_info.is_some();
-            }
-            Event::MediaEgressStats(stats) => {
-                let mut state = lock(&self.state);
-                state.nacks = state.nacks.max(stats.nacks);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn media_changed(&mut self, mid: Mid, direction: Direction) {
-        // Without RTX str0m asks for nothing unless it is told to.
-        if self.config.drop_incoming.is_some()
-            && let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(mid, None)
-        {
-            stream.suppress_nack(false);
-        }
-        let mut state = lock(&self.state);
-        let track = state.tracks.entry(mid.to_string()).or_default();
-        track.live = direction.is_receiving();
-        if let Some((kind, sender)) = self.map.get(&mid.to_string()) {
-            if track.sender != *sender || track.kind != *kind {
-                (track.frames, track.gaps, track.keyframes) = (0, 0, 0);
-            }
-            (track.kind, track.sender) = (kind.clone(), sender.clone());
-        }
-    }
-
-    fn channel_message(&mut self, data: &[u8]) -> Result<()> {
-        match msgpack::read(data)? {
-            Message::Ping => self.write_channel(false, &[2]),
-            Message::Pong => lock(&self.state).pongs += 1,
-            Message::Sdp(json) => self.description(&serde_json::from_str(&json)?, true)?,
-            Message::Lock(granted) if self.config.manual_lock => lock(&self.state).locks.push(granted),
-            Message::Lock(granted) => {
-                self.asked = false;
-                if granted {
-                    self.offer()?;
-                } else {
-                    self.ask_at = Some(Instant::now() + LOCK_RETRY);
-                }
-            }
-            Message::MediaMap(map) => {
-                self.map = map;
-                let mut state = lock(&self.state);
-                state.media_maps += 1;
-                // An offer over the WebSocket may overtake its map.
-                for (mid, track) in state.tracks.iter_mut().filter(|(_, track)| track.kind.is_empty()) {
-                    if let Some((kind, sender)) = self.map.get(mid) {
-                        (track.kind, track.sender) = (kind.clone(), sender.clone());
-                    }
-                }
-            }
-            Message::Other(other) => return Err(anyhow!("unknown channel message {other}")),
-        }
-        Ok(())
-    }
-
-    fn signalled(&mut self, message: Received) -> Result<()> {
-        match message {
-            Received::Rtc(message) if message.kind == rtc::SDP => self.description(&message.json(), false)?,
-            Received::Rtc(message) if message.kind == rtc::ICE => {
-                let candidate = &message.json()["candidate"];
-                let line = candidate["candidate"].as_str().context("no candidate")?;
-                lock(&self.state).candidates += 1;
-                if line.contains(if self.config.tcp { " tcp " } else { " udp " }) {
-                    self.rtc.add_remote_candidate(Candidate::from_sdp_string(line)?);
-                }
-            }
-            Received::Rtc(message) => return Err(anyhow!("unexpected rtc message {}", message.kind)),
-            Received::Vad(message) => lock(&self.state).vad.push(message.kind == rtc::VOICE_ON),
-            Received::Close { .. } => lock(&self.state).closed += 1,
-        }
-        Ok(())
-    }
-
-    fn description(&mut self, message: &Value, over_channel: bool) -> Result<()> {
-        let sdp = message["sdp"].as_str().context("no sdp")?;
-        // str0m hands out candidates of both protocols; only one of them has a socket here.
-        let other = if self.config.tcp { " udp " } else { " tcp " };
-        let keep = |line: &&str| !(line.starts_with("a=candidate") && line.contains(other));
-        let sdp: String = sdp.lines().filter(keep).flat_map(|line| [line, "\r\n"]).collect();
-        match message["type"].as_str() {
-            Some("answer") => {
-                lock(&self.state).last_exchange.1.clone_from(&sdp);
-                let pending = self.pending.take().context("an answer without an offer")?;
-                self.rtc.sdp_api().accept_answer(pending, SdpAnswer::from_sdp_string(&sdp)?)?;
-                if self.config.role_conflict && !lock(&self.state).connected {
-                    self.rtc.direct_api().set_ice_controlling(false);
-                }
-                self.offered.clear();
-                if lock(&self.state).channel_open && !self.config.manual_lock {
-                    self.write_channel(false, &[8]);
-                    // What is still to be said is said right behind it, without the lock.
-                    if !self.changes.is_empty() {
-                        return self.offer();
-                    }
-                }
-                self.want_to_offer();
-            }
-            Some("offer") => {
-                lock(&self.state).unannounced += sdp::unannounced(&sdp, &self.map);
-                // We are the polite side: ours is taken back and made again.
-                if self.pending.take().is_some() {
-                    self.offered.drain(..).rev().for_each(|change| self.changes.push_front(change));
-                }
-                let answer = self.rtc.sdp_api().accept_offer(SdpOffer::from_sdp_string(&sdp)?)?;
-                let answer = json!({"type": "answer", "sdp": answer.to_sdp_string()});
-                self.send_description(&answer, over_channel);
-                lock(&self.state).offers_answered += 1;
-                self.want_to_offer();
-            }
-            other => return Err(anyhow!("a description of type {other:?}")),
-        }
-        Ok(())
-    }
-
-    fn want_to_offer(&mut self) {
-        if self.config.manual_lock {
-            return;
-        }
-        let open = lock(&self.state).channel_open;
-        if !self.changes.is_empty() && open && self.pending.is_none() && !self.asked && self.ask_at.is_none() {
-            self.ask_at = Some(Instant::now());
-        }
-    }
-
-    fn offer(&mut self) -> Result<()> {
-        self.offered = self.changes.drain(..).collect();
-        let mut api = self.rtc.sdp_api();
-        for change in self.offered.clone() {
-            match change {
-                Change::SendRecv { mid } => api.set_direction(mid, Direction::SendRecv),
-                Change::RestartIce => drop(api.ice_restart(true)),
-                Change::Add { name, kind, stream, rids, codec } => {
-                    let layer = |rid: &&'static str| SimulcastLayer { rid: Rid::from(*rid), attributes: None };
-                    let simulcast = (!rids.is_empty())
-                        .then(|| Simulcast { send: rids.iter().map(layer).collect(), recv: Vec::new() });
-                    let track = format!("track-{name}");
-                    let mid = api.add_media(kind, Direction::SendOnly, Some(stream), Some(track), simulcast);
-                    self.mids.insert(name, mid);
-                    self.codecs.extend(codec.map(|codec| (mid.to_string(), codec)));
-                }
-                Change::Stop { name } => {
-                    if let Some(mid) = self.mids.remove(&name) {
-                        api.set_direction(mid, Direction::Inactive);
-                    }
-                }
-            }
-        }
-        match api.apply() {
-            Some((offer, pending)) => {
-                self.pending = Some(pending);
-                self.send_offer(offer, false);
-            }
-            None => self.write_channel(false, &[8]),
-        }
-        Ok(())
-    }
-
-    fn send_offer(&mut self, offer: SdpOffer, first: bool) {
-        let mut sdp = sdp::only_codecs(&offer.to_sdp_string(), &self.codecs);
-        if self.config.dtls_server {
-            sdp = sdp.replace("a=setup:actpass", "a=setup:passive");
-        }
-        lock(&self.state).last_exchange.0.clone_from(&sdp);
-        let over_channel = self.config.join.dc_signaling && !first;
-        self.send_description(&json!({"type": "offer", "sdp": sdp}), over_channel);
-    }
-
-    fn send_description(&mut self, description: &Value, over_channel: bool) {
-        if over_channel {
-            let message = msgpack::sdp(&description.to_string());
-            self.write_channel(false, &message);
-        } else {
-            self.node.rtc(&self.config.join, rtc::SDP, Some(description.clone()));
         }
     }
 

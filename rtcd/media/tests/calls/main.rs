@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "a test's names are its documentation")]
 mod bandwidth;
 mod encoder;
+mod heard;
 mod layers;
 mod model;
 mod network;
