@@ -2,12 +2,11 @@
 use crate::model::{Call, Feedback, H, L, VOICE};
 use crate::network::{Burst, Conditions};
 use crate::seeds::for_seeds;
+use crate::{MS, SECOND};
 use rtcd_media::sfu::allocation::Kind;
 use rtcd_media::sfu::bandwidth::Bitrate;
 use std::time::Duration;
 
-const SECOND: Duration = Duration::from_secs(1);
-const MS: Duration = Duration::from_millis(1);
 const SEEDS: u64 = 5;
 
 fn way(kbit: u64) -> Conditions {

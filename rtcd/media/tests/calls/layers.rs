@@ -4,13 +4,11 @@ use crate::network::Conditions;
 use crate::seeds::for_seeds;
 use crate::video::CAMERA;
 use crate::world::World;
-use std::time::Duration;
+use crate::{MS, SECOND};
 
 fn way(kbit: u64) -> Conditions {
-    Conditions { rate: Some(kbit * 1000), delay: Duration::from_millis(20), ..Conditions::default() }
+    Conditions { rate: Some(kbit * 1000), delay: 20 * MS, ..Conditions::default() }
 }
-
-const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_receiver_on_a_narrow_way_gets_the_low_layer_and_the_high_one_when_it_widens() {
@@ -19,7 +17,7 @@ fn a_receiver_on_a_narrow_way_gets_the_low_layer_and_the_high_one_when_it_widens
         let (ann, bob) = (world.join(), world.join());
         world.set_down(bob, way(1000));
         let voice = world.speak(ann, &[bob]);
-        assert!(world.wait(5 * SECOND, |world| world.people[bob].seen.voices.contains_key(&voice)));
+        world.wait_voice(bob, voice);
         let shared = world.now;
         let share = world.share(ann, &[LOW, HIGH], &[bob]);
         world.wait_picture(bob, share);
@@ -83,7 +81,7 @@ fn a_way_for_voice_alone_carries_voice_and_now_and_then_a_picture() {
     let (ann, bob) = (world.join(), world.join());
     world.set_down(bob, way(200));
     let voice = world.speak(ann, &[bob]);
-    assert!(world.wait(5 * SECOND, |world| world.people[bob].seen.voices.contains_key(&voice)));
+    world.wait_voice(bob, voice);
     let share = world.share(ann, &[LOW, HIGH], &[bob]);
     world.wait_picture(bob, share);
     world.run(15 * SECOND);

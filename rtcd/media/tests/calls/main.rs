@@ -15,3 +15,8 @@ mod track;
 mod trouble;
 mod video;
 mod world;
+
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);

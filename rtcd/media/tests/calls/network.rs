@@ -54,6 +54,13 @@ impl Default for Conditions {
     }
 }
 
+impl Conditions {
+    /// A way of this length that loses packets each by itself.
+    pub fn lossy(loss: f64, delay: Duration) -> Self {
+        Self { loss, delay, ..Self::default() }
+    }
+}
+
 /// The model of Gilbert and Elliott: a good state without losses and a bad one, changed between at each datagram.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Burst {

@@ -2,21 +2,15 @@
 use crate::encoder::{HIGH, LOW};
 use crate::network::Conditions;
 use crate::seeds::for_seeds;
-use crate::video::CAMERA;
+use crate::video::camera_of_ann;
 use crate::world::World;
-use std::time::Duration;
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::{MS, SECOND};
 
 #[test]
 fn a_picture_is_back_within_a_second_of_the_network() {
     for_seeds(3, |seed| {
-        let mut world = World::new(seed, 1);
-        let (ann, bob) = (world.join(), world.join());
-        let way = Conditions { delay: Duration::from_millis(30), ..Conditions::default() };
-        [ann, bob].into_iter().for_each(|at| world.set_way(at, way));
-        let camera = world.share(ann, &[CAMERA], &[bob]);
-        world.wait_picture(bob, camera);
+        let way = Conditions::lossy(0.0, 30 * MS);
+        let (mut world, ann, bob, camera) = camera_of_ann(seed, 1, [way; 2]);
         for dark in [bob, ann] {
             for seconds in [2, 5, 10, 20] {
                 world.run(15 * SECOND);
@@ -45,7 +39,7 @@ fn joins_succeed_at_a_quarter_of_loss() {
     for_seeds(100, |seed| {
         let mut world = World::new(seed, 1);
         let ann = world.join();
-        world.set_way(ann, Conditions { loss: 0.25, delay: Duration::from_millis(25), ..Conditions::default() });
+        world.set_way(ann, Conditions::lossy(0.25, 25 * MS));
         let begun = world.now;
         world.wait(15 * SECOND, |world| world.people[ann].seen.connected_at.is_some());
         if let Some(at) = world.people[ann].seen.connected_at {
@@ -61,10 +55,7 @@ fn joins_succeed_at_a_quarter_of_loss() {
 
 #[test]
 fn a_call_goes_on_over_a_new_address_of_a_nat() {
-    let mut world = World::new(1, 2);
-    let (ann, bob) = (world.join(), world.join());
-    let camera = world.share(ann, &[CAMERA], &[bob]);
-    world.wait_picture(bob, camera);
+    let (mut world, ann, bob, camera) = camera_of_ann(1, 2, Default::default());
     for (whose, port) in [(bob, 6001), (ann, 6002), (bob, 6004), (ann, 6003)] {
         world.run(10 * SECOND);
         let (from, host) = (world.now, world.people[whose].address);
@@ -72,7 +63,7 @@ fn a_call_goes_on_over_a_new_address_of_a_nat() {
         world.run(10 * SECOND);
         let gap = world.screen(bob, camera).longest_freeze(from, world.now);
         println!("gap {gap:?} at port {port}");
-        assert!(gap < Duration::from_millis(1500), "str0m checks twice a second: {gap:?}");
+        assert!(gap < 1500 * MS, "str0m checks twice a second: {gap:?}");
     }
     assert!(world.closed.is_empty());
 }
@@ -82,7 +73,7 @@ fn a_call_goes_on_at_a_fifth_of_loss_and_its_voice_is_whole() {
     for_seeds(3, |seed| {
         let mut world = World::new(seed, 1);
         let (ann, bob) = (world.join(), world.join());
-        let lossy = Conditions { loss: 0.2, delay: Duration::from_millis(150), ..Conditions::default() };
+        let lossy = Conditions::lossy(0.2, 150 * MS);
         world.set_down(bob, lossy);
         let voice = world.speak(ann, &[bob]);
         let share = world.share(ann, &[LOW, HIGH], &[bob]);
@@ -106,8 +97,8 @@ fn voice_on_a_lossy_way_goes_out_twice_and_on_a_good_one_once() {
             let mut world = World::new(seed, 2);
             let (ann, bob) = (world.join(), world.join());
             let voice = world.speak(ann, &[bob]);
-            assert!(world.wait(5 * SECOND, |world| world.people[bob].seen.voices.contains_key(&voice)));
-            world.set_down(bob, Conditions { loss, delay: Duration::from_millis(50), ..Conditions::default() });
+            world.wait_voice(bob, voice);
+            world.set_down(bob, Conditions::lossy(loss, 50 * MS));
             // str0m reports on voice every five seconds.
             world.run(15 * SECOND);
             let heard = world.people[bob].seen.voices[&voice].newest();
@@ -124,11 +115,8 @@ fn voice_on_a_lossy_way_goes_out_twice_and_on_a_good_one_once() {
 #[test]
 fn a_camera_on_a_lossy_way_that_has_room_goes_out_twice() {
     for_seeds(3, |seed| {
-        let mut world = World::new(seed, 1);
-        let (ann, bob) = (world.join(), world.join());
-        world.set_way(bob, Conditions { loss: 0.1, delay: Duration::from_millis(50), ..Conditions::default() });
-        let camera = world.share(ann, &[CAMERA], &[bob]);
-        world.wait_picture(bob, camera);
+        let bobs = Conditions::lossy(0.1, 50 * MS);
+        let (mut world, _, bob, camera) = camera_of_ann(seed, 1, [Conditions::default(), bobs]);
         world.run(10 * SECOND);
         let from = world.now;
         world.run(60 * SECOND);

@@ -3,36 +3,40 @@ use crate::encoder::{HIGH, LOW, Layer};
 use crate::network::Conditions;
 use crate::seeds::for_seeds;
 use crate::world::World;
-use std::time::Duration;
+use crate::{MS, SECOND};
+use rtcd_media::sfu::command::TrackId;
 
 pub const CAMERA: Layer = Layer { rid: None, number: 0, bit_rate: 1_000_000, frames_per_second: 25 };
 
-#[test]
-fn a_camera_is_seen_without_a_hole() {
-    let mut world = World::new(1, 1);
+/// Ann's camera, which Bob has begun to see; each of them is on a way like this.
+pub fn camera_of_ann(seed: u64, workers: u8, [anns, bobs]: [Conditions; 2]) -> (World, usize, usize, TrackId) {
+    let mut world = World::new(seed, workers);
     let (ann, bob) = (world.join(), world.join());
+    world.set_way(ann, anns);
+    world.set_way(bob, bobs);
     let camera = world.share(ann, &[CAMERA], &[bob]);
     world.wait_picture(bob, camera);
+    (world, ann, bob, camera)
+}
+
+#[test]
+fn a_camera_is_seen_without_a_hole() {
+    let (mut world, _, bob, camera) = camera_of_ann(1, 1, Default::default());
     let from = world.now;
-    world.run(Duration::from_secs(20));
+    world.run(20 * SECOND);
     let rate = world.screen(bob, camera).frame_rate(from, world.now);
     let freeze = world.screen(bob, camera).longest_freeze(from, world.now);
     println!("{rate:.1} frames/s, longest freeze {freeze:?}");
-    assert!(rate > 24.0 && freeze < Duration::from_millis(200), "{rate} {freeze:?} {:?}", world.counters(0));
+    assert!(rate > 24.0 && freeze < 200 * MS, "{rate} {freeze:?} {:?}", world.counters(0));
     assert!(world.closed.is_empty());
 }
 
 #[test]
 fn what_gets_lost_on_either_way_is_repaired_by_rtx() {
     for_seeds(5, |seed| {
-        let mut world = World::new(seed, 1);
-        let (ann, bob) = (world.join(), world.join());
-        let lossy = Conditions { loss: 0.05, delay: Duration::from_millis(25), ..Conditions::default() };
-        [ann, bob].into_iter().for_each(|at| world.set_way(at, lossy));
-        let camera = world.share(ann, &[CAMERA], &[bob]);
-        world.wait_picture(bob, camera);
+        let (mut world, _, bob, camera) = camera_of_ann(seed, 1, [Conditions::lossy(0.05, 25 * MS); 2]);
         let from = world.now;
-        world.run(Duration::from_secs(20));
+        world.run(20 * SECOND);
         let rate = world.screen(bob, camera).frame_rate(from, world.now);
         let freeze = world.screen(bob, camera).longest_freeze(from, world.now);
         println!("seed {seed}: {rate:.1} frames/s, longest freeze {freeze:?}");
@@ -46,11 +50,11 @@ fn a_receiver_without_rtx_and_feedback_gets_the_same_packet_again() {
     for_seeds(3, |seed| {
         let mut world = World::new(seed, 1);
         let (ann, bob) = (world.join(), world.join_as(true));
-        world.set_way(bob, Conditions { delay: Duration::from_millis(10), ..Conditions::default() });
+        world.set_way(bob, Conditions::lossy(0.0, 10 * MS));
         let camera = world.share(ann, &[CAMERA], &[bob]);
         world.wait_picture(bob, camera);
         let from = world.now;
-        world.run(Duration::from_secs(30));
+        world.run(30 * SECOND);
         let rate = world.screen(bob, camera).frame_rate(from, world.now);
         println!("seed {seed}: {rate:.1} frames/s");
         assert!(rate > 24.0, "who tells us nothing gets what there is: {rate} {:?}", world.counters(0));
@@ -59,21 +63,18 @@ fn a_receiver_without_rtx_and_feedback_gets_the_same_packet_again() {
 
 #[test]
 fn a_newcomer_gets_a_key_frame_at_once() {
-    let mut world = World::new(1, 2);
-    let (ann, bob) = (world.join(), world.join());
-    let camera = world.share(ann, &[CAMERA], &[bob]);
-    world.wait_picture(bob, camera);
-    world.run(Duration::from_secs(5));
+    let (mut world, _, _, camera) = camera_of_ann(1, 2, Default::default());
+    world.run(5 * SECOND);
     for _ in 0..3 {
         let carol = world.join();
-        assert!(world.wait(Duration::from_secs(5), |world| world.people[carol].seen.channel_at.is_some()));
+        assert!(world.wait(5 * SECOND, |world| world.people[carol].seen.channel_at.is_some()));
         let from = world.now;
         world.receive(carol, camera);
         world.wait_picture(carol, camera);
         let screen = world.screen(carol, camera);
         assert!(screen.shown[0].is_keyframe);
-        assert!(screen.shown[0].at - from < Duration::from_millis(1100), "one a second is asked for");
-        world.run(Duration::from_secs(2));
+        assert!(screen.shown[0].at - from < 1100 * MS, "one a second is asked for");
+        world.run(2 * SECOND);
     }
 }
 
@@ -88,13 +89,13 @@ fn key_frame_requests_reach_the_sender_at_most_once_a_second_and_none_is_lost() 
         for at in 0..60 {
             let whose = receivers[at % receivers.len()];
             world.people[whose].ask_keyframe(camera);
-            world.run(Duration::from_millis(130));
+            world.run(130 * MS);
         }
-        world.run(Duration::from_secs(2));
+        world.run(2 * SECOND);
         let requests = &world.people[ann].seen.keyframe_requests;
         let apart = requests.windows(2).map(|pair| pair[1] - pair[0]).min();
         println!("seed {seed}: {} requests, at least {apart:?} apart", requests.len());
-        assert!(apart.is_some_and(|apart| apart >= Duration::from_millis(990)), "{apart:?}");
+        assert!(apart.is_some_and(|apart| apart >= 990 * MS), "{apart:?}");
         assert!(requests.len() >= 7, "one a second of those that were asked for in 7.8 s: {}", requests.len());
     });
 }
@@ -104,15 +105,15 @@ fn a_muted_voice_is_not_heard_even_when_it_is_sent() {
     let mut world = World::new(1, 2);
     let (ann, bob) = (world.join(), world.join());
     let voice = world.speak(ann, &[bob]);
-    assert!(world.wait(Duration::from_secs(5), |world| world.people[bob].seen.voices.contains_key(&voice)));
-    world.run(Duration::from_secs(1));
+    world.wait_voice(bob, voice);
+    world.run(SECOND);
     world.set_gate(ann, voice, false);
-    world.run(Duration::from_millis(50));
+    world.run(50 * MS);
     let heard = world.people[bob].seen.voices[&voice].packets.len();
-    world.run(Duration::from_secs(2));
+    world.run(2 * SECOND);
     assert_eq!(world.people[bob].seen.voices[&voice].packets.len(), heard, "it goes on sending");
     world.set_gate(ann, voice, true);
-    world.run(Duration::from_secs(1));
+    world.run(SECOND);
     let packets = &world.people[bob].seen.voices[&voice].packets;
     assert!(packets.len() > heard + 45);
     assert!(packets.windows(2).all(|pair| pair[1].1 == pair[0].1 + 1), "no hole in the numbering");
@@ -125,18 +126,18 @@ fn a_stopped_layer_is_left_at_once_and_the_picture_goes_on() {
     let share = world.share(ann, &[LOW, HIGH], &[bob]);
     world.wait_picture(bob, share);
     let started = world.now;
-    assert!(world.wait(Duration::from_secs(20), |world| world.screen(bob, share).first(1, started).is_some()));
-    world.run(Duration::from_secs(5));
+    assert!(world.wait(20 * SECOND, |world| world.screen(bob, share).first(1, started).is_some()));
+    world.run(5 * SECOND);
     let stopped = world.now;
     world.people[ann].set_running(share, 1, false, stopped);
-    world.run(Duration::from_secs(10));
+    world.run(10 * SECOND);
     let low = world.screen(bob, share).first(0, stopped).map(|at| at - stopped);
     println!("on the low layer after {low:?}");
-    assert!(low.is_some_and(|after| after < Duration::from_secs(2)), "{low:?}");
+    assert!(low.is_some_and(|after| after < 2 * SECOND), "{low:?}");
     let back = world.now;
     world.people[ann].set_running(share, 1, true, back);
-    world.run(Duration::from_secs(15));
+    world.run(15 * SECOND);
     let high = world.screen(bob, share).first(1, back).map(|at| at - back);
     println!("and on the high one {high:?} after it came back");
-    assert!(high.is_some_and(|after| after < Duration::from_secs(15)), "{high:?}");
+    assert!(high.is_some_and(|after| after < 15 * SECOND), "{high:?}");
 }

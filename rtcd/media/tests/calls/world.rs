@@ -135,6 +135,12 @@ impl World {
         assert!(seen, "{:?}", self.counters(0));
     }
 
+    /// Goes on until a participant has heard a voice.
+    pub fn wait_voice(&mut self, at: usize, track: TrackId) {
+        let heard = self.wait(Duration::from_secs(5), |world| world.people[at].seen.voices.contains_key(&track));
+        assert!(heard, "{:?}", self.counters(0));
+    }
+
     fn command(&mut self, id: TransportId, command: Command) {
         match self.owners.get(&id) {
             Some(worker) => {
