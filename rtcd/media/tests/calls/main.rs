@@ -14,6 +14,7 @@ mod seeds;
 mod track;
 mod trouble;
 mod video;
+mod voice;
 mod world;
 
 use std::time::Duration;

@@ -1,14 +1,19 @@
 //! A participant made of str0m, which opens its own sockets never: bytes and time in, bytes out.
+mod hello;
+
 use crate::encoder::{Encoder, Layer};
 use crate::heard::Heard;
 use crate::screen::Screen;
+use hello::Hello;
+use rtcd_media::ice::Credentials;
 use rtcd_media::sfu::command::{TrackId, TransportId};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 use str0m::channel::ChannelConfig;
 use str0m::media::{KeyframeRequestKind, MediaKind, Mid};
-use str0m::net::{Protocol, Receive};
+use str0m::net::{Protocol, Receive, TcpType};
+use str0m::rtp::rtcp::SenderInfo;
 use str0m::rtp::{ExtensionValues, RtpWrite, Ssrc};
 use str0m::{Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig};
 
@@ -18,13 +23,39 @@ pub const OPUS: u8 = 111;
 const VOICE_INTERVAL: Duration = Duration::from_millis(20);
 /// 40 kbit/s.
 const VOICE_PACKET: usize = 100;
+/// Of a voice whose loudness does not matter, in dBov.
+const LEVEL: i8 = -30;
+
+/// The ports of all participants; what comes from another one has passed a NAT.
+const UDP_PORT: u16 = 5000;
+pub const TCP_PORT: u16 = 5001;
+
+/// How a participant differs from a browser on UDP.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// It knows neither RTX nor transport-wide feedback.
+    pub is_simple: bool,
+    /// It has a TCP connection, too.
+    pub has_tcp: bool,
+    /// It insists on being the DTLS server.
+    pub is_dtls_server: bool,
+}
 
 /// A track that it sends.
 pub struct Sent {
     pub track: TrackId,
     pub mid: String,
     pub encoders: Vec<(Encoder, Ssrc, u64)>,
-    voice: Option<(Ssrc, u64, Instant)>,
+    voice: Option<Voice>,
+}
+
+/// A microphone.
+struct Voice {
+    ssrc: Ssrc,
+    number: u64,
+    next: Instant,
+    /// How loud its packets are, in turn, in dBov.
+    levels: &'static [i8],
 }
 
 /// What became of it.
@@ -36,10 +67,13 @@ pub struct Seen {
     pub keyframe_requests: Vec<Instant>,
     pub screens: HashMap<TrackId, Screen>,
     pub voices: HashMap<TrackId, Heard>,
+    /// What sender reports said of a track's clock, and when.
+    pub clocks: HashMap<TrackId, Vec<(Instant, SenderInfo)>>,
 }
 
 pub struct Participant {
     pub id: TransportId,
+    /// Its UDP socket.
     pub address: SocketAddr,
     pub rtc: Rtc,
     pub sent: Vec<Sent>,
@@ -50,38 +84,32 @@ pub struct Participant {
     started: Instant,
     /// Its first words of DTLS, while nothing has come in answer.
     hello: Option<Hello>,
-    /// It knows neither RTX nor transport-wide feedback.
-    pub is_simple: bool,
-}
-
-/// A ClientHello and when it is to be repeated. str0m waits for a second, and then for two and four (RFC 6347, section
-/// 4.2.4.1); browsers begin with 50 ms.
-struct Hello {
-    to: SocketAddr,
-    bytes: Vec<u8>,
-    again: Instant,
-    wait: Duration,
+    pub manner: Manner,
 }
 
 /// What it wants others to be told.
 pub enum Wants {
-    Send { to: SocketAddr, bytes: Vec<u8> },
+    Send { from: SocketAddr, to: SocketAddr, bytes: Vec<u8> },
 }
 
 impl Participant {
     /// `began`: where the clock of all voices begins.
-    pub fn new(id: TransportId, address: SocketAddr, is_simple: bool, began: Instant, now: Instant) -> Self {
+    pub fn new(id: TransportId, host: IpAddr, manner: Manner, began: Instant, now: Instant) -> Self {
         let mut config = RtcConfig::new().set_rtp_mode(true).set_stats_interval(None);
         // Browsers check a path that does not answer several times a second; up to 30 s of darkness.
         config.set_initial_stun_rto(Duration::from_millis(100));
         config.set_max_stun_rto(Duration::from_millis(500));
-        config.set_max_stun_retransmits(60);
+        // With another path at hand they give one up much sooner.
+        config.set_max_stun_retransmits(if manner.has_tcp { 8 } else { 60 });
         let mut rtc = config.build(now);
-        let candidate = Candidate::host(address, "udp").expect("a candidate");
-        rtc.add_local_candidate(candidate);
+        let address = SocketAddr::new(host, UDP_PORT);
+        rtc.add_local_candidate(over_udp(address));
+        if manner.has_tcp {
+            rtc.add_local_candidate(over_tcp(SocketAddr::new(host, TCP_PORT), TcpType::Active));
+        }
         let mut api = rtc.direct_api();
         api.set_ice_controlling(true);
-        if !is_simple {
+        if !manner.is_simple {
             api.enable_twcc_feedback();
         }
         let config = ChannelConfig { label: "calls-dc".into(), ..ChannelConfig::default() };
@@ -96,21 +124,41 @@ impl Participant {
             timeout: now,
             started: began,
             hello: None,
-            is_simple,
+            manner,
         }
     }
 
     /// Begins to connect to a server with these credentials.
-    pub fn connect(&mut self, server: SocketAddr, credentials: &rtcd_media::ice::Credentials, fingerprint: &str) {
-        self.rtc.add_remote_candidate(Candidate::host(server, "udp").expect("a candidate"));
+    pub fn connect(&mut self, server: SocketAddr, credentials: &Credentials, fingerprint: &str) {
+        self.rtc.add_remote_candidate(over_udp(server));
+        self.rtc.add_remote_candidate(over_tcp(server, TcpType::Passive));
         let mut api = self.rtc.direct_api();
         api.set_remote_ice_credentials(IceCreds {
             ufrag: credentials.ufrag.clone(),
             pass: credentials.password.clone(),
         });
         api.set_remote_fingerprint(fingerprint.parse().expect("a fingerprint"));
-        api.start_dtls(true).expect("DTLS");
-        api.start_sctp(true);
+        let is_client = !self.manner.is_dtls_server;
+        api.start_dtls(is_client).expect("DTLS");
+        api.start_sctp(is_client);
+    }
+
+    /// Its network has come back: it checks the path over UDP anew, which it may have given up. Browsers do so when an
+    /// interface is up again.
+    pub fn renew_udp(&mut self) {
+        let candidate = over_udp(self.address);
+        self.rtc.direct_api().invalidate_candidate(&candidate);
+        self.rtc.add_local_candidate(candidate);
+    }
+
+    /// Its end of its TCP connection.
+    pub fn tcp_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address.ip(), TCP_PORT)
+    }
+
+    /// Whether it has a socket there.
+    pub fn is_at(&self, address: SocketAddr) -> bool {
+        address.ip() == self.address.ip() && (address.port() != TCP_PORT || self.manner.has_tcp)
     }
 
     pub fn add_video(&mut self, track: TrackId, mid: &str, layers: &[Layer], now: Instant) {
@@ -130,8 +178,13 @@ impl Participant {
         api.declare_media(Mid::from(mid), MediaKind::Audio);
         let ssrc = api.new_ssrc();
         api.declare_stream_tx(ssrc, None, Mid::from(mid), None);
-        let voice = Some((ssrc, 0, now));
+        let voice = Some(Voice { ssrc, number: 0, next: now, levels: &[LEVEL] });
         self.sent.push(Sent { track, mid: mid.into(), encoders: Vec::new(), voice });
+    }
+
+    /// Its voices are so loud from now on, in dBov; one packet after the other.
+    pub fn set_levels(&mut self, levels: &'static [i8]) {
+        self.sent.iter_mut().filter_map(|sent| sent.voice.as_mut()).for_each(|voice| voice.levels = levels);
     }
 
     /// A track of somebody else's will come in a section and under an SSRC of its own.
@@ -142,6 +195,14 @@ impl Participant {
         // Browsers do not ask for lost voice again.
         stream.suppress_nack(kind == MediaKind::Audio);
         self.received.insert(ssrc, (track, kind));
+    }
+
+    /// The track ends; its stream, if it came.
+    pub fn forget(&mut self, track: TrackId) -> Option<u32> {
+        self.seen.screens.remove(&track);
+        let ssrc = self.received.iter().find(|(_, (known, _))| *known == track).map(|(ssrc, _)| *ssrc)?;
+        self.received.remove(&ssrc);
+        Some(ssrc)
     }
 
     /// Stops or goes on with one layer of what it sends.
@@ -157,7 +218,7 @@ impl Participant {
     pub fn next_timeout(&self) -> Instant {
         let frames = self.sent.iter().flat_map(|sent| &sent.encoders).filter(|(encoder, ..)| encoder.is_running);
         let frames = frames.map(|(encoder, ..)| encoder.next_frame);
-        let voices = self.sent.iter().filter_map(|sent| Some(sent.voice?.2));
+        let voices = self.sent.iter().filter_map(|sent| Some(sent.voice.as_ref()?.next));
         let hello = self.hello.as_ref().map(|hello| hello.again);
         frames.chain(voices).chain(hello).fold(self.timeout, Instant::min)
     }
@@ -177,13 +238,13 @@ impl Participant {
                     }
                 }
             }
-            if let Some((ssrc, number, next)) = &mut sent.voice
+            if let Some(Voice { ssrc, number, next, levels }) = &mut sent.voice
                 && *next <= now
             {
                 *next = now + VOICE_INTERVAL;
                 if self.seen.is_connected {
-                    let ext_vals =
-                        ExtensionValues { audio_level: Some(-30), voice_activity: Some(true), ..Default::default() };
+                    let audio_level = Some(levels[*number as usize % levels.len()]);
+                    let ext_vals = ExtensionValues { audio_level, voice_activity: Some(true), ..Default::default() };
                     let mut payload = vec![0; VOICE_PACKET];
                     payload[..8].copy_from_slice(&(now.duration_since(self.started).as_micros() as u64).to_be_bytes());
                     let write = RtpWrite::new(OPUS.into(), (*number).into(), *number as u32 * 960, now, payload);
@@ -222,21 +283,20 @@ impl Participant {
         self.received.iter().filter(starves).map(|(ssrc, _)| *ssrc).collect()
     }
 
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+    pub fn handle_datagram(&mut self, now: Instant, (from, to): (SocketAddr, SocketAddr), bytes: &[u8]) {
         if matches!(bytes.first(), Some(20..=63)) {
             self.hello = None;
         }
         let Ok(contents) = bytes.try_into() else { return };
-        let receive = Receive { proto: Protocol::Udp, source: from, destination: self.address, contents };
+        let proto = if to.port() == TCP_PORT { Protocol::Tcp } else { Protocol::Udp };
+        let receive = Receive { proto, source: from, destination: to, contents };
         // What it does not understand is its own business; the test sees what comes of it.
         let _ = self.rtc.handle_input(Input::Receive(now, receive));
     }
 
     pub fn poll(&mut self, now: Instant) -> Option<Wants> {
-        if let Some(hello) = self.hello.as_mut().filter(|hello| hello.again <= now) {
-            hello.wait *= 2;
-            hello.again = now + hello.wait;
-            return Some(Wants::Send { to: hello.to, bytes: hello.bytes.clone() });
+        if let Some(again) = self.hello.as_mut().and_then(|hello| hello.repeat(now)) {
+            return Some(again);
         }
         loop {
             match self.rtc.poll_output().ok()? {
@@ -245,13 +305,9 @@ impl Participant {
                     return None;
                 }
                 Output::Transmit(out) => {
-                    let (to, bytes) = (out.destination, out.contents.to_vec());
-                    // A handshake record with a ClientHello (RFC 5246, sections 6.2.1 and 7.4).
-                    if bytes[0] == 22 && bytes.get(13) == Some(&1) {
-                        let wait = Duration::from_millis(50);
-                        self.hello = Some(Hello { to, bytes: bytes.clone(), again: now + wait, wait });
-                    }
-                    return Some(Wants::Send { to, bytes });
+                    let (from, to, bytes) = (out.source, out.destination, out.contents.to_vec());
+                    self.hello = Hello::of(now, (from, to), &bytes).or(self.hello.take());
+                    return Some(Wants::Send { from, to, bytes });
                 }
                 Output::Event(event) => self.handle_event(now, event),
             }
@@ -279,6 +335,10 @@ impl Participant {
             }
             Event::RtpPacket(packet) => {
                 let Some((track, kind)) = self.received.get(&*packet.header.ssrc).copied() else { return };
+                let reports = self.seen.clocks.entry(track).or_default();
+                let newest = reports.last().map(|(_, report)| report.ntp_time);
+                reports
+                    .extend(packet.last_sender_info.filter(|info| Some(info.ntp_time) != newest).map(|it| (now, it)));
                 if kind == MediaKind::Video {
                     let screen = self.seen.screens.entry(track).or_default();
                     screen.handle_packet(now, *packet.seq_no, packet.header.marker, &packet.payload);
@@ -293,4 +353,12 @@ impl Participant {
             _ => {}
         }
     }
+}
+
+fn over_udp(address: SocketAddr) -> Candidate {
+    Candidate::host(address, "udp").expect("a candidate")
+}
+
+fn over_tcp(address: SocketAddr, kind: TcpType) -> Candidate {
+    Candidate::builder().tcp().host(address).tcptype(kind).build().expect("a candidate")
 }

@@ -1,8 +1,9 @@
 //! Bad networks: loss, darkness, and addresses that change in mid-call.
 use crate::encoder::{HIGH, LOW};
 use crate::network::Conditions;
+use crate::participant::Manner;
 use crate::seeds::for_seeds;
-use crate::video::camera_of_ann;
+use crate::video::{CAMERA, camera_of_ann};
 use crate::world::World;
 use crate::{MS, SECOND};
 
@@ -35,22 +36,32 @@ fn a_picture_is_back_within_a_second_of_the_network() {
 
 #[test]
 fn joins_succeed_at_a_quarter_of_loss() {
-    let (mut in_time, mut took) = (0, Vec::new());
-    for_seeds(100, |seed| {
-        let mut world = World::new(seed, 1);
-        let ann = world.join();
-        world.set_way(ann, Conditions::lossy(0.25, 25 * MS));
-        let begun = world.now;
-        world.wait(15 * SECOND, |world| world.people[ann].seen.connected_at.is_some());
-        if let Some(at) = world.people[ann].seen.connected_at {
-            took.push(at - begun);
-            in_time += u64::from(at - begun <= 5 * SECOND);
-        }
-    });
-    took.sort();
-    println!("{in_time} of 100 joins within 5 s, median {:?}, longest {:?}", took[took.len() / 2], took.last());
-    // 97 to 100 is usual; str0m draws its numbers anew each time.
-    assert!(in_time >= 92 || std::env::var("SEED").is_ok(), "{in_time}");
+    for is_dtls_server in [false, true] {
+        let mut stages = [("connected", Vec::new()), ("channel known", Vec::new()), ("channel open", Vec::new())];
+        for_seeds(100, |seed| {
+            let mut world = World::new(seed, 1);
+            let ann = world.join_as(Manner { is_dtls_server, ..Manner::default() });
+            world.set_way(ann, Conditions::lossy(0.25, 25 * MS));
+            let begun = world.now;
+            world.wait(30 * SECOND, |world| world.has_channel(ann));
+            let known = world.has_channel(ann).then(|| world.now - begun);
+            world.wait(30 * SECOND, |world| world.people[ann].seen.channel_at.is_some());
+            let seen = &world.people[ann].seen;
+            let took = [seen.connected_at.map(|at| at - begun), known, seen.channel_at.map(|at| at - begun)];
+            stages.iter_mut().zip(took).for_each(|((_, all), took)| all.extend(took));
+        });
+        println!("the {} is the DTLS server:", if is_dtls_server { "participant" } else { "switch" });
+        let in_time = stages.map(|(what, mut took)| {
+            took.sort();
+            let in_time = took.iter().filter(|took| **took <= 5 * SECOND).count();
+            let (median, longest) = (took.get(took.len() / 2), took.last());
+            println!("  {what} within 5 s: {in_time} of 100, median {median:?}, longest {longest:?}");
+            in_time
+        });
+        // 97 to 100 and 55 to 68 are usual; str0m draws its numbers anew each time. What takes so long are its timers
+        // of SCTP, which wait for three seconds at first (RFC 9260, section 16), three times as long as those of browsers.
+        assert!(in_time[0] >= 92 && in_time[2] >= 45 || std::env::var("SEED").is_ok(), "{in_time:?}");
+    }
 }
 
 #[test]
@@ -66,6 +77,41 @@ fn a_call_goes_on_over_a_new_address_of_a_nat() {
         assert!(gap < 1500 * MS, "str0m checks twice a second: {gap:?}");
     }
     assert!(world.closed.is_empty());
+}
+
+#[test]
+fn a_call_moves_to_tcp_when_udp_goes_dark_and_back_when_it_returns() {
+    let mut world = World::new(1, 2);
+    let manner = Manner { has_tcp: true, ..Manner::default() };
+    let (ann, bob) = (world.join_as(manner), world.join_as(manner));
+    let (voice, camera) = (world.speak(ann, &[bob]), world.share(ann, &[CAMERA], &[bob]));
+    world.wait_voice(bob, voice);
+    world.wait_picture(bob, camera);
+    for whose in [ann, bob] {
+        world.run(5 * SECOND);
+        world.set_way(whose, Conditions { blackout: true, ..Conditions::default() });
+        let dark = world.now;
+        world.run(10 * SECOND);
+        let (moved, heard) = (world.now, world.people[bob].seen.voices[&voice].newest());
+        world.run(10 * SECOND);
+        let gap = world.screen(bob, camera).longest_freeze(dark, moved);
+        println!("{gap:?} without a picture until TCP took over");
+        assert!(gap < 6 * SECOND, "{gap:?}");
+        let rate = world.screen(bob, camera).frame_rate(moved, world.now);
+        let missing = world.people[bob].seen.voices[&voice].missing(heard, heard + 400);
+        assert!(rate > 24.0 && missing == 0.0, "all of it goes over TCP: {rate} {missing} {:?}", world.counters(0));
+        world.set_way(whose, Conditions::default());
+        world.people[whose].renew_udp();
+        let back = world.now;
+        world.run(5 * SECOND);
+        // Whatever comes from now on comes over UDP.
+        world.set_tcp_way(whose, Conditions { blackout: true, ..Conditions::default() });
+        world.run(10 * SECOND);
+        let gap = world.screen(bob, camera).longest_freeze(back, world.now);
+        println!("{gap:?} without a picture on the way back");
+        assert!(gap < SECOND, "{gap:?}");
+    }
+    assert!(world.closed.is_empty(), "{:?}", world.closed);
 }
 
 #[test]

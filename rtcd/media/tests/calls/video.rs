@@ -1,6 +1,7 @@
 //! Pictures: repaired, asked for, seen.
 use crate::encoder::{HIGH, LOW, Layer};
 use crate::network::Conditions;
+use crate::participant::Manner;
 use crate::seeds::for_seeds;
 use crate::world::World;
 use crate::{MS, SECOND};
@@ -19,6 +20,13 @@ pub fn camera_of_ann(seed: u64, workers: u8, [anns, bobs]: [Conditions; 2]) -> (
     (world, ann, bob, camera)
 }
 
+/// Pictures per second that somebody sees in the next 20 s.
+fn rate_of(world: &mut World, at: usize, track: TrackId) -> f64 {
+    let from = world.now;
+    world.run(20 * SECOND);
+    world.screen(at, track).frame_rate(from, world.now)
+}
+
 #[test]
 fn a_camera_is_seen_without_a_hole() {
     let (mut world, _, bob, camera) = camera_of_ann(1, 1, Default::default());
@@ -32,16 +40,26 @@ fn a_camera_is_seen_without_a_hole() {
 }
 
 #[test]
-fn what_gets_lost_on_either_way_is_repaired_by_rtx() {
+fn what_a_receiver_loses_is_sent_again() {
     for_seeds(5, |seed| {
-        let (mut world, _, bob, camera) = camera_of_ann(seed, 1, [Conditions::lossy(0.05, 25 * MS); 2]);
-        let from = world.now;
-        world.run(20 * SECOND);
-        let rate = world.screen(bob, camera).frame_rate(from, world.now);
-        let freeze = world.screen(bob, camera).longest_freeze(from, world.now);
-        println!("seed {seed}: {rate:.1} frames/s, longest freeze {freeze:?}");
-        assert!(rate > 22.0, "{rate} {:?}", world.counters(0));
-        assert!(world.counters(0).rtx_repaired > 20 && world.counters(0).retransmitted > 20);
+        let ways = [Conditions::default(), Conditions::lossy(0.05, 25 * MS)];
+        let (mut world, _, bob, camera) = camera_of_ann(seed, 1, ways);
+        let rate = rate_of(&mut world, bob, camera);
+        println!("seed {seed}: {rate:.1} frames/s, {:?}", world.counters(0));
+        let counters = world.counters(0);
+        // Once the switch knows of the loss it sends most of it twice, and hardly anything need be asked for.
+        assert!(rate > 22.0 && counters.retransmitted > 0, "{rate} {counters:?}");
+    });
+}
+
+#[test]
+fn what_the_switch_loses_it_asks_for_again() {
+    for_seeds(5, |seed| {
+        let ways = [Conditions::lossy(0.05, 25 * MS), Conditions::default()];
+        let (mut world, _, bob, camera) = camera_of_ann(seed, 1, ways);
+        let rate = rate_of(&mut world, bob, camera);
+        println!("seed {seed}: {rate:.1} frames/s, {:?}", world.counters(0));
+        assert!(rate > 22.0 && world.counters(0).rtx_repaired > 20, "{rate} {:?}", world.counters(0));
     });
 }
 
@@ -49,16 +67,34 @@ fn what_gets_lost_on_either_way_is_repaired_by_rtx() {
 fn a_receiver_without_rtx_and_feedback_gets_the_same_packet_again() {
     for_seeds(3, |seed| {
         let mut world = World::new(seed, 1);
-        let (ann, bob) = (world.join(), world.join_as(true));
-        world.set_way(bob, Conditions::lossy(0.0, 10 * MS));
+        let (ann, bob) = (world.join(), world.join_as(Manner { is_simple: true, ..Manner::default() }));
+        world.set_way(bob, Conditions::lossy(0.05, 10 * MS));
         let camera = world.share(ann, &[CAMERA], &[bob]);
         world.wait_picture(bob, camera);
-        let from = world.now;
-        world.run(30 * SECOND);
-        let rate = world.screen(bob, camera).frame_rate(from, world.now);
-        println!("seed {seed}: {rate:.1} frames/s");
-        assert!(rate > 24.0, "who tells us nothing gets what there is: {rate} {:?}", world.counters(0));
+        let rate = rate_of(&mut world, bob, camera);
+        println!("seed {seed}: {rate:.1} frames/s, {:?}", world.counters(0));
+        assert!(rate > 22.0 && world.counters(0).retransmitted > 20, "{rate} {:?}", world.counters(0));
     });
+}
+
+#[test]
+fn a_track_that_is_taken_up_again_begins_with_a_key_frame() {
+    let (mut world, _, bob, camera) = camera_of_ann(1, 2, Default::default());
+    for _ in 0..3 {
+        world.run(3 * SECOND);
+        world.stop(bob, camera);
+        world.run(100 * MS);
+        let forwarded = |world: &World| (0..2).map(|worker| world.counters(worker).forwarded).sum::<u64>();
+        let before = forwarded(&world);
+        world.run(3 * SECOND);
+        assert_eq!(forwarded(&world), before, "nobody receives it");
+        let from = world.now;
+        world.receive(bob, camera);
+        world.wait_picture(bob, camera);
+        let first = world.screen(bob, camera).shown[0];
+        println!("seen again after {:?}", first.at - from);
+        assert!(first.is_keyframe && first.at - from < 1100 * MS, "one a second is asked for: {first:?}");
+    }
 }
 
 #[test]
@@ -98,25 +134,6 @@ fn key_frame_requests_reach_the_sender_at_most_once_a_second_and_none_is_lost() 
         assert!(apart.is_some_and(|apart| apart >= 990 * MS), "{apart:?}");
         assert!(requests.len() >= 7, "one a second of those that were asked for in 7.8 s: {}", requests.len());
     });
-}
-
-#[test]
-fn a_muted_voice_is_not_heard_even_when_it_is_sent() {
-    let mut world = World::new(1, 2);
-    let (ann, bob) = (world.join(), world.join());
-    let voice = world.speak(ann, &[bob]);
-    world.wait_voice(bob, voice);
-    world.run(SECOND);
-    world.set_gate(ann, voice, false);
-    world.run(50 * MS);
-    let heard = world.people[bob].seen.voices[&voice].packets.len();
-    world.run(2 * SECOND);
-    assert_eq!(world.people[bob].seen.voices[&voice].packets.len(), heard, "it goes on sending");
-    world.set_gate(ann, voice, true);
-    world.run(SECOND);
-    let packets = &world.people[bob].seen.voices[&voice].packets;
-    assert!(packets.len() > heard + 45);
-    assert!(packets.windows(2).all(|pair| pair[1].1 == pair[0].1 + 1), "no hole in the numbering");
 }
 
 #[test]

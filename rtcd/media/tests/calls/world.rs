@@ -4,14 +4,14 @@ mod tracks;
 mod wire;
 
 use crate::network::{Conditions, Network};
-use crate::participant::{Participant, Wants};
+use crate::participant::{Manner, Participant, TCP_PORT, Wants};
 use crate::screen::Screen;
 use rtcd_media::demux::{Path, Protocol};
 use rtcd_media::dtls::{Fingerprint, Identity, Role};
 use rtcd_media::ice::Credentials;
 use rtcd_media::rtp::ExtensionIds;
 use rtcd_media::sfu::command::{Claim, Command, Event, Open, TrackId, TransportId, WorkerId};
-use rtcd_media::sfu::switch::{Age, Counters, Switch, SwitchConfig};
+use rtcd_media::sfu::switch::{Age, Counters, Handoff, Switch, SwitchConfig};
 use rtcd_media::transport::{CloseReason, TransportEvent};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -32,11 +32,15 @@ pub struct World {
     pub people: Vec<Participant>,
     identity: Identity,
     owners: HashMap<TransportId, WorkerId>,
+    /// TCP connections that are no longer where they came in.
+    connections: HashMap<SocketAddr, WorkerId>,
     waiting: Vec<(TransportId, Command)>,
     tracks: HashMap<TrackId, Published>,
     /// Those whose data channel is open.
     ready: Vec<TransportId>,
     pub closed: Vec<(TransportId, CloseReason)>,
+    /// Voices that have begun and ended.
+    pub activity: Vec<(TrackId, bool)>,
     next_ssrc: u32,
     /// Steps in a row at whose end something was due still.
     spins: u32,
@@ -60,10 +64,12 @@ impl World {
             people: Vec::new(),
             identity,
             owners: HashMap::new(),
+            connections: HashMap::new(),
             waiting: Vec::new(),
             tracks: HashMap::new(),
             ready: Vec::new(),
             closed: Vec::new(),
+            activity: Vec::new(),
             next_ssrc: 1000,
             spins: 0,
         }
@@ -75,14 +81,14 @@ impl World {
 
     /// A participant that begins to connect; returns its place.
     pub fn join(&mut self) -> usize {
-        self.join_as(false)
+        self.join_as(Manner::default())
     }
 
-    pub fn join_as(&mut self, is_simple: bool) -> usize {
+    pub fn join_as(&mut self, manner: Manner) -> usize {
         let at = self.people.len();
         let id = TransportId(at as u64 + 1);
-        let address = ([10, 0, 0, at as u8 + 1], 5000).into();
-        let mut person = Participant::new(id, address, is_simple, self.started, self.now);
+        let host = [10, 0, 0, at as u8 + 1].into();
+        let mut person = Participant::new(id, host, manner, self.started, self.now);
         let local = Credentials::generate();
         person.connect(self.server, &local, &self.identity.fingerprint().to_string());
         let api = person.rtc.direct_api();
@@ -92,7 +98,7 @@ impl World {
             local,
             remote_ufrag: api.local_ice_credentials().ufrag,
             fingerprint: Fingerprint::parse(&remote).expect("SHA-256"),
-            role: Role::Server,
+            role: if manner.is_dtls_server { Role::Client } else { Role::Server },
         });
         let claim = Arc::new(Claim::default());
         for (switch, wire) in &mut self.switches {
@@ -101,6 +107,11 @@ impl World {
         }
         self.people.push(person);
         at
+    }
+
+    /// Whether the switch has seen a participant's data channel open.
+    pub fn has_channel(&self, at: usize) -> bool {
+        self.ready.contains(&self.people[at].id)
     }
 
     /// Mutes or unmutes a track.
@@ -112,6 +123,13 @@ impl World {
     /// Both ways between a participant and the server have these conditions from now on.
     pub fn set_way(&mut self, at: usize, conditions: Conditions) {
         let address = self.people[at].address;
+        self.network.set(self.now, address, self.server, conditions);
+        self.network.set(self.now, self.server, address, conditions);
+    }
+
+    /// The same of its TCP connection.
+    pub fn set_tcp_way(&mut self, at: usize, conditions: Conditions) {
+        let address = self.people[at].tcp_address();
         self.network.set(self.now, address, self.server, conditions);
         self.network.set(self.now, self.server, address, conditions);
     }
@@ -185,12 +203,14 @@ impl World {
         while let Some((_, datagram)) = self.network.poll(now) {
             if datagram.to == self.server {
                 let worker = usize::from(datagram.from.port()) % self.switches.len();
-                let path = Path { protocol: Protocol::Udp, local: 0, remote: datagram.from };
+                let worker = self.connections.get(&datagram.from).map_or(worker, |owner| usize::from(owner.0));
+                let protocol = if datagram.from.port() == TCP_PORT { Protocol::Tcp } else { Protocol::Udp };
+                let path = Path { protocol, local: 0, remote: datagram.from };
                 let mut bytes = datagram.bytes;
                 let (switch, wire) = &mut self.switches[worker];
                 switch.handle_datagram(now, path, &mut bytes, Age::Fresh, wire);
-            } else if let Some(person) = self.people.iter_mut().find(|person| person.address == datagram.to) {
-                person.handle_datagram(now, datagram.from, &datagram.bytes);
+            } else if let Some(person) = self.people.iter_mut().find(|person| person.is_at(datagram.to)) {
+                person.handle_datagram(now, (datagram.from, datagram.to), &datagram.bytes);
                 drain(person, now, &mut self.network);
             }
         }
@@ -230,6 +250,10 @@ impl World {
         }
         let any = !handoffs.is_empty() || !media.is_empty();
         for (worker, handoff) in handoffs {
+            // A connection moves as a whole.
+            if let Handoff::Datagram { path: Path { protocol: Protocol::Tcp, remote, .. }, .. } = handoff {
+                self.connections.insert(remote, worker);
+            }
             let (switch, wire) = &mut self.switches[usize::from(worker.0)];
             switch.handle_handoff(self.now, handoff, wire);
         }
@@ -268,13 +292,13 @@ impl World {
                 self.closed.push((transport, reason));
             }
             Event::Transport { .. } => {}
-            Event::Voice { .. } => {}
+            Event::Voice { track, active, .. } => self.activity.push((track, active)),
         }
     }
 }
 
 fn drain(person: &mut Participant, now: Instant, network: &mut Network) {
-    while let Some(Wants::Send { to, bytes }) = person.poll(now) {
-        network.send(now, person.address, to, bytes);
+    while let Some(Wants::Send { from, to, bytes }) = person.poll(now) {
+        network.send(now, from, to, bytes);
     }
 }

@@ -99,28 +99,38 @@ impl World {
         }
     }
 
+    /// One receiver less.
+    pub fn stop(&mut self, at: usize, track: TrackId) {
+        let transport = self.people[at].id;
+        if let Some(published) = self.tracks.get_mut(&track) {
+            published.receivers.retain(|id| *id != transport);
+        }
+        if let Some(ssrc) = self.people[at].forget(track) {
+            self.command(transport, Command::RemoveOutgoing { transport, ssrc });
+            self.route(track);
+        }
+    }
+
     pub(super) fn forward(&mut self, track: TrackId, to: TransportId) {
         if !self.ready.contains(&to) {
             return;
         }
         let published = &self.tracks[&track];
         let (publisher, shows) = (published.publisher, published.shows);
-        let (Some(from), Some(worker)) = (self.owners.get(&publisher).copied(), self.owners.get(&to).copied()) else {
-            return;
-        };
+        let Some(from) = self.owners.get(&publisher).copied().filter(|_| self.owners.contains_key(&to)) else { return };
         self.next_ssrc += 2;
         let ssrc = self.next_ssrc;
         let Some(person) = self.people.iter_mut().find(|person| person.id == to) else { return };
         let is_video = shows.is_some();
-        let rtx = (is_video && !person.is_simple).then_some(Rtx { payload_type: VP8_RTX, ssrc: ssrc + 1 });
+        let rtx = (is_video && !person.manner.is_simple).then_some(Rtx { payload_type: VP8_RTX, ssrc: ssrc + 1 });
         let numbers = Numbers {
             payload_type: if is_video { VP8 } else { OPUS },
             audio_level_id: if is_video { 0 } else { IDS.audio_level },
-            transport_cc_id: if person.is_simple { 0 } else { IDS.transport_cc },
+            transport_cc_id: if person.manner.is_simple { 0 } else { IDS.transport_cc },
             rtx,
         };
         let str0m_kind = if is_video { str0m::media::MediaKind::Video } else { str0m::media::MediaKind::Audio };
-        person.expect(track, str0m_kind, &format!("r{}", track.0), ssrc, rtx.map(|rtx| rtx.ssrc));
+        person.expect(track, str0m_kind, &format!("r{ssrc}"), ssrc, rtx.map(|rtx| rtx.ssrc));
         let outgoing = Outgoing {
             transport: to,
             track,
@@ -132,9 +142,13 @@ impl World {
             cname: format!("{publisher:?}"),
         };
         self.command(to, Command::AddOutgoing(Box::new(outgoing)));
-        let mut workers = WorkerSet::default();
-        workers.insert(worker);
-        let receivers = self.tracks[&track].receivers.clone();
+        self.route(track);
+    }
+
+    /// Tells the sender's worker which workers have receivers.
+    fn route(&mut self, track: TrackId) {
+        let Published { publisher, receivers, .. } = &self.tracks[&track];
+        let (publisher, mut workers) = (*publisher, WorkerSet::default());
         receivers.iter().filter_map(|id| self.owners.get(id)).for_each(|worker| workers.insert(*worker));
         self.command(publisher, Command::Route { track, workers });
     }
