@@ -40,23 +40,13 @@ impl Statistics {
     }
 }
 
-/// What a receiver got of a call of two while it was judged.
+/// What a receiver got of a call of two while it was judged. More of it is printed.
 #[derive(Debug)]
-#[allow(dead_code, reason = "all of it is printed")]
 struct Perceived {
-    /// Share of the time in which the picture stood still.
-    frozen: f64,
-    freezes: f64,
     /// Pictures per second that were decoded.
     rate: f64,
     /// Share of what was played of the voice that the decoder had to make up.
     concealed: f64,
-    /// Share of the voice's packets that never came.
-    missing: f64,
-    /// Requests for packets of the voice, and for those of the picture.
-    requests: [f64; 2],
-    /// Packets of the picture that came at a later attempt.
-    repaired: f64,
 }
 
 /// Ann is on loopback, Bob behind a road with this loss and half of this round trip each way. He judges her.
@@ -81,17 +71,18 @@ fn perceived_behind(loss: f64, round_trip: Duration, seed: u64) -> Perceived {
     let grown = |kind: &str, name: &str| end.1.received(kind, name) - begin.1.received(kind, name);
     let seconds = (end.0 - begin.0).as_secs_f64();
     let made_up = grown("audio", "concealedSamples") - grown("audio", "silentConcealedSamples");
-    let missing = grown("audio", "packetsLost");
     let perceived = Perceived {
-        frozen: grown("video", "totalFreezesDuration") / seconds,
-        freezes: grown("video", "freezeCount"),
         rate: grown("video", "framesDecoded") / seconds,
         concealed: made_up / grown("audio", "totalSamplesReceived"),
-        missing: missing / (missing + grown("audio", "packetsReceived")),
-        requests: ["audio", "video"].map(|kind| grown(kind, "nackCount")),
-        repaired: grown("video", "retransmittedPacketsReceived"),
     };
-    println!("{loss} loss each way, round trip {round_trip:?}, {seconds:.0} s: {perceived:#?}");
+    println!("{loss} loss each way, round trip {round_trip:?}, {seconds:.0} s: {perceived:?}");
+    let missing = grown("audio", "packetsLost");
+    let missing = missing / (missing + grown("audio", "packetsReceived"));
+    let requests = ["audio", "video"].map(|kind| grown(kind, "nackCount"));
+    println!("{missing} of the voice's packets never came; requests for voice and picture: {requests:?}");
+    let (frozen, freezes) = (grown("video", "totalFreezesDuration") / seconds, grown("video", "freezeCount"));
+    let repaired = grown("video", "retransmittedPacketsReceived");
+    println!("the picture stood still {frozen} of the time in {freezes} freezes; {repaired} of its packets came later");
     let crossed = f64::from(road.lost() + road.carried());
     let lost = f64::from(road.lost()) / crossed;
     assert!((lost - loss).abs() < 0.03, "{lost} of {crossed} datagrams got lost");
