@@ -100,7 +100,8 @@ async fn every_way_in_works() -> Result<()> {
         ("conflict", false, false, true, true),
     ] {
         let mut config = PeerConfig::new("call", name);
-        (config.tcp, config.dtls_server, config.role_conflict) = (tcp, dtls_server, role_conflict);
+        (config.udp, config.tcp) = (!tcp, tcp);
+        (config.dtls_server, config.role_conflict) = (dtls_server, role_conflict);
         config.join.dc_signaling = dc_signaling;
         let peer = world.join_with(config).await?;
         peer.add_voice();

@@ -1,7 +1,8 @@
 //! What honest clients do and test peers forget: paused cameras, lost replies, ends in mid-word, descriptions of any size.
+use crate::media::flows_on;
 use anyhow::Result;
 use rtcd_tests::daemon::wait_for;
-use rtcd_tests::peer::{Peer, PeerConfig, State, sdp_message};
+use rtcd_tests::peer::{PeerConfig, State, sdp_message};
 use rtcd_tests::plugin::{Received, rtc};
 use rtcd_tests::world::{DELTA_FRAME, KEY_FRAME, VOICE, World};
 use serde_json::json;
@@ -9,19 +10,6 @@ use std::time::{Duration, Instant};
 
 /// Loud and silent in turn: the deviation of a voice.
 const SPEECH: &[i8] = &[-10, -10, -10, -90, -90, -90];
-
-fn frames(peer: &Peer, kind: &str, sender: &str) -> u64 {
-    peer.track(kind, sender).map_or(0, |track| track.frames)
-}
-
-async fn flows_on(peer: &Peer, kind: &str, sender: &str, more: u64) -> Result<()> {
-    let before = frames(peer, kind, sender);
-    let on = |state: &State| {
-        let mut tracks = state.tracks.values();
-        tracks.any(|track| track.live && track.kind == kind && track.sender == sender && track.frames >= before + more)
-    };
-    peer.wait(&format!("more {kind} of {sender}"), on).await
-}
 
 /// Nothing of an honest call is a fault.
 fn no_errors(world: &World) {

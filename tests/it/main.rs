@@ -16,6 +16,7 @@ mod metrics;
 mod networks;
 mod ops;
 mod outside;
+mod paths;
 mod peers;
 mod plugin;
 mod slow;

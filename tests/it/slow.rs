@@ -1,17 +1,23 @@
 //! What takes its time: sizes, and what the daemon does after ten seconds and more by contract.
 use anyhow::Result;
+use futures_util::future::try_join_all;
 use rtcd_tests::daemon::{Daemon, DaemonConfig};
 use rtcd_tests::hostile::{Attacker, Channel};
 use rtcd_tests::mattermost::Mattermost;
 use rtcd_tests::peer::PeerConfig;
 use rtcd_tests::plugin::{Join, Plugin, Received};
-use rtcd_tests::world::{VOICE, World};
+use rtcd_tests::world::{KEY_FRAME, VOICE, World};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 const SESSIONS: usize = 200;
 /// What one idle participant with an open data channel may cost, in bytes of resident memory.
 const PER_SESSION: f64 = 64.0 * 1024.0;
+const RECEIVERS: usize = 100;
+/// So many of them join at the same time.
+const TOGETHER: usize = 10;
+/// What one of them may cost, in bytes of resident memory.
+const PER_RECEIVER: f64 = 128.0 * 1024.0;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_idle_sessions_take_at_most_64_kib_each() -> Result<()> {
@@ -37,6 +43,35 @@ async fn two_hundred_idle_sessions_take_at_most_64_kib_each() -> Result<()> {
         session.attacker.check()?;
         assert!(session.ping()?);
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_receivers_of_a_picture_take_at_most_128_kib_each() -> Result<()> {
+    let world = World::start_with(DaemonConfig::new().env("RTCD_LOGGER_CONSOLELEVEL", "INFO")).await?;
+    let world = &world;
+    let resident = || world.daemon.metric("rtcd_process_resident_memory_bytes");
+    let ann = world.join("ann").await?;
+    ann.add_video(&[]);
+    let _flow = ann.stream("video", &[KEY_FRAME, &[9; 900]].concat());
+    // What any receiver needs once is not the receivers' own.
+    let first = world.join("first").await?;
+    first.wait_track("video", "ann").await?;
+    let before = resident();
+    let mut receivers = Vec::with_capacity(RECEIVERS);
+    while receivers.len() < RECEIVERS {
+        let joins = (0..TOGETHER).map(|at| format!("r{}", receivers.len() + at));
+        let joins = joins.map(|name| async move { world.join(&name).await });
+        receivers.extend(try_join_all(joins).await?);
+    }
+    for receiver in &receivers {
+        // Seconds of it, so that whatever remembers packets has some.
+        receiver.wait("pictures", |state| state.tracks.values().any(|track| track.frames >= 250)).await?;
+    }
+    let each = (resident() - before) / RECEIVERS as f64;
+    println!("{:.1} KiB per receiver of a picture", each / 1024.0);
+    assert!(before > 0.0 && each > 0.0, "there is something to measure");
+    assert!(each <= PER_RECEIVER, "{:.1} KiB per receiver", each / 1024.0);
     Ok(())
 }
 

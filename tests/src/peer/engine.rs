@@ -2,8 +2,8 @@
 mod hearing;
 mod negotiation;
 
-use super::link::{Link, Loss};
-use super::{Do, PeerConfig, State};
+use super::link::{Datagram, Links, Loss, is_media};
+use super::{Do, PeerConfig, State, lock};
 use crate::mattermost::Mattermost;
 use crate::plugin::{Received, rtc};
 use anyhow::{Context as _, Result};
@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use str0m::change::SdpPendingOffer;
 use str0m::channel::ChannelId;
 use str0m::media::{MediaTime, Mid, Rid};
-use str0m::net::{Protocol, Receive, TcpType};
-use str0m::{Candidate, Input, Output, Rtc, RtcConfig};
+use str0m::net::{Protocol, Receive};
+use str0m::{Input, Output, Rtc, RtcConfig};
 use tokio::sync::mpsc;
 
 /// Clients ping each second.
@@ -27,9 +27,7 @@ const LOCK_RETRY: Duration = Duration::from_millis(100);
 
 pub(super) struct Engine {
     rtc: Rtc,
-    link: Link,
-    local: SocketAddr,
-    protocol: Protocol,
+    links: Links,
     node: Mattermost,
     config: PeerConfig,
     state: Arc<Mutex<State>>,
@@ -45,11 +43,11 @@ pub(super) struct Engine {
     asked: bool,
     map: HashMap<String, (String, String)>,
     started: Instant,
-    plug_pulled: bool,
+    /// What comes over these or would leave over them is swallowed.
+    dark: Vec<Protocol>,
     /// The only codec of a section of ours, by mid.
     codecs: HashMap<String, &'static str>,
-    lost_in: Loss,
-    lost_out: Loss,
+    lost: Loss,
 }
 
 impl Engine {
@@ -59,23 +57,23 @@ impl Engine {
         state: Arc<Mutex<State>>,
         media: SocketAddr,
     ) -> Result<Self> {
-        let link = if config.tcp { Link::tcp(media).await? } else { Link::udp().await? };
-        let local = link.local()?;
+        let links = Links::open(&config, media).await?;
         let now = Instant::now();
-        let (lost_in, lost_out) = (Loss::every(config.drop_incoming), Loss::every(config.drop_outgoing));
-        let mut rtc = RtcConfig::new().set_stats_interval(Some(Duration::from_millis(500))).build(now);
-        let candidate = if config.tcp {
-            Candidate::builder().tcp().host(local).tcptype(TcpType::Active).build()?
-        } else {
-            Candidate::host(local, "udp")?
-        };
-        rtc.add_local_candidate(candidate);
-        let protocol = if config.tcp { Protocol::Tcp } else { Protocol::Udp };
+        let lost = Loss::every(config.drop_incoming);
+        let mut settings = RtcConfig::new();
+        if config.udp && config.tcp {
+            // With another path at hand browsers give one up in seconds: here after eight checks in some three.
+            settings.set_initial_stun_rto(Duration::from_millis(100));
+            settings.set_max_stun_rto(Duration::from_millis(500));
+            settings.set_max_stun_retransmits(8);
+        }
+        let mut rtc = settings.build(now);
+        for candidate in links.candidates()? {
+            rtc.add_local_candidate(candidate);
+        }
         Ok(Self {
             rtc,
-            link,
-            local,
-            protocol,
+            links,
             node,
             config,
             state,
@@ -89,10 +87,9 @@ impl Engine {
             asked: false,
             map: HashMap::new(),
             started: now,
-            plug_pulled: false,
+            dark: Vec::new(),
             codecs: HashMap::new(),
-            lost_in,
-            lost_out,
+            lost,
         })
     }
 
@@ -107,9 +104,10 @@ impl Engine {
         self.pending = Some(pending);
         self.channel = Some(channel);
         // Candidates are known at once, and travel ahead of the offer.
-        let line = format!("candidate:1 1 udp 2130706431 {} {} typ host", self.local.ip(), self.local.port());
-        let candidate = json!({"candidate": line, "sdpMid": "0", "sdpMLineIndex": 0});
-        self.node.rtc(&self.config.join, rtc::ICE, Some(candidate));
+        for candidate in self.links.candidates()? {
+            let candidate = json!({"candidate": candidate.to_sdp_string(), "sdpMid": "0", "sdpMLineIndex": 0});
+            self.node.rtc(&self.config.join, rtc::ICE, Some(candidate));
+        }
         self.send_offer(offer, true);
         loop {
             let timeout = self.drain().await?;
@@ -137,18 +135,7 @@ impl Engine {
             let wake = self.ask_at.map_or(timeout, |at| at.min(timeout)).min(self.ping_at.max(now + PING / 10));
             tokio::select! {
                 () = tokio::time::sleep_until(wake.into()) => self.rtc.handle_input(Input::Timeout(Instant::now()))?,
-                datagram = self.link.receive() => {
-                    let (from, datagram) = datagram?;
-                    if self.plug_pulled || self.lost_in.takes(&datagram) {
-                        continue;
-                    }
-                    // In TCP the daemon's address is the one that was dialled.
-                    let (proto, contents) = (self.protocol, datagram.as_slice().try_into());
-                    if let Ok(contents) = contents {
-                        let receive = Receive { proto, source: from, destination: self.local, contents };
-                        self.rtc.handle_input(Input::Receive(Instant::now(), receive))?;
-                    }
-                }
+                datagram = self.links.receive() => self.received(datagram?)?,
                 message = said.recv() => match message {
                     Some(message) => self.signalled(message)?,
                     None => return Ok(()),
@@ -161,12 +148,29 @@ impl Engine {
         }
     }
 
+    fn received(&mut self, datagram: Datagram) -> Result<()> {
+        let Datagram { protocol: proto, from: source, to: destination, bytes } = datagram;
+        if self.dark.contains(&proto) || self.lost.takes(&bytes) {
+            return Ok(());
+        }
+        if is_media(&bytes) {
+            let mut state = lock(&self.state);
+            let count = if proto == Protocol::Tcp { &mut state.media_over_tcp } else { &mut state.media_over_udp };
+            *count += 1;
+        }
+        if let Ok(contents) = bytes.as_slice().try_into() {
+            let receive = Receive { proto, source, destination, contents };
+            self.rtc.handle_input(Input::Receive(Instant::now(), receive))?;
+        }
+        Ok(())
+    }
+
     async fn drain(&mut self) -> Result<Instant> {
         loop {
             match self.rtc.poll_output()? {
                 Output::Timeout(at) => return Ok(at),
-                Output::Transmit(out) if self.plug_pulled || self.lost_out.takes(&out.contents) => drop(out),
-                Output::Transmit(out) => self.link.send(out.destination, &out.contents).await?,
+                Output::Transmit(out) if self.dark.contains(&out.proto) => drop(out),
+                Output::Transmit(out) => self.links.send(&out).await?,
                 Output::Event(event) => self.event(event)?,
             }
         }
@@ -189,7 +193,15 @@ impl Engine {
             Do::Frame { name, rid, codec, data, level } => self.frame(&name, rid, codec, &data, level),
             Do::Channel { text, data } => self.write_channel(text, &data),
             Do::Disconnect => self.rtc.close()?,
-            Do::PullPlug => self.plug_pulled = true,
+            Do::Darken(protocol) => self.dark.push(protocol),
+            Do::MendUdp => {
+                self.dark.retain(|protocol| *protocol != Protocol::Udp);
+                // The path may have been given up: it is checked anew, as browsers do when an interface is up again.
+                if let Some(candidate) = self.links.udp_candidate()? {
+                    self.rtc.direct_api().invalidate_candidate(&candidate);
+                    self.rtc.add_local_candidate(candidate);
+                }
+            }
             Do::Vanish => {}
         }
         Ok(())

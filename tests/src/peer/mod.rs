@@ -12,6 +12,7 @@ use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use str0m::net::Protocol;
 use tokio::sync::mpsc;
 
 pub(crate) use link::Loss;
@@ -34,6 +35,9 @@ pub fn sdp_message(json: &str) -> Vec<u8> {
 pub struct PeerConfig {
     /// What it says when it joins.
     pub join: Join,
+    /// It has a UDP socket.
+    pub udp: bool,
+    /// It has a TCP connection.
     pub tcp: bool,
     /// It insists on being the DTLS server: its offers say `setup:passive`.
     pub dtls_server: bool,
@@ -41,8 +45,6 @@ pub struct PeerConfig {
     pub role_conflict: bool,
     /// Every n-th packet of media to it gets lost.
     pub drop_incoming: Option<u32>,
-    /// Every n-th packet of media from it gets lost.
-    pub drop_outgoing: Option<u32>,
     /// It never offers by itself; answers to lock requests that the test makes are only noted.
     pub manual_lock: bool,
 }
@@ -51,11 +53,11 @@ impl PeerConfig {
     pub fn new(call: &str, session: &str) -> Self {
         Self {
             join: Join::new(call, session),
+            udp: true,
             tcp: false,
             dtls_server: false,
             role_conflict: false,
             drop_incoming: None,
-            drop_outgoing: None,
             manual_lock: false,
         }
     }
@@ -88,8 +90,10 @@ pub(crate) enum Do {
         text: bool,
         data: Vec<u8>,
     },
-    /// All datagrams are swallowed.
-    PullPlug,
+    /// Whatever comes or leaves over this is swallowed from now on.
+    Darken(Protocol),
+    /// UDP works again.
+    MendUdp,
     /// Says goodbye by DTLS and to nobody else.
     Disconnect,
     /// Ends without a word.
@@ -247,7 +251,20 @@ impl Peer {
     }
     /// From now on nothing arrives and nothing leaves.
     pub fn pull_plug(&self) {
-        self.tell(Do::PullPlug);
+        self.darken_udp();
+        self.darken_tcp();
+    }
+    /// From now on nothing arrives and nothing leaves over UDP.
+    pub fn darken_udp(&self) {
+        self.tell(Do::Darken(Protocol::Udp));
+    }
+    /// The same over TCP.
+    pub fn darken_tcp(&self) {
+        self.tell(Do::Darken(Protocol::Tcp));
+    }
+    /// UDP works again.
+    pub fn mend_udp(&self) {
+        self.tell(Do::MendUdp);
     }
     /// Its transport says goodbye; Mattermost is told nothing.
     pub fn vanish_politely(&self) {

@@ -15,8 +15,6 @@ pub struct Track {
     pub keyframes: u64,
     pub last: Vec<u8>,
     pub codec: String,
-    /// The daemon has told the clock of the track.
-    pub sender_reports: bool,
     /// The section is one that we receive in.
     pub live: bool,
 }
@@ -40,8 +38,6 @@ pub struct State {
     pub vad: Vec<bool>,
     /// `close` came.
     pub closed: u64,
-    /// NACKs that came for one of our streams.
-    pub nacks: u64,
     /// Answers to lock requests of a participant with `manual_lock`.
     pub locks: Vec<bool>,
     /// Text messages on the channel.
@@ -51,4 +47,7 @@ pub struct State {
     /// The last offer of ours and the last answer to it.
     pub last_exchange: (String, String),
     pub pongs: u64,
+    /// Packets of media that came, by the way they came.
+    pub media_over_udp: u64,
+    pub media_over_tcp: u64,
 }

@@ -38,11 +38,6 @@ impl Engine {
                 track.codec = format!("{:?}", data.params.spec().codec);
                 track.keyframes += u64::from(data.data.first().is_some_and(|first| first & 1 == 0));
                 track.last = data.data.to_vec();
-                track.sender_reports |= data.last_sender_info.is_some();
-            }
-            Event::MediaEgressStats(stats) => {
-                let mut state = lock(&self.state);
-                state.nacks = state.nacks.max(stats.nacks);
             }
             _ => {}
         }
@@ -104,7 +99,7 @@ impl Engine {
                 let candidate = &message.json()["candidate"];
                 let line = candidate["candidate"].as_str().context("no candidate")?;
                 lock(&self.state).candidates += 1;
-                if line.contains(if self.config.tcp { " tcp " } else { " udp " }) {
+                if self.links.fits(line) {
                     self.rtc.add_remote_candidate(Candidate::from_sdp_string(line)?);
                 }
             }

@@ -31,9 +31,8 @@ pub(super) enum Change {
 impl Engine {
     pub(super) fn description(&mut self, message: &Value, over_channel: bool) -> Result<()> {
         let sdp = message["sdp"].as_str().context("no sdp")?;
-        // str0m hands out candidates of both protocols; only one of them has a socket here.
-        let other = if self.config.tcp { " udp " } else { " tcp " };
-        let keep = |line: &&str| !(line.starts_with("a=candidate") && line.contains(other));
+        // str0m would check the daemon's candidates of all protocols; not all of them have a socket here.
+        let keep = |line: &&str| !line.starts_with("a=candidate") || self.links.fits(line);
         let sdp: String = sdp.lines().filter(keep).flat_map(|line| [line, "\r\n"]).collect();
         match message["type"].as_str() {
             Some("answer") => {
