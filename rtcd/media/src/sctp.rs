@@ -83,6 +83,8 @@ pub struct Sctp {
     guard: SctpGuard,
     backlog: Backlog,
     answer: handshake::Answer,
+    /// Streams that had something to read ahead of the COOKIE ACK.
+    early: Vec<u16>,
     packets: VecDeque<Bytes>,
     events: VecDeque<SctpEvent>,
 }
@@ -120,6 +122,7 @@ impl Sctp {
             guard: SctpGuard::new(now),
             backlog: Backlog::default(),
             answer: handshake::Answer::default(),
+            early: Vec::new(),
             packets: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -238,8 +241,18 @@ impl Sctp {
                     self.events.push_back(SctpEvent::Lost);
                 }
                 Event::Stream(StreamEvent::Opened { .. }) => while association.accept_stream().is_some() {},
+                // Its COOKIE ACK is late or lost: nothing can be written yet, and what is read now would not be answered.
+                Event::Stream(StreamEvent::Readable { id }) if association.is_handshaking() => {
+                    self.early.retain(|known| *known != id);
+                    self.early.push(id);
+                }
                 Event::Stream(StreamEvent::Readable { id }) => {
                     read_stream(association, id, &mut self.guard, &mut self.backlog, &mut self.events);
+                }
+                Event::Connected => {
+                    for id in self.early.drain(..) {
+                        read_stream(association, id, &mut self.guard, &mut self.backlog, &mut self.events);
+                    }
                 }
                 _ => {}
             }

@@ -200,3 +200,34 @@ fn a_flood_of_packets_is_cut_and_the_association_lives_on() {
     }
     pair.still_works();
 }
+
+#[test]
+fn a_channel_that_is_opened_ahead_of_a_lost_cookie_ack_is_acknowledged() {
+    let mut now = Instant::now();
+    let (mut client, mut server) = (Sctp::new(now), Sctp::browser(now));
+    client.connect(now);
+    let mut is_lost = false;
+    let mut answers = 0;
+    for _ in 0..400 {
+        while let Some(packet) = client.poll_packet() {
+            // A DATA chunk (RFC 9260, section 3.3.1): we have nothing to say but DATA_CHANNEL_ACK.
+            answers += usize::from(packet[12] == 0);
+            server.handle_packet(now, packet.to_vec());
+        }
+        // COOKIE ACK (section 3.3.12).
+        if !is_lost && server.packets.iter().any(|packet| packet[12] == 11) {
+            is_lost = true;
+            server.packets.clear();
+            assert!(server.open(now, "calls-dc"));
+        }
+        while let Some(packet) = server.poll_packet() {
+            client.handle_packet(now, packet.to_vec());
+        }
+        now += Duration::from_millis(10);
+        client.handle_timeout(now);
+        server.handle_timeout(now);
+    }
+    let expected = SctpEvent::ChannelOpen { id: ChannelId(1), label: "calls-dc".into() };
+    assert_eq!((is_lost, client.poll_event(), client.poll_event()), (true, Some(expected), None));
+    assert!(answers > 0, "its peer waits for an answer still");
+}
