@@ -58,9 +58,11 @@ fn joins_succeed_at_a_quarter_of_loss() {
             println!("  {what} within 5 s: {in_time} of 100, median {median:?}, longest {longest:?}");
             in_time
         });
-        // 97 to 100 and 55 to 68 are usual; str0m draws its numbers anew each time. What takes so long are its timers
-        // of SCTP, which wait for three seconds at first (RFC 9260, section 16), three times as long as those of browsers.
-        assert!(in_time[0] >= 92 && in_time[2] >= 45 || std::env::var("SEED").is_ok(), "{in_time:?}");
+        // 97 to 100 connect in time; the channel is open for 63 to 69, and for 80 where SCTP begins at the switch. str0m draws
+        // its numbers anew each time. What takes so long are its timers of SCTP, which wait for three seconds at first (RFC
+        // 9260, section 16), three times as long as those of browsers.
+        let least = if is_dtls_server { 65 } else { 50 };
+        assert!(in_time[0] >= 92 && in_time[2] >= least || std::env::var("SEED").is_ok(), "{in_time:?}");
     }
 }
 
