@@ -83,7 +83,7 @@ pub struct Sctp {
     guard: SctpGuard,
     backlog: Backlog,
     answer: handshake::Answer,
-    /// Streams that had something to read ahead of the COOKIE ACK.
+    /// Streams, of those few that the guard lets through, with something to read ahead of the COOKIE ACK.
     early: Vec<u16>,
     packets: VecDeque<Bytes>,
     events: VecDeque<SctpEvent>,
