@@ -132,6 +132,13 @@ impl Rewriter {
         Some(self.newest?.seq)
     }
 
+    /// How many numbers have been used, and how many packets have gone out under them: the others never came here, or not
+    /// yet.
+    pub fn progress(&self) -> (u64, u64) {
+        let numbers = self.newest.map_or(0, |newest| (newest.seq.0 + 1).saturating_sub(self.first_seq.0));
+        (numbers, u64::from(self.packets))
+    }
+
     /// What the receiver calls things now.
     pub fn numbers(&self) -> &Numbers {
         &self.numbers

@@ -1,4 +1,5 @@
 //! What is made of voices: passed on or not, found active or not, and their clocks told.
+use crate::network::Conditions;
 use crate::video::camera_of_ann;
 use crate::world::World;
 use crate::{MS, SECOND};
@@ -25,6 +26,24 @@ fn a_muted_voice_is_not_heard_even_when_it_is_sent() {
     let packets = &world.people[bob].seen.voices[&voice].packets;
     assert!(packets.len() > heard + 45);
     assert!(packets.windows(2).all(|pair| pair[1].1 == pair[0].1 + 1), "no hole in the numbering");
+}
+
+#[test]
+fn what_a_sender_loses_costs_its_listeners_nothing() {
+    let mut world = World::new(1, 1);
+    let (ann, bob) = (world.join(), world.join());
+    let voice = world.speak(ann, &[bob]);
+    world.wait_voice(bob, voice);
+    let lossy = Conditions::lossy(0.1, 20 * MS);
+    world.set_way(ann, lossy);
+    world.set_down(ann, Conditions::default());
+    world.run(60 * SECOND);
+    assert!(world.people[bob].seen.voices[&voice].packets.len() < 2900, "some of it does not get here");
+    assert_eq!(world.counters(0).repeated, 0, "bob's own way loses nothing");
+    world.set_way(ann, Conditions::default());
+    world.set_down(bob, lossy);
+    world.run(20 * SECOND);
+    assert!(world.counters(0).repeated > 400, "his way does now");
 }
 
 #[test]

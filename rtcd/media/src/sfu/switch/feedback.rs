@@ -67,7 +67,7 @@ impl Switch {
                     let receiver = tracks.get_mut(place).and_then(|track| track.receiver(key, ssrc));
                     match (receiver, sending.as_mut()) {
                         (Some(receiver), _) if receiver.kind.is_none() => {
-                            repetition.handle_report(now, block.fraction_lost);
+                            repetition.handle_report(now, receiver.lost_on_its_way(block.fraction_lost));
                         }
                         (Some(receiver), Some(sending)) => {
                             let round_trip = round_trip(now, &block, receiver.reported);

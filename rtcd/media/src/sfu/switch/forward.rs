@@ -33,13 +33,39 @@ pub(super) struct Receiver {
     pub admission: Admission,
     /// The last sender report: the middle of its NTP time, and when it went out.
     pub reported: Option<(u32, Instant)>,
+    /// How far the stream was at the last receiver report on it.
+    progress: (u64, u64),
 }
 
 impl Receiver {
     /// A receiver that gets what it is sent.
     pub fn new(peer: usize, rewriter: Rewriter, cname: String, kind: Option<Kind>) -> Self {
-        Self { peer, rewriter, cname, kind, is_paused: false, admission: Admission::new(), reported: None }
+        Self {
+            peer,
+            rewriter,
+            cname,
+            kind,
+            is_paused: false,
+            admission: Admission::new(),
+            reported: None,
+            progress: (0, 0),
+        }
     }
+
+    /// What this receiver's way has lost, in 1/256, of what a receiver report misses: numbers of packets that were lost on
+    /// the sender's way are missing there, too.
+    pub fn lost_on_its_way(&mut self, fraction_lost: u8) -> u8 {
+        let progress = self.rewriter.progress();
+        let before = std::mem::replace(&mut self.progress, progress);
+        // The sender's report and ours end some packets apart.
+        lost_on_the_way(fraction_lost, progress.0.saturating_sub(before.0), progress.1.saturating_sub(before.1))
+    }
+}
+
+/// The part in 1/256 that is lost of `sent` packets under so many `numbers`, when a report misses `fraction_lost` of these.
+fn lost_on_the_way(fraction_lost: u8, numbers: u64, sent: u64) -> u8 {
+    let lost = (numbers * u64::from(fraction_lost) / 256).saturating_sub(numbers.saturating_sub(sent));
+    (lost * 256).checked_div(sent).map_or(0, |part| part.min(255) as u8)
 }
 
 /// A track as one worker sees it.

@@ -1,4 +1,5 @@
 #![allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+use super::lost_on_the_way;
 use crate::codec::Codec;
 use crate::demux::Path;
 use crate::dtls::{Identity, Role};
@@ -147,4 +148,13 @@ fn a_track_that_hits_bugs_again_and_again_ends_with_its_sender() {
     world.forward(Some(RECEIVERS[1]));
     assert_eq!(world.closed(), [SENDER]);
     assert_eq!(world.receivers(), [3, 4]);
+}
+
+#[test]
+fn what_the_senders_way_has_lost_is_not_taken_for_the_receivers_loss() {
+    assert_eq!(lost_on_the_way(26, 250, 250), 25, "a tenth of what was sent");
+    assert_eq!(lost_on_the_way(26, 250, 225), 0, "it never came here");
+    assert_eq!(lost_on_the_way(51, 250, 225), 27, "a tenth on either way");
+    assert_eq!(lost_on_the_way(255, 0, 0), 0, "nothing was sent");
+    assert_eq!(lost_on_the_way(255, 1000, 1), 0);
 }
