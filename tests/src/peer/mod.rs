@@ -137,8 +137,13 @@ impl Peer {
     }
 
     pub async fn wait(&self, what: &str, condition: impl Fn(&State) -> bool) -> Result<()> {
-        wait_until(&self.config.join.session_id, what, PATIENCE, &self.state, condition).await;
+        self.wait_for(PATIENCE, what, condition).await;
         Ok(())
+    }
+
+    /// The same with a patience of its own.
+    pub async fn wait_for(&self, patience: Duration, what: &str, condition: impl Fn(&State) -> bool) {
+        wait_until(&self.config.join.session_id, what, patience, &self.state, condition).await;
     }
 
     /// Waits for a live track of a sender that brings frames.
