@@ -54,18 +54,24 @@ pub async fn they_meet(plugin: &Plugin, media: SocketAddr, call: &str, tcp: bool
     }
     tokio::task::block_in_place(|| drop((cleo, browser)));
     // The demo says for its page that it leaves.
-    let deadline = Instant::now() + PATIENCE;
-    while plugin.sessions(call).await?.is_some_and(|sessions| sessions.len() > 2) {
-        assert!(Instant::now() < deadline, "the pages do not leave");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    wait_sessions(plugin, call, "the pages do not leave", |live| live.is_none_or(|live| live <= 2)).await?;
     tokio::task::block_in_place(|| drop(demo));
     // Over TCP a participant may miss its `close`: the daemon ends the connection as well.
     node.leave("ann");
     node.leave("bob");
+    wait_sessions(plugin, call, "the call does not end", |live| live.is_none()).await
+}
+
+/// Polls until `holds` is true of how many sessions the call has, `None` when it is unknown; `complaint` if it never is.
+async fn wait_sessions(
+    plugin: &Plugin,
+    call: &str,
+    complaint: &str,
+    holds: impl Fn(Option<usize>) -> bool,
+) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    while plugin.sessions(call).await?.is_some() {
-        assert!(Instant::now() < deadline, "the call does not end");
+    while !holds(plugin.sessions(call).await?.map(|sessions| sessions.len())) {
+        assert!(Instant::now() < deadline, "{complaint}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())
