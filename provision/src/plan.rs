@@ -8,7 +8,6 @@
 //! | `ca-certificates.pem` | the image's authorities and `ca_certs.trusted` | root, 0644 |
 //! | `timesyncd.conf` | systemd-timesyncd: `ntp` | root, 0644 |
 //! | `update.json` | `provision update`: `update` | root, 0644 |
-//! | `listens-itself` | `rtcd.socket`: rtcd's API has another port than the one that systemd holds | root, 0644 |
 //! | `localtime` | `/etc/localtime` leads here: `timezone` | root, 0644 |
 //! | `authorized_keys` | sshd of a debug image | root, 0600 |
 use crate::apply::disk::{Found, Owner};
@@ -19,8 +18,6 @@ use crate::failure::Failure;
 use crate::merge;
 use crate::mistake::Mistake;
 use crate::render::Secrets;
-use rtcd_config::keys;
-use rtcd_config::source::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,8 +29,6 @@ const RUN_DIRECTORY: &str = "/run/rtcd/";
 pub const TIMESYNCD: &str = "timesyncd.conf";
 /// `provision update` reads it.
 pub const UPDATE: &str = "update.json";
-/// rtcd.socket is not started when it is there.
-const LISTENS_ITSELF: &str = "listens-itself";
 
 /// Why there is no plan.
 #[derive(Debug)]
@@ -82,9 +77,6 @@ pub fn files(root: &Path, draft: &Draft) -> Result<Files, PlanError> {
         let text = serde_json::to_vec(update).unwrap_or_default();
         files.insert(UPDATE.into(), file(text, 0o644, admin));
     }
-    if draft.settled.settings.get(keys::LISTEN_ADDRESS.path).is_some_and(|set| !is_held_by_systemd(&set.value)) {
-        files.insert(LISTENS_ITSELF.into(), file("", 0o644, admin));
-    }
     if let Some(zone) = &wanted.timezone {
         files.insert("localtime".into(), file(local_time(root, zone).map_err(PlanError::Mistake)?, 0o644, admin));
     }
@@ -97,11 +89,6 @@ pub fn files(root: &Path, draft: &Draft) -> Result<Files, PlanError> {
 /// How a file of [`files`] is reached.
 pub fn run_path(name: &str) -> PathBuf {
     Path::new(RUN_DIRECTORY).join(name)
-}
-
-/// Whether it is what `rtcd.socket` listens on.
-fn is_held_by_systemd(address: &Value) -> bool {
-    matches!(address, Value::Text(text) if [":8045", "0.0.0.0:8045", "[::]:8045"].contains(&text.as_str()))
 }
 
 fn file(content: impl Into<Vec<u8>>, mode: u32, owner: Owner) -> Found {

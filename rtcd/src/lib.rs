@@ -12,6 +12,7 @@ pub mod exit_code;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod ids;
+pub mod listener;
 pub mod logging;
 pub mod metrics;
 pub mod net;

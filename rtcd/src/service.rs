@@ -2,10 +2,11 @@
 use crate::admission::{self, Admission};
 use crate::api::{self, Api, ApiConfig, Deadlines};
 
-use crate::config::{Config, ListenAddress, Loaded};
+use crate::config::{Config, Loaded};
+use crate::listener;
 use crate::metrics::Metrics;
+use crate::net::addresses;
 use crate::net::discovery::Discovery;
-use crate::net::{addresses, listen};
 use crate::plane::socket::{BufferSizes, SOCKET_BUFFER};
 use crate::plane::{Plane, PlaneConfig};
 use crate::reload::{Load, Reload};
@@ -15,7 +16,6 @@ use crate::store::Store;
 use crate::systemd;
 use anyhow::Context as _;
 use rtcd_media::dtls::Identity;
-use std::net::TcpListener;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -47,19 +47,11 @@ async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> a
     let door = admission::Signals::new().context("listening for signals")?;
     let hangup = signal(SignalKind::hangup()).context("listening for signals")?;
     let store = Store::open(&config.store.data_source)?;
-    let listener = match systemd::listener() {
-        Some(listener) => {
-            warn_of_other_port(&listener, &config.api.listen);
-            listener
-        }
-        None => {
-            // A host name is resolved, which may take as long as the name servers are silent.
-            let address = config.api.listen.clone();
-            tokio::select! {
-                bound = tokio::task::spawn_blocking(move || listen::bind(&address)) => bound.context("binding the API")??,
-                () = shutdown.draining() => return Ok(()),
-            }
-        }
+    // A host name is resolved, which may take as long as the name servers are silent.
+    let address = config.api.listen.clone();
+    let listener = tokio::select! {
+        listener = tokio::task::spawn_blocking(move || listener::of_api(&address)) => listener.context("binding the API")??,
+        () = shutdown.draining() => return Ok(()),
     };
     listener.set_nonblocking(true).context("preparing the API listener")?;
     let listener = tokio::net::TcpListener::from_std(listener).context("preparing the API listener")?;
@@ -142,18 +134,6 @@ fn api_config(config: &Config) -> ApiConfig {
         session_expiration: config.api.session_expiration,
         tls: config.api.tls.as_ref().map(|tls| tls.server.clone()),
         deadlines: Deadlines::default(),
-    }
-}
-
-/// What systemd has bound wins: the operator may be looking at the key and wonder.
-fn warn_of_other_port(listener: &TcpListener, configured: &ListenAddress) {
-    let Ok(address) = listener.local_addr() else { return };
-    let same = match configured {
-        ListenAddress::Any(port) | ListenAddress::Name(_, port) => address.port() == *port,
-        ListenAddress::Address(configured) => address == *configured,
-    };
-    if !same {
-        tracing::warn!(%address, %configured, "api.http.listen_address has no effect: systemd listens for the API");
     }
 }
 

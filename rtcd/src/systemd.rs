@@ -2,6 +2,7 @@
 use crate::logging::Once;
 use sd_notify::NotifyState;
 use std::net::TcpListener;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -39,14 +40,42 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// The listener of the API when systemd has bound it: the first TCP listener of `LISTEN_FDS`. To be called once.
-pub fn listener() -> Option<TcpListener> {
+/// Under this name (`FDNAME=`) the listener of the API is left with systemd.
+const API: &str = "api";
+
+/// A listener of the API that was bound before this process began.
+#[derive(Debug)]
+pub enum Inherited {
+    /// The process before this one left it with systemd ([`keep`]); who connected meanwhile waits in its queue.
+    Kept(TcpListener),
+    /// A socket unit of the operator's has bound it.
+    Activated(TcpListener),
+}
+
+/// The first TCP listener of `LISTEN_FDS`, a kept one before others. To be called once.
+pub fn inherited() -> Option<Inherited> {
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut given = listenfd::ListenFd::from_env();
-    let listener = (0..given.len()).find_map(|index| given.take_tcp_listener(index).ok().flatten())?;
-    // A listener of which we know no address is none.
-    let address = listener.local_addr().ok()?;
-    tracing::info!(%address, "listener taken over from systemd");
-    Some(listener)
+    let kept = names.split(':').take(given.len()).position(|name| name == API);
+    if let Some(listener) = kept.and_then(|index| given.take_tcp_listener(index).ok().flatten()) {
+        return Some(Inherited::Kept(listener));
+    }
+    (0..given.len()).find_map(|index| given.take_tcp_listener(index).ok().flatten()).map(Inherited::Activated)
+}
+
+/// Leaves the listener with systemd until the unit is stopped, so that nobody is refused while the daemon restarts. A unit
+/// without `FileDescriptorStoreMax=` does not take it.
+pub fn keep(listener: &TcpListener) {
+    if let Err(error) =
+        sd_notify::notify_with_fds(&[NotifyState::FdStore, NotifyState::FdName(API)], &[listener.as_fd()])
+    {
+        tracing::warn!(%error, "the listener of the API could not be left with systemd: a restart will refuse who connects");
+    }
+}
+
+/// The listener that was kept is of no use any more.
+pub fn forget() {
+    notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(API)]);
 }
 
 /// Feeds the watchdog for as long as every heartbeat moves; ends at once when the unit has no `WatchdogSec=`.

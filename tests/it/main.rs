@@ -2,6 +2,7 @@
 #![allow(clippy::large_futures, reason = "participants of other crates are large, and there are few")]
 mod api;
 mod bad_input;
+mod bare;
 mod browser;
 mod call;
 mod check;
@@ -21,4 +22,5 @@ mod peers;
 mod plugin;
 mod slow;
 mod strangers;
+mod systemd;
 mod transport;
