@@ -3,6 +3,7 @@
 mod api;
 mod bad_input;
 mod bare;
+mod beside;
 mod browser;
 mod call;
 mod check;

@@ -8,6 +8,7 @@ pub mod hostile;
 pub mod http;
 pub mod lossy;
 pub mod mattermost;
+pub mod namespace;
 pub mod peer;
 pub mod plugin;
 pub mod webrtc_peer;
