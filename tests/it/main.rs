@@ -8,6 +8,7 @@ mod browser;
 mod call;
 mod check;
 mod config;
+mod docs;
 mod fair;
 mod fuzz;
 mod honest;

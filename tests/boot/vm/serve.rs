@@ -50,7 +50,7 @@ async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
     for (call, tcp) in [("over-udp", false), ("over-tcp", true)] {
         they_meet(&plugin, machine.media(), call, tcp, &dir).await?;
     }
-    recipes_of_the_readme_find(&mut machine, "over-udp", "ann");
+    recipes_of_the_documentation_find(&mut machine, "over-udp", "ann");
     tokio::task::block_in_place(|| picture_of_the_console(&machine, &dir));
     nobody_is_refused_during(&mut machine, "systemctl restart rtcd; systemctl restart rtcd");
     plugin.dial().await.expect("the client is known after a restart");
@@ -177,9 +177,9 @@ fn picture_of_the_console(machine: &Machine, dir: &Path) {
     page.screenshot(&artifact("console-of-a-boot.png"), 960);
 }
 
-fn recipes_of_the_readme_find(machine: &mut Machine, call: &str, session: &str) {
-    let readme = fs::read_to_string(in_repository("README.md")).expect("the README is there");
-    let recipes: Vec<_> = readme.lines().filter_map(|line| line.strip_prefix("    journalctl ")).collect();
+fn recipes_of_the_documentation_find(machine: &mut Machine, call: &str, session: &str) {
+    let page = fs::read_to_string(in_repository("rtcd/TROUBLESHOOTING.md")).expect("the page is there");
+    let recipes: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("    journalctl ")).collect();
     assert_eq!(recipes.len(), 5, "{recipes:?}");
     // Something for the recipe of errors.
     machine.sh("echo 'an error of the test' | systemd-cat -p err");
