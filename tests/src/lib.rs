@@ -2,12 +2,14 @@
 #![allow(clippy::large_futures, reason = "participants of other crates are large, and there are few")]
 #![allow(missing_docs, reason = "for tests alone, where names say it")]
 pub mod browser;
+pub mod calls;
 pub mod daemon;
 pub mod fuzz;
 pub mod hostile;
 pub mod http;
 pub mod lossy;
 pub mod mattermost;
+pub mod namespace;
 pub mod peer;
 pub mod plugin;
 pub mod webrtc_peer;
