@@ -95,7 +95,8 @@ impl UdpSocket {
                 self.inner.as_raw_fd(),
                 batch.messages.as_mut_ptr(),
                 RECV_BATCH as libc::c_uint,
-                libc::MSG_DONTWAIT,
+                // Unsigned to musl.
+                libc::MSG_DONTWAIT as _,
                 ptr::null_mut(),
             )
         };
