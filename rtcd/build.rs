@@ -1,4 +1,6 @@
-//! What `GET /version` tells of the build: commit and date, from git or from the packager, or `unknown`.
+//! Which build this is, for `--version` and `GET /version`: version, commit and date, from git, or from the packager, or
+//! `unknown`. The build script of provision, too.
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
@@ -6,20 +8,42 @@ fn main() {
         ("RTCD_BUILD_HASH", &["rev-parse", "HEAD"][..]),
         ("RTCD_BUILD_DATE", &["show", "-s", "--format=%cI", "HEAD"][..]),
     ] {
-        println!("cargo:rerun-if-env-changed={name}");
         // A packager that builds without git sets the variable; the commit's date keeps builds reproducible.
-        let value = std::env::var(name).ok().filter(|value| !value.is_empty()).or_else(|| git(command));
+        let value = told(name).or_else(|| git(command));
         println!("cargo:rustc-env={name}={}", value.unwrap_or_else(|| "unknown".into()));
     }
-    println!("cargo:rerun-if-env-changed=RTCD_BUILD_VERSION");
-    println!("cargo:rerun-if-changed=build.rs");
-    // Moves with every commit and switch of branch; the place differs in a worktree, so git is asked.
-    if let Some(log) = git(&["rev-parse", "--path-format=absolute", "--git-path", "logs/HEAD"]) {
-        println!("cargo:rerun-if-changed={log}");
+    let version = told("RTCD_BUILD_VERSION")
+        .or_else(|| git(&["describe", "--exact-match", "--tags", "--match", "v[0-9]*", "HEAD"]))
+        .unwrap_or_else(|| format!("dev-{}", env!("CARGO_PKG_VERSION")));
+    println!("cargo:rustc-env=RTCD_BUILD_VERSION={}", spelled(&version));
+    // The first moves with every commit and switch of branch; the places differ in a worktree, so git is asked.
+    for name in ["logs/HEAD", "refs/tags", "packed-refs"] {
+        let place = git(&["rev-parse", "--path-format=absolute", "--git-path", name]);
+        if let Some(place) = place.filter(|place| Path::new(place).exists()) {
+            println!("cargo:rerun-if-changed={place}");
+        }
     }
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
     let version = output(Command::new(rustc).arg("--version"));
     println!("cargo:rustc-env=RTCD_RUSTC_VERSION={}", version.unwrap_or_else(|| "rustc".into()));
+}
+
+/// `vX.Y.Z` for the release X.Y.Z, else `dev-...`: the Calls plugin takes no version below `v1.0.0` that is not `dev`.
+pub fn spelled(version: &str) -> String {
+    let bare = version.strip_prefix('v').unwrap_or(version);
+    let (numbers, _) = bare.split_once(['-', '+']).unwrap_or((bare, ""));
+    let parts: Option<Vec<u64>> = numbers.split('.').map(|part| part.parse().ok()).collect();
+    match parts.as_deref() {
+        Some([major, _, _]) if *major >= 1 => format!("v{bare}"),
+        _ if bare.starts_with("dev") => bare.to_owned(),
+        _ => format!("dev-{bare}"),
+    }
+}
+
+/// What the packager says.
+fn told(name: &str) -> Option<String> {
+    println!("cargo:rerun-if-env-changed={name}");
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn git(arguments: &[&str]) -> Option<String> {

@@ -3,9 +3,13 @@ use crate::exit_code;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
+/// The release or `dev-...`, with the commit.
+const LONG_VERSION: &str =
+    concat!(env!("RTCD_BUILD_VERSION"), " (commit ", env!("RTCD_BUILD_HASH"), " of ", env!("RTCD_BUILD_DATE"), ")");
+
 /// From cloud metadata and user data to a running rtcd.
 #[derive(Parser, Debug)]
-#[command(version, about, after_help = exit_code::HELP, subcommand_required = true, arg_required_else_help = true)]
+#[command(version = LONG_VERSION, about, after_help = exit_code::HELP, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
     /// The subcommand, required.
     #[command(subcommand)]

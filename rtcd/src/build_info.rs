@@ -2,11 +2,10 @@
 use serde::Serialize;
 
 /// `vX.Y.Z` of a release, else `dev-X.Y.Z`. The Calls plugin refuses versions below `v1.0.0` that are not `dev`.
-pub const VERSION: &str = match option_env!("RTCD_BUILD_VERSION") {
-    Some(version) if !version.is_empty() => version,
-    _ if env!("CARGO_PKG_VERSION_MAJOR").as_bytes()[0] == b'0' => concat!("dev-", env!("CARGO_PKG_VERSION")),
-    _ => concat!("v", env!("CARGO_PKG_VERSION")),
-};
+pub const VERSION: &str = env!("RTCD_BUILD_VERSION");
+/// What `--version` says.
+pub const LONG_VERSION: &str =
+    concat!(env!("RTCD_BUILD_VERSION"), " (commit ", env!("RTCD_BUILD_HASH"), " of ", env!("RTCD_BUILD_DATE"), ")");
 /// The commit, or `unknown`.
 pub const HASH: &str = env!("RTCD_BUILD_HASH");
 /// The date of the commit, or `unknown`.
@@ -55,8 +54,28 @@ impl BuildInfo {
 }
 
 #[cfg(test)]
+#[allow(dead_code, reason = "its main runs at build time")]
+#[path = "../build.rs"]
+mod script;
+
+#[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_release_is_a_v_and_three_numbers_and_all_else_is_dev() {
+        for (told, spelled) in [
+            ("v1.2.3", "v1.2.3"),
+            ("1.2.3", "v1.2.3"),
+            ("v1.2.3-rc1", "v1.2.3-rc1"),
+            ("1.2.3.700", "dev-1.2.3.700"),
+            ("v0.9.0", "dev-0.9.0"),
+            ("dev-0.1.0", "dev-0.1.0"),
+            ("next", "dev-next"),
+        ] {
+            assert_eq!(script::spelled(told), spelled, "{told}");
+        }
+    }
 
     #[test]
     fn the_version_is_one_that_the_plugin_takes() {

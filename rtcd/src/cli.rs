@@ -1,5 +1,5 @@
 //! The command line.
-use crate::{check, config};
+use crate::check;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,11 +7,12 @@ use std::time::Duration;
 
 /// Media server of Mattermost Calls.
 #[derive(Parser, Debug)]
-#[command(name = "rtcd", version = crate::build_info::VERSION, subcommand_negates_reqs = true)]
+#[command(name = "rtcd", version = crate::build_info::LONG_VERSION, subcommand_negates_reqs = true)]
 pub struct Args {
-    /// The configuration file; a missing one means defaults (RTCD_* variables override it).
-    #[arg(long, value_name = "PATH", default_value = config::DEFAULT_PATH)]
-    pub config: PathBuf,
+    /// The configuration file; a missing one means defaults (RTCD_* variables override it). Without this option it is
+    /// config/config.toml or, where a container has it mounted, /rtcd/config/config.toml.
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<PathBuf>,
     /// Say what is wrong with the configuration, and end.
     #[arg(long)]
     pub check_config: bool,
@@ -90,7 +91,7 @@ mod tests {
     fn the_references_spelling_of_config_is_understood() {
         for spelling in [&["rtcd", "-config", "x"][..], &["rtcd", "--config", "x"], &["rtcd", "-config=x"]] {
             let args = Args::try_parse_from(spelling.iter().map(|text| double_dash(text.into()))).expect("understood");
-            assert_eq!(args.config, PathBuf::from("x"));
+            assert_eq!(args.config, Some(PathBuf::from("x")));
         }
     }
 

@@ -62,10 +62,10 @@ pub fn start(logger: &Logger) -> Result<(), Twice> {
 pub fn write(logger: &Logger) {
     let console = CONSOLE.get().map_or(Ok(()), |queue| Console::new().and_then(|console| queue.start(console)));
     let file = logger.file.as_ref().zip(FILE.get());
-    let alone = logger.console.is_none();
     let file = file.map_or(Ok(()), |(log, queue)| {
         queue.reopen();
-        queue.start(LogFile::new(&log.location, alone))
+        let path = &log.location;
+        queue.start(if logger.console.is_none() { LogFile::alone(path)? } else { LogFile::new(path) })
     });
     for error in [console, file].into_iter().filter_map(Result::err) {
         eprintln!("rtcd: nothing can be logged: {error}");

@@ -4,6 +4,11 @@ use rtcd::exit_code::ExitCode;
 use rtcd::{build_info, check, config, logging, privileges, service};
 use std::io::Write as _;
 
+/// musl's allocator takes one lock for all threads.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     run().into()
 }
@@ -40,7 +45,10 @@ fn run() -> ExitCode {
         }
     };
     let path = args.config;
-    let load = move || config::load(&path, &config::env::of_process());
+    let load = move || {
+        let path = path.clone().unwrap_or_else(config::find);
+        config::load(&path, &config::env::of_process())
+    };
     let load_or_tell = || load().inspect_err(|problems| eprintln!("rtcd: {problems}")).map_err(|_| ExitCode::Config);
     match args.command {
         Some(Command::Check(check)) => {
@@ -66,7 +74,8 @@ fn run() -> ExitCode {
         eprintln!("rtcd: {:#}", anyhow::Error::new(error));
         return ExitCode::Failure;
     }
-    tracing::info!(version = build_info::VERSION, hash = build_info::HASH, "starting");
+    let file = loaded.file_found.then(|| tracing::field::display(loaded.path.display()));
+    tracing::info!(version = build_info::VERSION, hash = build_info::HASH, file, "starting");
     for warning in &loaded.warnings {
         // The journal shows the message alone: it says what is wrong.
         tracing::warn!(origin = %warning.origin, key = warning.key, "configuration: {}", warning.what);

@@ -5,7 +5,6 @@ mod image;
 mod machine;
 mod vm {
     mod bare;
-    mod calls;
     mod ec2;
     mod mistakes;
     pub mod serve;

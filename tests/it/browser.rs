@@ -4,6 +4,7 @@ use rtcd_tests::browser::demo::Demo;
 use rtcd_tests::browser::firefox::Firefox;
 use rtcd_tests::browser::{DemoPage, State};
 use rtcd_tests::daemon::{Daemon, DaemonConfig, binary, wait_for};
+use rtcd_tests::namespace;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -311,21 +312,8 @@ fn two_firefoxes_hear_and_see_each_other() {
         nix::unistd::geteuid().is_root(),
         "a network namespace needs root; tests/run leaves this test out without it"
     );
-    let in_namespace = || {
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace");
-        for line in [
-            "link set lo up",
-            "link add inside type veth peer name outside",
-            "addr add 10.77.0.1/24 dev inside",
-            "link set inside up",
-            "link set outside up",
-            "route add default via 10.77.0.2",
-        ] {
-            let done = Command::new("ip").args(line.split(' ')).status().expect("ip runs");
-            assert!(done.success(), "ip {line}");
-        }
-        let address = "10.77.0.1".parse().expect("an address");
-        let demo = Demo::start_at(address, &["--allow-remote"]);
+    namespace::with_a_network_of_its_own(|| {
+        let demo = Demo::start_at(namespace::ADDRESS.into(), &["--allow-remote"]);
         // Firefox runs no audio context without a sound card, so its own fake microphone has to do for the tone.
         let enter = |name: &str| {
             let page = Firefox::open(&demo.url(&format!("name={name}&picture&auto")));
@@ -341,11 +329,6 @@ fn two_firefoxes_hear_and_see_each_other() {
         let (of_ann, of_bob) = (ann.state().colour(), bob.state().colour());
         bob.wait_for("bob to perceive ann", |state| perceives(state, ANN.0, of_ann));
         ann.wait_for("ann to perceive bob", |state| perceives(state, BOB.0, of_bob));
-    };
-    std::thread::scope(|scope| {
-        if let Err(panic) = scope.spawn(in_namespace).join() {
-            std::panic::resume_unwind(panic);
-        }
     });
 }
 

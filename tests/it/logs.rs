@@ -95,3 +95,10 @@ fn a_reader_that_is_stuck_blocks_nobody() {
     daemon.wait_exit();
     drop(reader);
 }
+
+#[test]
+fn the_only_log_is_on_the_console_while_its_file_cannot_be_written() {
+    let daemon = Daemon::start(to_file("/proc/none/rtcd.log").env("RTCD_LOGGER_ENABLECONSOLE", "false"));
+    wait_for("the lines", || daemon.log().contains("\"msg\":\"ready\""));
+    assert!(daemon.log().contains("/proc/none/rtcd.log cannot be written"), "{}", daemon.log());
+}

@@ -21,6 +21,8 @@ pub struct DaemonConfig {
     /// `RTCD_*` variables over the defaults of [`DaemonConfig::new`].
     pub env: BTreeMap<String, String>,
     pub args: Vec<String>,
+    /// What is run: the daemon of this build, or another one, maybe by an emulator.
+    pub program: Vec<PathBuf>,
     /// The store; `None` makes a temporary one.
     pub store: Option<PathBuf>,
     /// Port of the API.
@@ -45,6 +47,7 @@ impl DaemonConfig {
         Self {
             env: BTreeMap::new(),
             args: Vec::new(),
+            program: Vec::new(),
             store: None,
             api_port: free_port(),
             media_port: free_port(),
@@ -114,8 +117,10 @@ impl Daemon {
     pub fn start_with(config: DaemonConfig, change: impl FnOnce(&mut Command)) -> Daemon {
         let dir = temp_dir("daemon");
         let log = File::create(dir.join("log")).expect("the log file can be made");
-        let mut command = Command::new(binary());
+        let program = if config.program.is_empty() { vec![binary()] } else { config.program.clone() };
+        let mut command = Command::new(&program[0]);
         command
+            .args(&program[1..])
             .args(&config.args)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -126,7 +131,7 @@ impl Daemon {
             .stderr(log)
             .process_group(0);
         change(&mut command);
-        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
+        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program[0].display()));
         let mut daemon = Daemon { child, dir, config };
         if daemon.config.wait {
             daemon.wait_ready();

@@ -2,6 +2,7 @@
 #![allow(clippy::large_futures, reason = "participants of other crates are large, and there are few")]
 #![allow(missing_docs, reason = "for tests alone, where names say it")]
 pub mod browser;
+pub mod calls;
 pub mod daemon;
 pub mod fuzz;
 pub mod hostile;

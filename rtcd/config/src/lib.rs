@@ -22,12 +22,23 @@ pub use types::*;
 use keys::Key;
 use source::{Merged, Origin};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use validate::Validator;
 
-/// Where the configuration is looked for when nobody says.
-pub const DEFAULT_PATH: &str = "config/config.toml";
+/// Where the configuration is looked for when nobody says: where the reference looks, then where its setup guide mounts it
+/// into the container.
+pub const PLACES: [&str; 2] = ["config/config.toml", "/rtcd/config/config.toml"];
+
+/// The first of [`PLACES`] where there is anything, or the first of them.
+pub fn find() -> PathBuf {
+    let there = |place: &&str| !matches!(Path::new(place).symlink_metadata(), Err(error) if is_absent(&error));
+    PLACES.into_iter().find(there).unwrap_or(PLACES[0]).into()
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
 
 /// A valid configuration, with what an operator may want to know about it.
 #[derive(Clone)]
@@ -36,6 +47,8 @@ pub struct Loaded {
     pub config: Config,
     /// What is odd, to be logged as soon as there is a log.
     pub warnings: Vec<Warning>,
+    /// Where the file was looked for.
+    pub path: PathBuf,
     /// There was a file; without one there are defaults and the environment.
     pub file_found: bool,
     merged: Merged,
@@ -67,7 +80,8 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut loaded = from_text(path, "", environment)?;
             loaded.file_found = false;
-            let what = "there is no such file: defaults and the environment are used".to_owned();
+            let other = if path == Path::new(PLACES[0]) { format!(", and no {}", PLACES[1]) } else { String::new() };
+            let what = format!("there is no such file{other}: defaults and the environment are used");
             loaded.warnings.insert(0, Warning { origin, key: String::new(), what });
             Ok(loaded)
         }
@@ -89,6 +103,7 @@ pub fn from_text(path: &Path, text: &str, environment: &Environment) -> Result<L
     let mut problems: Vec<_> = file.problems.into_iter().chain(variables.problems).collect();
     match validate(merged, &read_from_disk) {
         Ok(mut loaded) if problems.is_empty() => {
+            loaded.path = path.to_owned();
             loaded.warnings = file.warnings.into_iter().chain(variables.warnings).chain(loaded.warnings).collect();
             Ok(loaded)
         }
@@ -106,7 +121,7 @@ pub fn validate(merged: Merged, read: ReadFile<'_>) -> Result<Loaded, Problems> 
     let config = validator.config();
     let Validator { problems, warnings, .. } = validator;
     if problems.is_empty() {
-        Ok(Loaded { config, warnings, file_found: true, merged })
+        Ok(Loaded { config, warnings, path: PathBuf::new(), file_found: true, merged })
     } else {
         Err(Problems(problems))
     }

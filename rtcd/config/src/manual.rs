@@ -32,8 +32,9 @@ pub fn sample() -> String {
 pub fn handbook() -> String {
     let mut out = String::from(
         "# Configuration\n\n\
-         `rtcd --config PATH` reads a TOML file (default `config/config.toml`; none there: defaults and a warning), lays\n\
-         the environment over it and validates. All mistakes are reported at once, with exit status 78 and nothing opened\n\
+         `rtcd --config PATH` reads a TOML file (default `config/config.toml`, else `/rtcd/config/config.toml`, where the\n\
+         setup guide mounts it into the container; neither there: defaults and a warning), lays the environment over it and\n\
+         validates. All mistakes are reported at once, with exit status 78 and nothing opened\n\
          or written. `rtcd --check-config` does only that; `rtcd --print-config` shows each effective value with where it\n\
          came from. Dotted keys and tables are the same thing. Unknown keys are ignored with a warning.\n\n\
          Booleans in variables: `1 t T true TRUE True`, `0 f F false FALSE False`. `rtcd.toml` has the same texts as a file\n\

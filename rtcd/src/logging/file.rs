@@ -1,5 +1,6 @@
 //! The log file: opened again when it has gone or on SIGHUP, rotated when it is large. Whatever is wrong with it is said on
-//! the console, and the daemon goes on.
+//! the console, and the daemon goes on. Where there is no other log, its lines go to standard output meanwhile.
+use super::console::Console;
 use super::once::Once;
 use super::queue::Sink;
 use super::rotate;
@@ -14,8 +15,8 @@ pub const MAX_BYTES: u64 = 100 * 1024 * 1024;
 pub(super) struct LogFile {
     path: PathBuf,
     max_bytes: u64,
-    /// Nobody reads what is logged about the file itself: it is printed.
-    alone: bool,
+    /// There is no other log: what is logged about the file itself is printed, and what the file does not take goes here.
+    instead: Option<Box<dyn Sink>>,
     open: Option<Open>,
     failing: Once,
     not_rotated: Once,
@@ -29,10 +30,16 @@ struct Open {
 }
 
 impl LogFile {
-    /// `alone`: there is no other log. Opens nothing yet.
-    pub(super) fn new(path: &Path, alone: bool) -> Self {
-        let (failing, not_rotated) = Default::default();
-        Self { path: path.into(), max_bytes: MAX_BYTES, alone, open: None, failing, not_rotated }
+    /// Opens nothing yet.
+    pub(super) fn new(path: &Path) -> Self {
+        let (instead, open, failing, not_rotated) = Default::default();
+        Self { path: path.into(), max_bytes: MAX_BYTES, instead, open, failing, not_rotated }
+    }
+
+    /// The same where there is no other log.
+    pub(super) fn alone(path: &Path) -> io::Result<Self> {
+        let console = Console::new()?;
+        Ok(Self { instead: Some(Box::new(console)), ..Self::new(path) })
     }
 
     fn try_open(&self) -> io::Result<Open> {
@@ -67,8 +74,10 @@ impl LogFile {
         match error {
             Some(error) if self.failing.failed() => {
                 tracing::error!(%error, "logger.file_location: {path} cannot be written, what is logged is not kept there");
-                if self.alone {
-                    eprintln!("rtcd: logger.file_location: {path} cannot be written: {error}");
+                if self.instead.is_some() {
+                    eprintln!(
+                        "rtcd: logger.file_location: {path} cannot be written: {error}; the log goes to standard output until it can"
+                    );
                 }
             }
             None if self.failing.works() => tracing::info!("logger.file_location: {path} is written again"),
@@ -98,8 +107,8 @@ impl LogFile {
     }
 }
 
-impl Sink for LogFile {
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+impl LogFile {
+    fn write_to_file(&mut self, lines: &[u8]) -> io::Result<()> {
         let max = self.max_bytes;
         let open = self.opened()?;
         if open.bytes > 0 && open.bytes + lines.len() as u64 > max {
@@ -112,6 +121,16 @@ impl Sink for LogFile {
         open.bytes += lines.len() as u64;
         self.tell(written.as_ref().err());
         written
+    }
+}
+
+impl Sink for LogFile {
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let written = self.write_to_file(lines);
+        match (&written, &mut self.instead) {
+            (Err(_), Some(instead)) => instead.write(lines),
+            _ => written,
+        }
     }
 
     fn tick(&mut self) {
@@ -146,7 +165,7 @@ mod tests {
     fn a_file_that_has_gone_is_made_again_and_one_that_was_renamed_is_left_alone() {
         let dir = TempDir::new();
         let path = dir.path().join("logs/rtcd.log");
-        let mut log = LogFile::new(&path, true);
+        let mut log = LogFile::new(&path);
         log.write(b"one\n").expect("the directory is made");
         let renamed = path.with_extension("old");
         fs::rename(&path, &renamed).expect("renamed");
@@ -164,7 +183,7 @@ mod tests {
         let dir = TempDir::new();
         let path = dir.path().join("rtcd.log");
         fs::create_dir(&path).expect("in the way");
-        let mut log = LogFile::new(&path, false);
+        let mut log = LogFile::new(&path);
         assert!(log.write(b"one\n").is_err() && log.failing.is_failing());
         fs::remove_dir(&path).expect("removed");
         log.write(b"two\n").expect("written");
@@ -172,9 +191,33 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two\n");
     }
 
+    #[derive(Clone, Default)]
+    struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Sink for Lines {
+        fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+            self.0.lock().expect("not poisoned").extend(lines);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_the_only_log_does_not_take_goes_to_standard_output() {
+        let dir = TempDir::new();
+        let path = dir.path().join("rtcd.log");
+        fs::create_dir(&path).expect("in the way");
+        let output = Lines::default();
+        let mut log = LogFile { instead: Some(Box::new(output.clone())), ..LogFile::new(&path) };
+        log.write(b"one\n").expect("it goes there");
+        fs::remove_dir(&path).expect("removed");
+        log.write(b"two\n").expect("written");
+        assert_eq!(output.0.lock().expect("not poisoned").as_slice(), b"one\n");
+        assert_eq!(fs::read(&path).unwrap(), b"two\n");
+    }
+
     #[test]
     fn a_full_disk_tears_no_more_than_one_line() {
-        let mut log = LogFile::new(Path::new("/dev/full"), false);
+        let mut log = LogFile::new(Path::new("/dev/full"));
         assert!(log.write(b"one\n").is_err());
         assert!(log.open.as_ref().is_some_and(|open| open.torn));
     }
@@ -183,7 +226,7 @@ mod tests {
     fn a_large_file_is_rotated() {
         let dir = TempDir::new();
         let path = dir.path().join("rtcd.log");
-        let mut log = LogFile { max_bytes: 10, ..LogFile::new(&path, true) };
+        let mut log = LogFile { max_bytes: 10, ..LogFile::new(&path) };
         log.write(b"12345678\n").expect("written");
         log.write(b"2345\n").expect("written");
         assert_eq!(fs::read(&path).unwrap(), b"2345\n");

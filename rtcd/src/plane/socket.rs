@@ -95,7 +95,8 @@ impl UdpSocket {
                 self.inner.as_raw_fd(),
                 batch.messages.as_mut_ptr(),
                 RECV_BATCH as libc::c_uint,
-                libc::MSG_DONTWAIT,
+                // Unsigned to musl.
+                libc::MSG_DONTWAIT as _,
                 ptr::null_mut(),
             )
         };
@@ -123,15 +124,18 @@ impl UdpSocket {
             while done < messages {
                 // SAFETY: the first `messages` headers point into `scratch` and into `datagrams`, which outlive the
                 // call; the kernel only reads through them.
+                // musl's function of this name calls sendmsg for each message: the pads of its structures may be dirty.
+                // Ours were zero when they were made and nobody writes there.
                 let result = unsafe {
-                    libc::sendmmsg(
+                    libc::syscall(
+                        libc::SYS_sendmmsg,
                         self.inner.as_raw_fd(),
                         scratch.headers.as_mut_ptr().add(done),
                         (messages - done) as libc::c_uint,
                         libc::MSG_DONTWAIT,
                     )
                 };
-                match check(result) {
+                match check(result as libc::c_int) {
                     Ok(sent) => {
                         let sent = sent as usize;
                         stats.sent += scratch.runs[done..done + sent].iter().map(|run| *run as u64).sum::<u64>();

@@ -4,10 +4,12 @@
 //! kept in memory, registrations are refused, and the database is opened again as soon as that is possible.
 mod aside;
 mod database;
+mod memory;
 
 use crate::ids::ClientId;
 use crate::logging::Once;
 use database::{Database, Entries};
+use memory::{Clients, Memory};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -71,6 +73,8 @@ struct Inner {
 
 enum State {
     Open(Database),
+    /// There has been no directory to write to since the start: whoever registers is known until the process ends.
+    Memory(Memory),
     /// What was known when the database failed, and whom it may hold all the same: those who were told that they were refused.
     Broken {
         entries: Entries,
@@ -85,11 +89,20 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the store in this directory, or makes one there when there is none. One that is damaged is set aside. Blocks.
+    /// Opens the store in this directory, or makes one there when there is none. One that is damaged is set aside. Where
+    /// nothing can be written and there is nothing to be lost, clients are kept in memory. Blocks.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |reason: String| StoreError::Open { path: path.into(), reason };
-        let database = aside::open_or_set_aside(path).map_err(failed)?;
-        let state = RwLock::new(State::Open(database));
+        let state = match memory::is_needed(path) {
+            Some(why) => {
+                let path = path.display();
+                tracing::error!(%why, "store.data_source {path} cannot be written: clients are registered in memory alone \
+                    and must register again when the daemon has been restarted");
+                State::Memory(Memory::default())
+            }
+            None => State::Open(aside::open_or_set_aside(path).map_err(failed)?),
+        };
+        let state = RwLock::new(state);
         Ok(Self(Arc::new(Inner { path: path.into(), state, changing: Mutex::default(), failing: Once::new() })))
     }
 
@@ -98,6 +111,7 @@ impl Store {
         let client = present(client)?;
         self.blocking(move |store| match &*store.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Open(database) => database.get(client.as_str())?.ok_or(StoreError::NotFound),
+            State::Memory(memory) => memory.get(client.as_str())?.ok_or(StoreError::NotFound),
             State::Broken { entries, .. } => entries.get(client.as_str()).cloned().ok_or(StoreError::NotFound),
         })
         .await
@@ -157,7 +171,7 @@ impl Inner {
     fn change(
         &self,
         added: Option<&str>,
-        work: impl FnOnce(&Database) -> Result<(), StoreError>,
+        work: impl FnOnce(&dyn Clients) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let _one = self.changing();
         self.ready()?;
@@ -167,6 +181,7 @@ impl Inner {
                 Err(StoreError::Io(error)) => Err((error, database.entries())),
                 done => return done,
             },
+            State::Memory(memory) => return work(memory),
             State::Broken { .. } => return Err(StoreError::Closed),
         };
         let Err((error, mut entries)) = done else { return Ok(()) };
@@ -182,26 +197,32 @@ impl Inner {
     fn ready(&self) -> Result<(), StoreError> {
         let wrong = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Open(database) => database.misplaced(&self.path).map(|why| (why, database.entries())),
-            State::Broken { .. } => None,
+            State::Memory(_) | State::Broken { .. } => None,
         };
         if let Some((why, entries)) = wrong {
             self.fail(&why, entries, Vec::new());
         }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let State::Broken { entries, refused } = &*state else { return Ok(()) };
+        let (entries, refused) = match &*state {
+            State::Open(_) => return Ok(()),
+            State::Memory(_) if memory::is_needed(&self.path).is_some() => return Ok(()),
+            State::Memory(memory) => (&memory.entries(), &Vec::new()),
+            State::Broken { entries, refused } => (entries, refused),
+        };
         match aside::open_again(&self.path, entries, refused) {
             Ok(database) => {
                 let path = self.path.display();
                 let clients = entries.len();
+                let was_memory = matches!(*state, State::Memory(_));
                 *state = State::Open(database);
-                if self.failing.works() {
+                if self.failing.works() || was_memory {
                     tracing::warn!(clients, "store.data_source {path} works again, with all clients that were known");
                 }
                 Ok(())
             }
             Err(why) => {
                 tracing::debug!(why, "store.data_source cannot be opened again yet");
-                Err(StoreError::Closed)
+                if matches!(*state, State::Memory(_)) { Ok(()) } else { Err(StoreError::Closed) }
             }
         }
     }

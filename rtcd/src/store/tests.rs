@@ -1,6 +1,9 @@
-use super::{Store, StoreError};
+use super::memory::{self, Clients as _, Memory};
+use super::{Inner, State, Store, StoreError};
 use crate::auth::tests::TempDir;
+use crate::logging::Once;
 use std::fs;
+use std::sync::{Arc, Mutex, RwLock};
 
 #[tokio::test]
 async fn a_client_outlives_the_process_that_added_it() {
@@ -126,4 +129,38 @@ fn a_file_in_place_of_the_directory_is_an_error() {
     fs::write(&file, b"mine").unwrap();
     assert!(matches!(Store::open(&file), Err(StoreError::Open { .. })));
     assert_eq!(fs::read(&file).unwrap(), b"mine");
+}
+
+/// Rights count for nothing where root runs the tests, but /sys takes no directory from anybody.
+#[tokio::test]
+async fn where_nothing_can_be_written_clients_are_kept_in_memory() {
+    let store = Store::open("/sys/rtcd_db".as_ref()).unwrap();
+    store.add(&"a".into(), "one".into()).await.unwrap();
+    assert!(matches!(store.add(&"a".into(), "two".into()).await, Err(StoreError::AlreadyThere)));
+    assert_eq!(store.get(&"a".into()).await.unwrap(), "one");
+    store.remove(&"a".into()).await.unwrap();
+    assert!(matches!(store.get(&"a".into()).await, Err(StoreError::NotFound)));
+}
+
+#[tokio::test]
+async fn clients_in_memory_go_to_the_directory_as_soon_as_there_is_one() {
+    let dir = TempDir::new();
+    let path = dir.path().join("db");
+    let memory = Memory::default();
+    memory.insert("a", "one").unwrap();
+    let state = RwLock::new(State::Memory(memory));
+    let store = Store(Arc::new(Inner { path: path.clone(), state, changing: Mutex::default(), failing: Once::new() }));
+    store.add(&"b".into(), "two".into()).await.unwrap();
+    drop(store);
+    let again = Store::open(&path).unwrap();
+    assert_eq!(again.get(&"a".into()).await.unwrap(), "one");
+    assert_eq!(again.get(&"b".into()).await.unwrap(), "two");
+}
+
+#[test]
+fn a_directory_that_can_be_made_or_has_something_in_it_is_not_replaced_by_memory() {
+    let dir = TempDir::new();
+    assert!(memory::is_needed(&dir.path().join("new/db")).is_none());
+    fs::write(dir.path().join("something"), "x").unwrap();
+    assert!(memory::is_needed(dir.path()).is_none());
 }

@@ -1,10 +1,10 @@
 //! Boot 1: the smallest machine serves real calls. Boot 2: its disk again, bigger, with other user data.
 use crate::image::{ALONE, Image, grow};
 use crate::machine::{Hardware, Machine, ports};
-use crate::vm::calls::they_meet;
 use anyhow::Result;
 use rtcd_tests::browser::DemoPage;
 use rtcd_tests::browser::chromium::Chromium;
+use rtcd_tests::calls::they_meet;
 use rtcd_tests::daemon::{binary, temp_dir, wait_for};
 use rtcd_tests::http;
 use rtcd_tests::plugin::Plugin;

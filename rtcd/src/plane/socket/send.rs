@@ -82,8 +82,8 @@ impl SendScratch {
                 // SAFETY: CMSG_SPACE(2) is 24 on 64-bit Linux, the size of the aligned buffer that the header has just
                 // been given, so header and value of the first control message lie inside of it.
                 unsafe {
-                    header.msg_controllen = libc::CMSG_SPACE(size_of::<u16>() as u32) as _;
-                    debug_assert!(header.msg_controllen <= control.len());
+                    debug_assert_eq!(libc::CMSG_SPACE(size_of::<u16>() as u32) as usize, control.len());
+                    header.msg_controllen = control.len() as _;
                     let message = libc::CMSG_FIRSTHDR(header);
                     (*message).cmsg_level = libc::SOL_UDP;
                     (*message).cmsg_type = libc::UDP_SEGMENT;

@@ -1,14 +1,14 @@
-//! Real calls through the machine.
+//! Real calls through a daemon somewhere: in a machine, in a container.
+use crate::artifact;
+use crate::browser::chromium::{Chromium, Page};
+use crate::browser::demo::Demo;
+use crate::browser::{DemoPage, State};
+use crate::daemon::PATIENCE;
+use crate::mattermost::Mattermost;
+use crate::peer::{Peer, PeerConfig, State as PeerState};
+use crate::plugin::Plugin;
+use crate::world::VOICE;
 use anyhow::Result;
-use rtcd_tests::artifact;
-use rtcd_tests::browser::chromium::{Chromium, Page};
-use rtcd_tests::browser::demo::Demo;
-use rtcd_tests::browser::{DemoPage, State};
-use rtcd_tests::daemon::PATIENCE;
-use rtcd_tests::mattermost::Mattermost;
-use rtcd_tests::peer::{Peer, PeerConfig, State as PeerState};
-use rtcd_tests::plugin::Plugin;
-use rtcd_tests::world::VOICE;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
