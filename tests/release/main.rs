@@ -8,5 +8,6 @@ mod release {
     mod arm64;
     mod container;
     mod guide;
+    mod kubernetes;
     pub mod programs;
 }

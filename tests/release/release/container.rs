@@ -9,7 +9,7 @@ use rtcd_tests::world::VOICE;
 use std::process::ExitStatus;
 
 /// Two participants that hear each other.
-struct Call {
+pub struct Call {
     _node: Mattermost,
     ann: Peer,
     bob: Peer,
@@ -17,7 +17,7 @@ struct Call {
 }
 
 impl Call {
-    async fn begin() -> Result<Self> {
+    pub async fn begin() -> Result<Self> {
         let node = Mattermost::connect(&Plugin::new(API, "mattermost")).await?;
         let ann = Peer::join(&node, PeerConfig::new("call", "ann"), MEDIA).await?;
         let bob = Peer::join(&node, PeerConfig::new("call", "bob"), MEDIA).await?;
@@ -31,14 +31,20 @@ impl Call {
         self.bob.track("voice", "ann").map_or(0, |track| track.frames)
     }
 
+    /// Everybody leaves.
+    pub async fn end(self) -> Result<()> {
+        self.ann.leave().await?;
+        self.bob.leave().await
+    }
+
     /// Waits for a second of voice more.
-    async fn goes_on(&self) -> Result<()> {
+    pub async fn goes_on(&self) -> Result<()> {
         let wanted = self.frames() + 50;
         self.bob.wait("more voice", |state| state.tracks.values().any(|track| track.frames >= wanted)).await
     }
 }
 
-fn in_a_runtime<T>(work: impl Future<Output = Result<T>>) -> T {
+pub fn in_a_runtime<T>(work: impl Future<Output = Result<T>>) -> T {
     tokio::runtime::Runtime::new().expect("a runtime").block_on(work).expect("it works")
 }
 
@@ -145,8 +151,7 @@ fn docker_stop_waits_for_the_end_of_the_call_and_no_longer_than_told() {
             tokio::task::block_in_place(|| wait_for("the drain", || container.log().contains("waiting for sessions")));
             call.goes_on().await?;
             assert!(!stopping.is_finished(), "the call still runs");
-            call.ann.leave().await?;
-            call.bob.leave().await?;
+            call.end().await?;
             Ok(tokio::task::block_in_place(|| stopping.join().expect("it ran")))
         });
         assert_eq!(exit_of(&container, ended), "0");
@@ -163,7 +168,7 @@ fn docker_stop_waits_for_the_end_of_the_call_and_no_longer_than_told() {
     });
 }
 
-fn exit_of(container: &Container<'_>, stopped: ExitStatus) -> String {
+pub fn exit_of(container: &Container<'_>, stopped: ExitStatus) -> String {
     assert!(stopped.success(), "{stopped}");
     assert_eq!(container.inspect("{{.State.Running}}"), "false");
     container.inspect("{{.State.ExitCode}}")
