@@ -2,6 +2,8 @@ use super::{Store, StoreError};
 use crate::auth::tests::TempDir;
 use std::fs;
 
+mod import;
+
 #[tokio::test]
 async fn a_client_outlives_the_process_that_added_it() {
     let dir = TempDir::new();
