@@ -22,6 +22,9 @@ pub struct Args {
     /// them at once.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub drain_timeout: Option<Duration>,
+    /// While it drains (SIGTERM, SIGUSR1), refuse the new calls that find no other host, in place of taking them.
+    #[arg(long)]
+    pub refuse_calls_while_draining: bool,
     /// What to do in place of serving.
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -77,7 +77,8 @@ fn run() -> ExitCode {
     logging::write(&loaded.config.logger);
     tracing::debug!(?files, config = ?loaded.config, "configured");
 
-    let code = match service::run(loaded, Box::new(load), args.drain_timeout) {
+    let how = service::Drain { timeout: args.drain_timeout, refuse_calls: args.refuse_calls_while_draining };
+    let code = match service::run(loaded, Box::new(load), how) {
         Ok(()) => {
             tracing::info!("ended");
             ExitCode::Success

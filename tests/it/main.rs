@@ -6,6 +6,7 @@ mod browser;
 mod call;
 mod check;
 mod config;
+mod drain;
 mod fair;
 mod fuzz;
 mod honest;
