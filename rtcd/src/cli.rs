@@ -1,5 +1,5 @@
 //! The command line.
-use crate::{check, config};
+use crate::{check, client, config};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use std::time::Duration;
 #[command(name = "rtcd", version = crate::build_info::VERSION, subcommand_negates_reqs = true)]
 pub struct Args {
     /// The configuration file; a missing one means defaults (RTCD_* variables override it).
-    #[arg(long, value_name = "PATH", default_value = config::DEFAULT_PATH)]
+    #[arg(long, global = true, value_name = "PATH", default_value = config::DEFAULT_PATH)]
     pub config: PathBuf,
     /// Say what is wrong with the configuration, and end.
     #[arg(long)]
@@ -35,6 +35,8 @@ pub struct Args {
 pub enum Command {
     /// Test a running daemon from where this is run, and say what to do about what fails.
     Check(check::Args),
+    /// Say who may use the daemon: add, remove, list clients, or give one another key.
+    Client(client::Args),
     /// Serve a page that makes real calls, without a Mattermost server.
     Demo(crate::demo::DemoArgs),
 }

@@ -1,7 +1,7 @@
 //! The rtcd daemon: arguments, configuration, logging, service, exit code.
 use rtcd::cli::{Args, Command};
 use rtcd::exit_code::ExitCode;
-use rtcd::{build_info, check, config, logging, privileges, service};
+use rtcd::{build_info, check, client, config, logging, privileges, service};
 use std::io::Write as _;
 
 fn main() -> std::process::ExitCode {
@@ -46,6 +46,9 @@ fn run() -> ExitCode {
         Some(Command::Check(check)) => {
             return check::run(&check, || load_or_tell().inspect(tell_warnings).map(|loaded| loaded.config));
         }
+        Some(Command::Client(client)) => {
+            return client::run(&client, || load_or_tell().inspect(tell_warnings).map(|loaded| loaded.config));
+        }
         Some(Command::Demo(demo)) => return run_demo(demo),
         None => {}
     }
@@ -56,6 +59,11 @@ fn run() -> ExitCode {
     };
     if args.check_config || args.print_config {
         tell_warnings(&loaded);
+        if args.check_config
+            && let Some(warning) = client::nobody_can_register(&loaded.config, client::known(&loaded.config))
+        {
+            eprintln!("rtcd: warning: {warning}");
+        }
         let text = if args.print_config { loaded.print() } else { "the configuration is valid\n".to_owned() };
         // Nobody is left to be told when the reader has gone.
         let _ = std::io::stdout().write_all(text.as_bytes());

@@ -1,6 +1,7 @@
 //! The running daemon: what is started in which order, and how it ends.
 use crate::admission::{self, Admission};
 use crate::api::{self, Api, ApiConfig, Deadlines};
+use crate::client;
 use crate::config::{Config, ListenAddress, Loaded};
 use crate::metrics::Metrics;
 use crate::net::discovery::Discovery;
@@ -54,6 +55,11 @@ async fn serve(loaded: Loaded, load: Load, how: Drain) -> anyhow::Result<()> {
     let door = admission::Signals::new().context("listening for signals")?;
     let hangup = signal(SignalKind::hangup()).context("listening for signals")?;
     let store = Store::open(&config.store.data_source)?;
+    let clients = store.clients().await.ok().map(|clients| clients.len());
+    if let Some(warning) = client::nobody_can_register(config, clients) {
+        tracing::warn!("{warning}");
+    }
+    let control = api::Control::bind(store.path());
     let listener = match systemd::listener() {
         Some(listener) => {
             warn_of_other_port(&listener, &config.api.listen);
@@ -99,6 +105,10 @@ async fn serve(loaded: Loaded, load: Load, how: Drain) -> anyhow::Result<()> {
     };
     tokio::spawn(store.clone().watch());
     let api = Api::new(api_config(config), store, signal.handle.clone(), metrics, counters);
+    match control {
+        Ok(control) => drop(tokio::spawn(control.serve(api.clone()))),
+        Err(error) => tracing::info!(%error, "no control socket beside the store: `rtcd client` needs the admin's key"),
+    }
     let (stop_api, api_stopped) = oneshot::channel::<()>();
     let address = listener.local_addr().ok();
     let serving = tokio::spawn(api::serve(listener, api.clone(), async move {

@@ -182,6 +182,11 @@ impl Store {
         self.blocking(move |store| store.change(client.as_str(), |database| database.remove(client.as_str()))).await
     }
 
+    /// Where its files are.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
     /// All clients, in the order of their ids.
     pub async fn clients(&self) -> Result<Vec<ClientId>, StoreError> {
         let ids = |entries: &Entries| entries.keys().map(|id| id.as_str().into()).collect();
@@ -300,23 +305,35 @@ pub fn place(path: &Path) -> PathBuf {
     if ours(&beside) || (!ours(path) && !matches!(Reference::is_in(path), Ok(false))) { beside } else { path.into() }
 }
 
+/// How many clients the store in this directory has, by a look that changes nothing, at a copy of it; `None` when that cannot
+/// be known.
+pub fn count(path: &Path) -> Option<usize> {
+    let place = place(path);
+    match place.join("db").try_exists() {
+        Ok(true) => aside::copied(&place).map(|database| database.entries().len()),
+        Ok(false) => Reference::count(path).ok().map(Option::unwrap_or_default),
+        Err(_) => None,
+    }
+}
+
 fn tell(path: &Path, ours: &Path, reference: &Reference, imported: &Imported) {
     let (path, ours, live) = (path.display(), ours.display(), reference.live().len());
-    if reference.torn > 0 {
+    let Imported { first, added, changed, removed, kept } = imported;
+    let news = *first || added + changed + removed > 0;
+    if news && reference.torn > 0 {
         let bytes = reference.torn;
         tracing::warn!(
             bytes,
             "store.data_source {path}: the last entry of Mattermost's rtcd was never finished, as after a crash"
         );
     }
-    let Imported { first, added, changed, removed, kept } = imported;
     if *first {
         tracing::info!(
             clients = live,
             kept,
             "store.data_source {path}: the clients of Mattermost's rtcd are ours now, in {ours}; its own files stay as they are"
         );
-    } else if added + changed + removed > 0 {
+    } else if news {
         tracing::info!(
             added,
             changed,
