@@ -49,7 +49,7 @@ pub struct Rtcd {
 
 impl Rtcd {
     const UNIT: &str = "rtcd.service";
-    /// rtcd's status (`rtcd::admission::DRAINED`) when no call runs and none can begin.
+    /// rtcd's status (`rtcd::admission::DRAINED`) when no call runs and new ones shall go elsewhere.
     const DRAINED: &str = "drained";
 
     /// `None` when it does not run.
@@ -61,18 +61,19 @@ impl Rtcd {
         Ok(runs.then(|| Self { status: property("StatusText").unwrap_or_default().to_owned() }))
     }
 
-    /// Whether no call ran and none could begin, when it was looked at.
+    /// Whether no call ran when it was looked at. One may begin at any time where there is no other host; to end rtcd is
+    /// to wait for that one, too.
     pub fn is_drained(&self) -> bool {
         self.status == Self::DRAINED
     }
 
     /// Whether new calls go elsewhere.
-    pub fn refuses_new_calls(&self) -> bool {
+    pub fn sends_new_calls_elsewhere(&self) -> bool {
         self.is_drained() || self.status.starts_with("draining")
     }
 
     /// New calls go elsewhere; running ones do not notice.
-    pub fn refuse_new_calls(&self) -> io::Result<()> {
+    pub fn send_new_calls_elsewhere(&self) -> io::Result<()> {
         self.signal("SIGUSR1")
     }
 

@@ -1,7 +1,9 @@
-//! Whether new calls are taken. SIGUSR1 sends them elsewhere and SIGUSR2 takes them again; running calls notice neither.
+//! Whether new calls are welcome. SIGUSR1 sends them elsewhere and SIGUSR2 takes them again; running calls notice neither.
+//! Where there is no other host they come all the same, and are taken unless `--refuse-calls-while-draining` is given.
 //!
 //! Whoever wants the machine for itself (an update that must reboot) sends SIGUSR1 and waits until the status of the unit
-//! is [`DRAINED`]; when that takes too long, SIGUSR2 makes it a server like any other again.
+//! is [`DRAINED`]; when that takes too long, SIGUSR2 makes it a server like any other again. A call may begin behind
+//! [`DRAINED`], and the status says so: SIGTERM lets it end.
 use crate::api::Api;
 use crate::shutdown::Shutdown;
 use crate::signal::{SignalHandle, Status, Stopped};
@@ -11,7 +13,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-/// `systemctl show -P StatusText rtcd` when no call runs and none can begin.
+/// `systemctl show -P StatusText rtcd` when no call runs and new ones shall go elsewhere.
 pub const DRAINED: &str = "drained";
 
 /// SIGUSR1 (new calls go elsewhere) and SIGUSR2 (they are taken again).
@@ -35,7 +37,13 @@ impl Signals {
                 _ = self.close.recv() => true,
                 _ = self.open.recv() => false,
             };
-            tracing::info!(draining, "told whether to take new calls");
+            if draining {
+                tracing::info!(
+                    "draining: new calls go to other hosts, running ones go on; SIGUSR2 takes new ones again"
+                );
+            } else {
+                tracing::info!("new calls are taken again");
+            }
             if admission.set_draining(draining).await.is_err() {
                 return;
             }
@@ -48,7 +56,7 @@ impl Signals {
 pub struct Admission {
     /// Tells Mattermost how busy this host is.
     pub api: Api,
-    /// Refuses what comes all the same.
+    /// Counts what comes all the same, or refuses it.
     pub signal: SignalHandle,
 }
 
@@ -73,7 +81,7 @@ pub async fn follow(mut status: watch::Receiver<Status>) {
     }
 }
 
-fn line(Status { calls, sessions, draining }: Status) -> String {
+fn line(Status { calls, sessions, draining, .. }: Status) -> String {
     match (draining, sessions) {
         (false, _) => format!("{calls} calls, {sessions} sessions"),
         (true, 0) => DRAINED.to_owned(),

@@ -1,5 +1,5 @@
 //! The command line.
-use crate::check;
+use crate::{check, client};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct Args {
     /// The configuration file; a missing one means defaults (RTCD_* variables override it). Without this option it is
     /// config/config.toml or, where a container has it mounted, /rtcd/config/config.toml.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<PathBuf>,
     /// Say what is wrong with the configuration, and end.
     #[arg(long)]
@@ -23,6 +23,9 @@ pub struct Args {
     /// them at once.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub drain_timeout: Option<Duration>,
+    /// While it drains (SIGTERM, SIGUSR1), refuse the new calls that find no other host, in place of taking them.
+    #[arg(long)]
+    pub refuse_calls_while_draining: bool,
     /// What to do in place of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -33,6 +36,8 @@ pub struct Args {
 pub enum Command {
     /// Test a running daemon from where this is run, and say what to do about what fails.
     Check(check::Args),
+    /// Say who may use the daemon: add, remove, list clients, or give one another key.
+    Client(client::Args),
     /// Serve a page that makes real calls, without a Mattermost server.
     Demo(crate::demo::DemoArgs),
 }

@@ -1,6 +1,7 @@
 //! How the process ends.
 use crate::net::listen::CannotBind;
 use crate::plane::PlaneError;
+use crate::store::StoreError;
 
 /// Exit statuses that systemd and scripts can tell apart (sysexits.h).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,7 +16,8 @@ pub enum ExitCode {
     /// EX_UNAVAILABLE of sysexits.h: an address or a port that the configuration names cannot be had. A restart may cure it.
     /// The appliance's health check knows this number.
     Unavailable = 69,
-    /// EX_CONFIG of sysexits.h: the configuration is wrong, and no restart cures it. The unit knows this number.
+    /// EX_CONFIG of sysexits.h: the configuration is wrong, or the reference's store that it names cannot be read, and no
+    /// restart cures it. The unit knows this number.
     Config = 78,
 }
 
@@ -26,7 +28,13 @@ impl ExitCode {
             cause.is::<CannotBind>()
                 || matches!(cause.downcast_ref(), Some(PlaneError::Bind { .. } | PlaneError::Taken { .. }))
         };
-        if error.chain().any(cannot_bind) { Self::Unavailable } else { Self::Failure }
+        if error.chain().any(cannot_bind) {
+            Self::Unavailable
+        } else if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::Reference { .. }))) {
+            Self::Config
+        } else {
+            Self::Failure
+        }
     }
 }
 

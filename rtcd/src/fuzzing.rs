@@ -1,9 +1,10 @@
-//! Harnesses for what clients and participants say to the control side, and for frames in TCP; see
-//! `rtcd_media::fuzzing` for the rest.
+//! Harnesses for what clients and participants say to the control side, for frames in TCP, and for the reference's store;
+//! see `rtcd_media::fuzzing` for the rest.
 use crate::plane::tcp::{Deframer, FrameTooLong, MAX_FRAME};
 use crate::signal::data_channel::{self, MAX_SDP, PeerMessage};
 use crate::signal::message::{ClientMessage, MAX_ID_LEN};
 use crate::signal::negotiation::{Negotiation, Sending};
+use crate::store::bitcask;
 use rtcd_media::codec::Codec;
 use rtcd_media::dtls::Fingerprint;
 use rtcd_media::fuzzing::operations;
@@ -33,6 +34,31 @@ pub fn data_channel_message(input: &[u8]) {
         }
         Ok(_) | Err(_) => {}
     }
+}
+
+/// A data file of bitcask, read as either version, and an index. All bytes are entries, each as it was written, and a rest.
+pub fn bitcask(input: &[u8]) {
+    for version in 0..2 {
+        let config = format!(r#"{{"max_key_size":0,"max_value_size":0,"db_version":{version}}}"#);
+        let Ok(format) = bitcask::Format::parse(config.as_bytes()) else { unreachable!("written by hand") };
+        let mut again = Vec::new();
+        let torn = format.read(input, |entry| {
+            assert!(!entry.key.is_empty());
+            again.extend((entry.key.len() as u32).to_be_bytes());
+            again.extend((entry.value.len() as u64).to_be_bytes());
+            again.extend([entry.key, entry.value, &crc32fast::hash(entry.value).to_be_bytes()].concat());
+            if version == 1 {
+                again.extend(entry.expires.to_be_bytes());
+            }
+        });
+        assert!(input.starts_with(&again), "what was read can be written");
+        if let Ok(torn) = torn {
+            assert_eq!(again.len() + torn, input.len());
+        }
+    }
+    // Each place takes 24 bytes and a key.
+    assert!(bitcask::index(input).is_none_or(|places| places.len() * 24 <= input.len()));
+    let _ = bitcask::Format::parse(input);
 }
 
 /// Each step's bytes are one read from a connection; the frames must be those of all bytes at once.

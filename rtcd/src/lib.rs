@@ -7,6 +7,7 @@ pub mod auth;
 pub mod build_info;
 pub mod check;
 pub mod cli;
+pub mod client;
 pub mod demo;
 pub mod exit_code;
 #[cfg(feature = "fuzzing")]

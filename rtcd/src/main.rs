@@ -1,7 +1,7 @@
 //! The rtcd daemon: arguments, configuration, logging, service, exit code.
 use rtcd::cli::{Args, Command};
 use rtcd::exit_code::ExitCode;
-use rtcd::{build_info, check, config, logging, privileges, service};
+use rtcd::{build_info, check, client, config, logging, privileges, service};
 use std::io::Write as _;
 
 /// musl's allocator takes one lock for all threads.
@@ -54,6 +54,9 @@ fn run() -> ExitCode {
         Some(Command::Check(check)) => {
             return check::run(&check, || load_or_tell().inspect(tell_warnings).map(|loaded| loaded.config));
         }
+        Some(Command::Client(client)) => {
+            return client::run(&client, || load_or_tell().inspect(tell_warnings).map(|loaded| loaded.config));
+        }
         Some(Command::Demo(demo)) => return run_demo(demo),
         None => {}
     }
@@ -64,6 +67,11 @@ fn run() -> ExitCode {
     };
     if args.check_config || args.print_config {
         tell_warnings(&loaded);
+        if args.check_config
+            && let Some(warning) = client::nobody_can_register(&loaded.config, client::known(&loaded.config))
+        {
+            eprintln!("rtcd: warning: {warning}");
+        }
         let text = if args.print_config { loaded.print() } else { "the configuration is valid\n".to_owned() };
         // Nobody is left to be told when the reader has gone.
         let _ = std::io::stdout().write_all(text.as_bytes());
@@ -86,7 +94,8 @@ fn run() -> ExitCode {
     logging::write(&loaded.config.logger);
     tracing::debug!(?files, config = ?loaded.config, "configured");
 
-    let code = match service::run(loaded, Box::new(load), args.drain_timeout) {
+    let how = service::Drain { timeout: args.drain_timeout, refuse_calls: args.refuse_calls_while_draining };
+    let code = match service::run(loaded, Box::new(load), how) {
         Ok(()) => {
             tracing::info!("ended");
             ExitCode::Success

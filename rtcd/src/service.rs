@@ -1,7 +1,7 @@
 //! The running daemon: what is started in which order, and how it ends.
 use crate::admission::{self, Admission};
 use crate::api::{self, Api, ApiConfig, Deadlines};
-
+use crate::client;
 use crate::config::{Config, Loaded};
 use crate::listener;
 use crate::metrics::Metrics;
@@ -11,7 +11,7 @@ use crate::plane::socket::{BufferSizes, SOCKET_BUFFER};
 use crate::plane::{Plane, PlaneConfig};
 use crate::reload::{Load, Reload};
 use crate::shutdown::Shutdown;
-use crate::signal::{Settings, Signal};
+use crate::signal::{Settings, Signal, Status};
 use crate::store::Store;
 use crate::systemd;
 use anyhow::Context as _;
@@ -26,27 +26,40 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// How long work that blocks may still take when everything has ended: what a client was told is on the disk already.
 const LAST_WORK: Duration = Duration::from_millis(100);
 
-/// Serves until told to end, then drains: for `drain_timeout` at most, without a limit when there is none. `load` reads the
-/// configuration again.
-pub fn run(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> anyhow::Result<()> {
+/// How running calls end when the daemon is told to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Drain {
+    /// How long they may go on; without it, until they end.
+    pub timeout: Option<Duration>,
+    /// New calls are refused meanwhile, in place of taking those that find no other host.
+    pub refuse_calls: bool,
+}
+
+/// Serves until told to end, then drains. `load` reads the configuration again.
+pub fn run(loaded: Loaded, load: Load, how: Drain) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let ended = runtime.block_on(serve(loaded, load, drain_timeout));
+    let ended = runtime.block_on(serve(loaded, load, how));
     // A lookup that the name servers do not answer would hold up the end for as long as they are silent.
     runtime.shutdown_timeout(LAST_WORK);
     ended
 }
 
-async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> anyhow::Result<()> {
+async fn serve(loaded: Loaded, load: Load, how: Drain) -> anyhow::Result<()> {
     let config = &loaded.config;
-    let shutdown = Shutdown::on_signals(drain_timeout).context("listening for signals")?;
+    let shutdown = Shutdown::on_signals(how.timeout).context("listening for signals")?;
     let door = admission::Signals::new().context("listening for signals")?;
     let hangup = signal(SignalKind::hangup()).context("listening for signals")?;
     let store = Store::open(&config.store.data_source)?;
+    let clients = store.clients().await.ok().map(|clients| clients.len());
+    if let Some(warning) = client::nobody_can_register(config, clients) {
+        tracing::warn!("{warning}");
+    }
+    let control = api::Control::bind(store.path());
     // A host name is resolved, which may take as long as the name servers are silent.
     let address = config.api.listen.clone();
     let listener = tokio::select! {
@@ -71,8 +84,12 @@ async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> a
         tracing::error!("no candidates: no participant can reach this daemon, see rtc.ice_address_udp and _tcp");
     }
     let metrics = Metrics::new();
-    let max_sessions_per_client = config.rtc.max_sessions_per_client;
-    let settings = Settings { candidates: candidates.into(), fingerprint, max_sessions_per_client };
+    let settings = Settings {
+        candidates: candidates.into(),
+        fingerprint,
+        max_sessions_per_client: config.rtc.max_sessions_per_client,
+        refuse_calls_while_draining: how.refuse_calls,
+    };
     let signal = crate::signal::start(settings, plane.handle(), events, metrics.clone());
     let counters = {
         let plane = plane.handle();
@@ -80,6 +97,10 @@ async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> a
     };
     tokio::spawn(store.clone().watch());
     let api = Api::new(api_config(config), store, signal.handle.clone(), metrics, counters);
+    match control {
+        Ok(control) => drop(tokio::spawn(control.serve(api.clone()))),
+        Err(error) => tracing::info!(%error, "no control socket beside the store: `rtcd client` needs the admin's key"),
+    }
     let (stop_api, api_stopped) = oneshot::channel::<()>();
     let address = listener.local_addr().ok();
     let serving = tokio::spawn(api::serve(listener, api.clone(), async move {
@@ -112,7 +133,8 @@ async fn serve(loaded: Loaded, load: Load, drain_timeout: Option<Duration>) -> a
     Ok(())
 }
 
-/// New calls go elsewhere; waits until the last session has gone or the time is over.
+/// New calls go elsewhere; waits until the last session has gone or the time is over. A call that comes all the same
+/// either goes on, or hears of the end: none is taken and then cut because it came late.
 async fn drain(admission: &Admission, signal: &Signal, shutdown: &Shutdown) {
     // An actor that has ended has no sessions to wait for.
     let _ = admission.set_draining(true).await;
@@ -121,10 +143,21 @@ async fn drain(admission: &Admission, signal: &Signal, shutdown: &Shutdown) {
     if sessions > 0 {
         tracing::info!(sessions, "waiting for sessions to end");
     }
+    let idle = async {
+        while status.wait_for(|status| status.sessions == 0).await.is_ok() {
+            match signal.handle.stop_if_idle().await {
+                // Somebody has joined, and the status says so already.
+                Ok(false) => {}
+                Ok(true) | Err(_) => return,
+            }
+        }
+    };
     tokio::select! {
-        _ = status.wait_for(|status| status.sessions == 0) => {}
+        () = idle => {}
         () = shutdown.ending() => {}
     }
+    let Status { sessions, calls_while_draining, .. } = *signal.status.borrow();
+    tracing::info!(sessions, new_calls = calls_while_draining, "the drain ends");
 }
 
 fn api_config(config: &Config) -> ApiConfig {

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 pub enum State {
     /// Calls come and go.
     Running,
-    /// Running calls go on, new ones are refused.
+    /// Running calls go on, new ones shall go elsewhere.
     Draining,
     /// Everything is closed now.
     Ending,
@@ -34,7 +34,11 @@ impl Shutdown {
         let handle = shutdown.clone();
         tokio::spawn(async move {
             told(&mut terminate, &mut interrupt).await;
-            tracing::info!(drain_timeout_s = drain_timeout.map(|limit| limit.as_secs()), "draining: told to end");
+            tracing::info!(
+                drain_timeout_s = drain_timeout.map(|limit| limit.as_secs()),
+                "draining: told to end, and ends with the last call{}; to end at once, send SIGTERM again",
+                at_the_latest(drain_timeout)
+            );
             handle.advance(State::Draining);
             tokio::select! {
                 () = told(&mut terminate, &mut interrupt) => tracing::info!("ending: told a second time"),
@@ -79,6 +83,17 @@ impl Shutdown {
         // The sender lives in `self`, so that there is always an answer.
         let _ = self.0.subscribe().wait_for(|state| *state >= wanted).await;
     }
+}
+
+/// `, at the latest at 2026-03-01T04:00:00Z`
+fn at_the_latest(drain_timeout: Option<Duration>) -> String {
+    let Some(timeout) = drain_timeout else { return ", however long that takes".into() };
+    let end = jiff::SignedDuration::try_from(timeout).ok().and_then(|timeout| {
+        let end = jiff::Timestamp::now().checked_add(timeout).ok()?;
+        end.round(jiff::Unit::Second).ok()
+    });
+    // Farther away than time is counted: nobody waits for it.
+    end.map_or_else(String::new, |end| format!(", at the latest at {end}"))
 }
 
 async fn limit(timeout: Option<Duration>) {

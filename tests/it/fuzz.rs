@@ -1,4 +1,4 @@
-//! Everything that eats network bytes, fed with mutated real input; see tests/fuzz/README.md.
+//! Everything that eats network bytes, or files of others, fed with mutated real input; see tests/fuzz/README.md.
 use provision::fuzzing as provisioning;
 use rtcd::fuzzing as control;
 use rtcd::ids::{CallId, ClientId, SessionId, UserId};
@@ -6,6 +6,7 @@ use rtcd::signal::data_channel;
 use rtcd::signal::message::{ClientMessage, Join, RtcMessage, RtcType};
 use rtcd_media::fuzzing as media;
 use rtcd_tests::fuzz::{Layout, corpus, run};
+use rtcd_tests::in_repository;
 
 #[test]
 fn stun_and_ice_survive_any_request() {
@@ -83,6 +84,15 @@ fn any_data_channel_message_is_read_or_refused() {
 #[test]
 fn tcp_frames_come_out_whole_however_the_bytes_come_in() {
     run("tcp_frames", Layout::Steps(0), &corpus::tcp(), control::tcp_framing);
+}
+
+#[test]
+fn any_data_file_of_the_reference_is_read_or_refused() {
+    let files =
+        ["several/000000000.data", "files/000000001.data", "killed/000000000.data", "files/index", "files/config.json"];
+    let corpus =
+        files.map(|name| std::fs::read(in_repository("tests/it/bitcask").join(name)).expect("the fixture is there"));
+    run("any_data_file", Layout::Flat, &corpus, control::bitcask);
 }
 
 #[test]

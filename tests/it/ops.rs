@@ -39,10 +39,11 @@ fn a_second_signal_ends_the_longest_drain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn new_calls_go_elsewhere_until_they_are_welcome_again() -> anyhow::Result<()> {
+async fn new_calls_are_refused_on_wish_until_they_are_welcome_again() -> anyhow::Result<()> {
     let notifications = Notifications::new();
     let socket = notifications.path.display().to_string();
-    let world = World::start_with(DaemonConfig::new().env("NOTIFY_SOCKET", &socket)).await?;
+    let config = DaemonConfig::new().arg("--refuse-calls-while-draining").env("NOTIFY_SOCKET", &socket);
+    let world = World::start_with(config).await?;
     let ann = world.join("ann").await?;
     world.daemon.signal(Signal::SIGUSR1);
     tokio::task::block_in_place(|| notifications.wait_for("STATUS=draining: 1 calls, 1 sessions left"));
@@ -59,6 +60,21 @@ async fn new_calls_go_elsewhere_until_they_are_welcome_again() -> anyhow::Result
     world.daemon.signal(Signal::SIGUSR2);
     tokio::task::block_in_place(|| notifications.wait_for("STATUS=0 calls, 0 sessions"));
     world.join_with(PeerConfig::new("another call", "eve")).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_begins_behind_the_last_one_is_told_to_whoever_waits_for_the_machine() -> anyhow::Result<()> {
+    let notifications = Notifications::new();
+    let socket = notifications.path.display().to_string();
+    let world = World::start_with(DaemonConfig::new().env("NOTIFY_SOCKET", &socket)).await?;
+    world.daemon.signal(Signal::SIGUSR1);
+    tokio::task::block_in_place(|| notifications.wait_for(&format!("STATUS={}", rtcd::admission::DRAINED)));
+    let ann = world.join("ann").await?;
+    tokio::task::block_in_place(|| notifications.wait_for("STATUS=draining: 1 calls, 1 sessions left"));
+    ann.leave().await?;
+    tokio::task::block_in_place(|| notifications.wait_for(&format!("STATUS={}", rtcd::admission::DRAINED)));
+    assert_eq!(world.daemon.metric("rtcd_calls_while_draining_total"), 1.0);
     Ok(())
 }
 

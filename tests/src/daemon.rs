@@ -25,6 +25,8 @@ pub struct DaemonConfig {
     pub program: Vec<PathBuf>,
     /// The store; `None` makes a temporary one.
     pub store: Option<PathBuf>,
+    /// Where API and media listen.
+    pub ip: Ipv4Addr,
     /// Port of the API.
     pub api_port: u16,
     /// UDP and TCP port for media.
@@ -49,6 +51,7 @@ impl DaemonConfig {
             args: Vec::new(),
             program: Vec::new(),
             store: None,
+            ip: Ipv4Addr::LOCALHOST,
             api_port: free_port(),
             media_port: free_port(),
             wait: true,
@@ -80,12 +83,12 @@ impl DaemonConfig {
     fn variables(&self, dir: &Path) -> BTreeMap<String, String> {
         let store = self.store.clone().unwrap_or_else(|| dir.join("store"));
         let mut all: BTreeMap<String, String> = [
-            ("RTCD_API_HTTP_LISTENADDRESS", format!("127.0.0.1:{}", self.api_port)),
+            ("RTCD_API_HTTP_LISTENADDRESS", format!("{}:{}", self.ip, self.api_port)),
             ("RTCD_API_SECURITY_ALLOWSELFREGISTRATION", "true".into()),
             ("RTCD_API_SECURITY_ENABLEADMIN", "true".into()),
             ("RTCD_API_SECURITY_ADMINSECRETKEY", ADMIN_KEY.into()),
-            ("RTCD_RTC_ICEADDRESSUDP", "127.0.0.1".into()),
-            ("RTCD_RTC_ICEADDRESSTCP", "127.0.0.1".into()),
+            ("RTCD_RTC_ICEADDRESSUDP", self.ip.to_string()),
+            ("RTCD_RTC_ICEADDRESSTCP", self.ip.to_string()),
             ("RTCD_RTC_ICEPORTUDP", self.media_port.to_string()),
             ("RTCD_RTC_ICEPORTTCP", self.media_port.to_string()),
             ("RTCD_STORE_DATASOURCE", store.display().to_string()),
@@ -156,7 +159,7 @@ impl Daemon {
 
     /// Where the API listens.
     pub fn api_addr(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.config.api_port).into()
+        (self.config.ip, self.config.api_port).into()
     }
     /// `http://127.0.0.1:port`, without a slash at the end.
     pub fn url(&self) -> String {
@@ -165,6 +168,10 @@ impl Daemon {
     /// The UDP and TCP port for media.
     pub fn media_port(&self) -> u16 {
         self.config.media_port
+    }
+    /// Where it listens for media.
+    pub fn media_addr(&self) -> SocketAddr {
+        (self.config.ip, self.config.media_port).into()
     }
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -170,6 +170,26 @@ impl Plugin {
     }
 }
 
+/// The hosts that one name of the System Console leads to.
+#[derive(Debug, Clone)]
+pub struct Fleet(pub Vec<Plugin>);
+
+impl Fleet {
+    /// Where a new call goes: each host is asked how busy it is, and the least busy one gets it. Who does not answer, and who
+    /// is too old, gets none.
+    pub async fn for_new_call(&self) -> Result<&Plugin> {
+        let mut best: Option<(f64, &Plugin)> = None;
+        for host in &self.0 {
+            let Ok(load) = host.cpu_load().await else { continue };
+            host.check_version().await?;
+            if best.is_none_or(|(least, _)| load < least) {
+                best = Some((load, host));
+            }
+        }
+        best.map(|(_, host)| host).context("no host answers")
+    }
+}
+
 /// Why a dial failed.
 #[derive(Debug)]
 pub enum Refused {

@@ -4,7 +4,7 @@ use crate::mattermost::Mattermost;
 use crate::peer::{Peer, PeerConfig};
 use crate::plugin::Plugin;
 use anyhow::Result;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 /// An Opus frame is opaque to everybody but its decoder.
 pub const VOICE: &[u8] = b"twenty milliseconds of voice";
@@ -32,7 +32,7 @@ impl World {
         Ok(Self { daemon, plugin, node })
     }
     pub fn media(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.daemon.media_port()).into()
+        self.daemon.media_addr()
     }
     /// A participant of the call `call`.
     pub async fn join(&self, name: &str) -> Result<Peer> {

@@ -151,19 +151,20 @@ fn on_trial() -> Result<Option<String>, UpdateError> {
     Ok(entries.into_iter().find(BootEntry::is_on_trial).map(|entry| entry.version))
 }
 
-/// A run of us that was killed may have left rtcd refusing new calls.
+/// A run of us that was killed may have left rtcd sending new calls elsewhere.
 fn take_new_calls_again() {
     match Rtcd::running() {
-        Ok(Some(rtcd)) if rtcd.refuses_new_calls() => match rtcd.take_new_calls() {
+        Ok(Some(rtcd)) if rtcd.sends_new_calls_elsewhere() => match rtcd.take_new_calls() {
             Ok(()) => tracing::warn!("an earlier run ended early: rtcd takes new calls again"),
-            Err(error) => tracing::error!(%error, "rtcd goes on refusing new calls"),
+            Err(error) => tracing::error!(%error, "rtcd goes on sending new calls elsewhere"),
         },
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "rtcd cannot be asked"),
     }
 }
 
-/// Sends new calls elsewhere and waits for the last one to end. When it does not, rtcd takes new calls again.
+/// Sends new calls elsewhere and waits for a moment without a call. When there is none, rtcd takes new calls again. A call
+/// that begins behind that moment, for want of another host, is not cut: the restart waits for it as `systemctl stop` does.
 fn drained(closes: Instant, asked_to_end: &AtomicBool) -> bool {
     let rtcd = match Rtcd::running() {
         Ok(Some(rtcd)) => rtcd,
@@ -173,7 +174,7 @@ fn drained(closes: Instant, asked_to_end: &AtomicBool) -> bool {
             return false;
         }
     };
-    if let Err(error) = rtcd.refuse_new_calls() {
+    if let Err(error) = rtcd.send_new_calls_elsewhere() {
         tracing::warn!(%error, "rtcd cannot be told");
         return false;
     }
@@ -188,7 +189,7 @@ fn drained(closes: Instant, asked_to_end: &AtomicBool) -> bool {
         }
     }
     if let Err(error) = rtcd.take_new_calls() {
-        tracing::error!(%error, "rtcd goes on refusing new calls");
+        tracing::error!(%error, "rtcd goes on sending new calls elsewhere");
     }
     false
 }

@@ -103,9 +103,9 @@ keys! {
     /// Whether anybody who reaches the API may register a client.
     /// Turn it on only where nobody but Mattermost reaches the API.
     ALLOW_SELF_REGISTRATION = "api.security.allow_self_registration", "RTCD_API_SECURITY_ALLOWSELFREGISTRATION", D::Bool(false);
-    /// Whether there is an admin, who may register and unregister clients.
+    /// Whether there is an admin, who may add and remove clients over the API; `rtcd client add ID` on the machine needs none.
     ENABLE_ADMIN = "api.security.enable_admin", "RTCD_API_SECURITY_ENABLEADMIN", D::Bool(false);
-    /// The admin's password. Needed when the admin is on.
+    /// The admin's password, of 16 characters or more. Needed when the admin is on.
     ADMIN_SECRET_KEY = "api.security.admin_secret_key", "RTCD_API_SECURITY_ADMINSECRETKEY", D::Text(""), secret;
     /// Minutes that a client's bearer token is good for, at least 1.
     SESSION_EXPIRATION = "api.security.session_cache.expiration_minutes", "RTCD_API_SECURITY_SESSIONCACHE_EXPIRATIONMINUTES", D::Integer(1440);
@@ -146,7 +146,8 @@ keys! {
     /// Minutes that such a credential is good for, 1 to 10079 (less than a week).
     TURN_EXPIRATION = "rtc.turn.credentials_expiration_minutes", "RTCD_RTC_TURNCONFIG_CREDENTIALSEXPIRATIONMINUTES", D::Integer(1440);
     /// The directory of the database of registered clients; made when it is missing. Choose one that survives a
-    /// restart of the machine, else every client must register again.
+    /// restart of the machine, else every client must register again. The clients in a database of Mattermost's rtcd that
+    /// is there are taken over: its files stay as they are, and ours are in the directory `rtcd` beside them.
     DATA_SOURCE = "store.data_source", "RTCD_STORE_DATASOURCE", D::Text("/tmp/rtcd_db");
     /// Whether to log on the console (standard output), or to the journal when systemd runs the daemon.
     ENABLE_CONSOLE = "logger.enable_console", "RTCD_LOGGER_ENABLECONSOLE", D::Bool(true);

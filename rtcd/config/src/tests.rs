@@ -163,6 +163,16 @@ fn secrets_show_in_no_debug_output_and_no_report() {
 }
 
 #[test]
+fn an_admin_key_that_can_be_guessed_is_warned_of() {
+    let warnings = |key: &str| {
+        let text = format!("[api]\nsecurity = {{enable_admin = true, admin_secret_key = \"{key}\"}}");
+        load_text(&text, &[]).expect("valid").warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let expected = "config.toml:2: api.security.admin_secret_key: has fewer than 16 characters: whoever guesses it may add and remove clients";
+    assert_eq!((warnings("fifteen-letters"), warnings("sixteen-letters-")), (vec![expected.to_owned()], vec![]));
+}
+
+#[test]
 fn no_damage_to_a_file_can_panic_or_betray_a_secret() {
     let text = "[api]\nsecurity = {enable_admin = true, admin_secret_key = \"hush\"}\n[rtc]\nice_port_udp = 9000\n\
                 ice_host_override = \"192.0.2.1/10.0.0.1\"\nturn.static_auth_secret = \"hush\"\n\

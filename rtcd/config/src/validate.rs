@@ -19,6 +19,9 @@ use std::time::Duration;
 const TURN_MINUTES: RangeInclusive<i64> = 1..=10079;
 const MINUTE: u64 = 60;
 
+/// Characters of an admin's key that need no warning.
+const GOOD_ADMIN_KEY: usize = 16;
+
 /// Collects what is wrong while values are taken.
 pub struct Validator<'a> {
     merged: &'a Merged,
@@ -66,6 +69,11 @@ impl<'a> Validator<'a> {
         let key = self.merged.text(&keys::ADMIN_SECRET_KEY);
         if admin && key.is_empty() {
             self.needed(&keys::ADMIN_SECRET_KEY, &keys::ENABLE_ADMIN);
+        } else if admin && key.chars().count() < GOOD_ADMIN_KEY {
+            let (origin, key) = (self.merged.origin(&keys::ADMIN_SECRET_KEY), keys::ADMIN_SECRET_KEY.path.to_owned());
+            let what =
+                format!("has fewer than {GOOD_ADMIN_KEY} characters: whoever guesses it may add and remove clients");
+            self.warnings.push(Warning { origin, key, what });
         }
         Api {
             listen,

@@ -1,6 +1,6 @@
-//! `/register`, `/unregister`, `/login`.
+//! `/register`, `/unregister`, `/rotate`, `/clients`, `/login`.
 use super::Api;
-use super::error::{refuse, refuse_auth, reply};
+use super::error::{json, refuse, refuse_auth, reply};
 use super::guard::Peer;
 use crate::auth::{AuthError, Claim, Identity, Secret};
 use crate::ids::ClientId;
@@ -23,7 +23,7 @@ pub async fn register(
     body: Body,
 ) -> Response {
     // Who has shown who it is does not wait with strangers.
-    let claim = match api.inner.config.allow_self_registration {
+    let claim = match api.inner.config.allow_self_registration && !peer.is_local() {
         true => Claim::Unknown,
         false => match api.identify(&headers, &peer).await {
             Ok(_) => Claim::Registered,
@@ -51,7 +51,7 @@ pub async fn unregister(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if !api.inner.config.allow_self_registration && !api.inner.auth.admin_enabled() {
+    if !api.inner.config.allow_self_registration && !api.inner.auth.admin_enabled() && !peer.is_local() {
         return refuse(StatusCode::FORBIDDEN, "unregister not enabled");
     }
     let who = match api.identify(&headers, &peer).await {
@@ -77,6 +77,52 @@ pub async fn unregister(
             reply(StatusCode::OK, &[])
         }
         Err(error) => refuse_auth(&error, "unregister failed: "),
+    }
+}
+
+/// `POST /rotate`, for the admin alone: another key for a client. The reference has no such call.
+pub async fn rotate(
+    State(api): State<Api>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    if let Err(response) = admin_only(&api, &headers, &peer).await {
+        return response;
+    }
+    let fields = match Fields::read(&api, body).await {
+        Ok(fields) => fields,
+        Err(response) => return response,
+    };
+    let client = fields.client();
+    match api.inner.auth.rotate(&client, &fields.key(), peer.source()).await {
+        Ok(()) => {
+            info!(group_id = %client, "client has another key");
+            reply(StatusCode::OK, &[("clientID", client.as_str())])
+        }
+        Err(error) => refuse_auth(&error, "rotation failed: "),
+    }
+}
+
+/// `GET /clients`, for the admin alone: the ids of all clients. The reference has no such call.
+pub async fn list(State(api): State<Api>, Extension(peer): Extension<Peer>, headers: HeaderMap) -> Response {
+    if let Err(response) = admin_only(&api, &headers, &peer).await {
+        return response;
+    }
+    match api.inner.auth.clients().await {
+        Ok(clients) => {
+            let ids: Vec<_> = clients.iter().map(ClientId::as_str).collect();
+            json(StatusCode::OK, &serde_json::json!({"clients": ids, "code": "200"}))
+        }
+        Err(error) => refuse_auth(&error, "listing failed: "),
+    }
+}
+
+async fn admin_only(api: &Api, headers: &HeaderMap, peer: &Peer) -> Result<(), Response> {
+    match api.identify(headers, peer).await {
+        Ok(Identity::Admin) => Ok(()),
+        Ok(Identity::Client(_)) => Err(refuse(StatusCode::FORBIDDEN, "only the admin may")),
+        Err(error) => Err(refuse_auth(&error, "")),
     }
 }
 

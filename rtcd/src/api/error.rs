@@ -54,9 +54,10 @@ fn status(error: &AuthError) -> StatusCode {
     match error {
         AuthError::Denied => StatusCode::UNAUTHORIZED,
         AuthError::Busy(_) | AuthError::Store(StoreError::Stopping) => StatusCode::SERVICE_UNAVAILABLE,
-        AuthError::Hash | AuthError::Store(StoreError::Io(_) | StoreError::Closed | StoreError::Open { .. }) => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        AuthError::Hash
+        | AuthError::Store(
+            StoreError::Io(_) | StoreError::Closed | StoreError::Open { .. } | StoreError::Reference { .. },
+        ) => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
     }
 }

@@ -24,11 +24,22 @@ pub struct Peer(Arc<Connection>);
 #[derive(Debug)]
 struct Connection {
     source: Source,
+    /// It has come over the control socket.
+    local: bool,
     rank: AtomicU8,
     dropped: Notify,
 }
 
 impl Peer {
+    /// Who was let in at the control socket.
+    pub fn local() -> Self {
+        let (dropped, rank) = (Notify::new(), AtomicU8::new(Rank::Known as u8));
+        Self(Arc::new(Connection { source: Source::default(), local: true, rank, dropped }))
+    }
+    /// Whether it was let in at the control socket: it needs no key to be the admin.
+    pub fn is_local(&self) -> bool {
+        self.0.local
+    }
     /// Where it comes from.
     pub fn source(&self) -> Source {
         self.0.source
@@ -95,7 +106,7 @@ impl Guard {
             return None;
         }
         let (dropped, rank) = (Notify::new(), AtomicU8::new(Rank::Silent as u8));
-        let peer = Peer(Arc::new(Connection { source, rank, dropped }));
+        let peer = Peer(Arc::new(Connection { source, local: false, rank, dropped }));
         let id = table.next;
         table.next += 1;
         table.connections.insert(id, peer.clone());

@@ -138,7 +138,7 @@ async fn connection(
     Ok(requests(stream, guest, api, router).await?)
 }
 
-async fn requests<S>(stream: S, guest: Peer, api: Api, router: Router) -> Result<(), hyper::Error>
+pub(super) async fn requests<S>(stream: S, guest: Peer, api: Api, router: Router) -> Result<(), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -178,9 +178,7 @@ impl Auth {
         if client.as_str().len() > MAX_CLIENT_ID_LEN {
             return Err(AuthError::IdTooLong);
         }
-        let plain = key.clone();
-        let hash = tokio::task::spawn_blocking(move || (bcrypt::hash(plain.expose(), BCRYPT_COST), turn).0);
-        let hash = hash.await.map_err(|_| AuthError::Hash)?.map_err(|_| AuthError::Hash)?;
+        let hash = hash(key.clone(), turn).await?;
         self.inner.store.add(client, hash.clone()).await?;
         self.inner.verified.remember(client, &hash, key, Instant::now());
         Ok(())
@@ -194,10 +192,36 @@ impl Auth {
         Ok(())
     }
 
+    /// Gives a registered client another key, and drops its bearer token. Its sessions go on.
+    pub async fn rotate(&self, client: &ClientId, key: &Secret, source: Source) -> Result<(), AuthError> {
+        match key.expose().len() {
+            0..MIN_KEY_LEN => return Err(AuthError::KeyTooShort),
+            MIN_KEY_LEN..=MAX_KEY_LEN => {}
+            _ => return Err(AuthError::KeyTooLong),
+        }
+        let turn = self.inner.limiter.wait(source, Claim::Registered).await?;
+        let hash = hash(key.clone(), turn).await?;
+        self.inner.store.replace(client, hash).await?;
+        self.inner.sessions.forget(client);
+        self.inner.verified.forget(client);
+        Ok(())
+    }
+
+    /// All registered clients, in the order of their ids.
+    pub async fn clients(&self) -> Result<Vec<ClientId>, AuthError> {
+        Ok(self.inner.store.clients().await?)
+    }
+
     /// A new bearer token in place of the client's last one.
     pub async fn login(&self, client: &ClientId, key: &Secret, source: Source) -> Result<BearerToken, AuthError> {
-        self.check_key(client, key, source).await?;
-        Ok(self.inner.sessions.open(client, Instant::now()))
+        let hash = self.check_key(client, key, source).await?;
+        let token = self.inner.sessions.open(client, Instant::now());
+        // A key that was replaced while it was checked opens nothing.
+        if self.inner.store.get(client).await.ok() != Some(hash) {
+            self.inner.sessions.forget(client);
+            return Err(AuthError::Denied);
+        }
+        Ok(token)
     }
 
     fn is_admin(&self, key: &Secret) -> bool {
@@ -205,7 +229,8 @@ impl Auth {
         admin.is_some_and(|admin| admin.expose().as_bytes().ct_eq(key.expose().as_bytes()).into())
     }
 
-    async fn check_key(&self, client: &ClientId, key: &Secret, source: Source) -> Result<(), AuthError> {
+    /// The hash that the key was found to fit.
+    async fn check_key(&self, client: &ClientId, key: &Secret, source: Source) -> Result<String, AuthError> {
         let found = match self.inner.store.get(client).await {
             Ok(hash) => Some(hash),
             Err(StoreError::NotFound | StoreError::EmptyId) => None,
@@ -215,7 +240,7 @@ impl Auth {
         if let Some(hash) = &found
             && self.inner.verified.knows(client, hash, key, Instant::now())
         {
-            return Ok(());
+            return Ok(hash.clone());
         }
         let turn = self.inner.limiter.wait(source, claim).await?;
         let hash = found.clone().unwrap_or_else(|| self.inner.stand_in.clone());
@@ -223,11 +248,17 @@ impl Auth {
         match found {
             Some(hash) if right => {
                 self.inner.verified.remember(client, &hash, key, Instant::now());
-                Ok(())
+                Ok(hash)
             }
             _ => Err(AuthError::Denied),
         }
     }
+}
+
+/// The hash of a key, in a thread of its own and for the length of a turn.
+async fn hash(key: Secret, turn: OwnedSemaphorePermit) -> Result<String, AuthError> {
+    let hash = tokio::task::spawn_blocking(move || (bcrypt::hash(key.expose(), BCRYPT_COST), turn).0);
+    hash.await.map_err(|_| AuthError::Hash)?.map_err(|_| AuthError::Hash)
 }
 
 /// Whether the hash is of the key, in a thread of its own and for the length of a turn.

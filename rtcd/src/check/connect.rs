@@ -1,7 +1,7 @@
 //! Connections to the API, plain or TLS.
 use super::PATIENCE;
 use super::target::Target;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{HeaderMap, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
@@ -13,6 +13,7 @@ use rustls::{CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruc
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -85,35 +86,40 @@ impl Connector {
     /// `GET` of a path, over a connection of its own.
     pub async fn get(&self, path: &str) -> Result<Answer, String> {
         let connection = self.connect().await.map_err(|error| error.to_string())?;
-        let exchange = async {
-            let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(connection.stream)).await?;
-            tokio::spawn(driver);
-            let request = Request::get(format!("{}{path}", self.target.prefix))
-                .header(header::HOST, self.target.authority())
-                .header(header::CONNECTION, "close")
-                .body(Empty::<Bytes>::new())?;
-            let (head, body) = sender.send_request(request).await?.into_parts();
-            let body = Limited::new(body, MAX_BODY).collect().await?.to_bytes();
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Answer {
-                status: head.status,
-                headers: head.headers,
-                body,
-            })
-        };
-        match timeout(PATIENCE, exchange).await {
-            Ok(answer) => answer.map_err(|error| error.to_string()),
-            Err(_) => Err(no_answer().to_string()),
-        }
+        let request =
+            Request::get(format!("{}{path}", self.target.prefix)).header(header::HOST, self.target.authority());
+        let request = request.body(Full::default()).map_err(|error| error.to_string())?;
+        exchange(connection.stream, request, PATIENCE).await
+    }
+}
+
+/// One request and its answer, after which the connection ends.
+pub async fn exchange(
+    stream: impl Stream + 'static,
+    mut request: Request<Full<Bytes>>,
+    patience: Duration,
+) -> Result<Answer, String> {
+    request.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    let exchange = async {
+        let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(driver);
+        let (head, body) = sender.send_request(request).await?.into_parts();
+        let body = Limited::new(body, MAX_BODY).collect().await?.to_bytes();
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Answer { status: head.status, headers: head.headers, body })
+    };
+    match timeout(patience, exchange).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(no_answer(patience).to_string()),
     }
 }
 
 /// Puts [`PATIENCE`] on something.
 pub async fn within<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(no_answer()))
+    timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(no_answer(PATIENCE)))
 }
 
-fn no_answer() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", PATIENCE.as_secs()))
+fn no_answer(patience: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", patience.as_secs()))
 }
 
 fn tls(ca: Option<&Path>) -> Result<TlsConnector, String> {

@@ -2,11 +2,11 @@
 //! when it does not.
 mod api;
 mod certificate;
-mod connect;
-mod local;
+pub(crate) mod connect;
+pub(crate) mod local;
 mod media;
 mod report;
-mod target;
+pub(crate) mod target;
 mod websocket;
 
 use crate::config::{Config, Secret};

@@ -135,6 +135,7 @@ struct Inner {
     ws_messages: IntCounterVec,
     signal_queue_time: Histogram,
     signal_refused: IntCounterVec,
+    calls_while_draining: IntCounter,
     api_strangers_dropped: IntCounter,
     api_accept_failures: IntCounter,
 }
@@ -223,6 +224,10 @@ impl Metrics {
                 "Messages of participants refused because too much of their session, or of all, was waiting",
                 &["reason"],
             ),
+            calls_while_draining: count(
+                "calls_while_draining_total",
+                "Calls that began here while new ones were to go to other hosts",
+            ),
             api_strangers_dropped: count(
                 "api_strangers_dropped_total",
                 "Connections to the API that were dropped for newcomers before they had shown who they are",
@@ -248,6 +253,11 @@ impl Metrics {
     pub fn ws_message(&self, client: &ClientId, name: &str, direction: Direction) {
         let known = MessageName::ALL.iter().find(|known| known.as_str() == name).unwrap_or(&MessageName::Invalid);
         self.0.ws_messages.with_label_values(&[client.as_str(), known.as_str(), direction.as_str()]).inc();
+    }
+
+    /// A call has begun while new ones were to go elsewhere.
+    pub fn call_while_draining(&self) {
+        self.0.calls_while_draining.inc();
     }
 
     /// A connection to the API had to make room, or found none.

@@ -100,9 +100,13 @@ impl Actor {
             Input::Advertise(candidates) => self.step(|signalling, _| signalling.set_candidates(candidates)),
             Input::ClientGone(client) => self.step(|signalling, now| signalling.handle_client_gone(now, &client)),
             Input::SetDraining(draining) => self.step(|signalling, _| signalling.set_draining(draining)),
-            Input::Stop { done } => {
-                self.step(|signalling, now| signalling.handle_stop(now));
-                let _ = done.send(());
+            Input::Stop { if_idle, done } => {
+                let stops = !if_idle || self.signalling.status().sessions == 0;
+                if stops {
+                    self.step(|signalling, now| signalling.handle_stop(now));
+                }
+                // Whoever asked may have gone.
+                let _ = done.send(stops);
             }
         }
     }
@@ -173,6 +177,7 @@ impl Actor {
             Count::Error(group, kind) => metrics.error(&group, kind),
             Count::Waited(time) => metrics.signal_queue_time(time.as_secs_f64()),
             Count::Refused(reason) => metrics.signal_refused(reason),
+            Count::CallWhileDraining => metrics.call_while_draining(),
             Count::Sample(group, sample) => match sample {
                 Sample::Connected(time) => metrics.connection_time(&group, time.as_secs_f64()),
                 Sample::ChannelOpen(time) => metrics.dc_open_time(&group, time.as_secs_f64()),

@@ -61,12 +61,14 @@ pub enum Input {
     Advertise(Arc<[Candidate]>),
     /// A client has been unregistered: its sessions end and its WebSockets are closed.
     ClientGone(ClientId),
-    /// Whether new calls are refused from now on.
+    /// Whether new calls shall go elsewhere from now on.
     SetDraining(bool),
-    /// Ends all sessions; each is told by a `close`.
+    /// Ends all sessions; each is told by a `close`, and so is whoever joins afterwards.
     Stop {
-        /// Told when `close` has been queued for each.
-        done: oneshot::Sender<()>,
+        /// Only if there is no session.
+        if_idle: bool,
+        /// Told when `close` has been queued for each; `false`: there is a session, and nothing was done.
+        done: oneshot::Sender<bool>,
     },
 }
 
@@ -84,6 +86,8 @@ pub struct Settings {
     pub fingerprint: Fingerprint,
     /// Sessions that one client may have at a time.
     pub max_sessions_per_client: usize,
+    /// Whether new calls are refused while they shall go elsewhere.
+    pub refuse_calls_while_draining: bool,
 }
 
 /// Numbers of calls and sessions that are live.
@@ -93,8 +97,10 @@ pub struct Status {
     pub calls: usize,
     /// Sessions that have joined and not ended.
     pub sessions: usize,
-    /// Whether new calls are refused.
+    /// Whether new calls shall go elsewhere.
     pub draining: bool,
+    /// New calls that were taken all the same since it began.
+    pub calls_while_draining: u64,
 }
 
 /// The signalling actor, and what others may have of it.
@@ -188,14 +194,21 @@ impl SignalHandle {
     pub async fn client_gone(&self, client: ClientId) -> Result<(), Stopped> {
         self.send(Input::ClientGone(client)).await
     }
-    /// Whether new calls are refused from now on.
+    /// Whether new calls shall go elsewhere from now on.
     pub async fn set_draining(&self, draining: bool) -> Result<(), Stopped> {
         self.send(Input::SetDraining(draining)).await
     }
-    /// Ends all sessions; returns when their `close` messages are queued.
+    /// Ends all sessions; returns when their `close` messages are queued. Whoever joins afterwards gets a `close`, too.
     pub async fn stop(&self) -> Result<(), Stopped> {
+        self.end(false).await.map(drop)
+    }
+    /// The same if there is no session; else `false`, and sessions come and go as before.
+    pub async fn stop_if_idle(&self) -> Result<bool, Stopped> {
+        self.end(true).await
+    }
+    async fn end(&self, if_idle: bool) -> Result<bool, Stopped> {
         let (done, ended) = oneshot::channel();
-        self.send(Input::Stop { done }).await?;
+        self.send(Input::Stop { if_idle, done }).await?;
         ended.await.map_err(|_| Stopped)
     }
     async fn send(&self, input: Input) -> Result<(), Stopped> {

@@ -63,6 +63,8 @@ pub(super) struct Signalling {
     payer: Option<Payer>,
     next_transport: u64,
     draining: bool,
+    calls_while_draining: u64,
+    stopped: bool,
     deadlines: Timers<TransportId>,
     next_track: u64,
 }
@@ -84,6 +86,8 @@ impl Signalling {
             payer: None,
             next_transport: 0,
             draining: false,
+            calls_while_draining: 0,
+            stopped: false,
             deadlines: Timers::default(),
             next_track: 0,
         }
@@ -148,8 +152,9 @@ impl Signalling {
         self.router.of_client(client).into_iter().for_each(|conn| self.outputs.push(Output::Disconnect(conn)));
     }
 
-    /// The process is about to end: all sessions do, and each is told by a `close`.
+    /// The process is about to end: all sessions do, and each is told by a `close`. So is whoever joins afterwards.
     pub(super) fn handle_stop(&mut self, now: Instant) {
+        self.stopped = true;
         let all: Vec<_> = self.sessions.keys().copied().collect();
         all.into_iter().for_each(|id| self.end(now, id, EndReason::Stopping));
     }
@@ -163,8 +168,11 @@ impl Signalling {
         looking.into_iter().for_each(|id| self.trickle(id));
     }
 
-    /// Whether new calls are refused from now on.
+    /// Whether new calls shall go elsewhere from now on.
     pub(super) fn set_draining(&mut self, draining: bool) {
+        if draining && !self.draining {
+            self.calls_while_draining = 0;
+        }
         self.draining = draining;
     }
 
@@ -176,7 +184,8 @@ impl Signalling {
 
     /// What is live.
     pub(super) fn status(&self) -> Status {
-        Status { calls: self.calls.len(), sessions: self.sessions.len(), draining: self.draining }
+        let (calls, sessions) = (self.calls.len(), self.sessions.len());
+        Status { calls, sessions, draining: self.draining, calls_while_draining: self.calls_while_draining }
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), and [`take_turn`](Self::take_turn) before it.

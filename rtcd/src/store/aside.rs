@@ -3,8 +3,12 @@
 use super::database::{Database, Entries, OpenError};
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The largest database that is copied for a look: thousands of clients take half a megabyte.
+const MAX_COPY: u64 = 64 * 1024 * 1024;
 
 /// Opens a database. A damaged one is set aside: first its snapshot alone, from which nothing is lost, then all of it.
 pub(super) fn open_or_set_aside(path: &Path) -> Result<Database, String> {
@@ -46,6 +50,45 @@ pub(super) fn open_again(path: &Path, entries: &Entries, refused: &[String]) -> 
     match database.misplaced(path) {
         Some(why) => Err(why),
         None => Ok(database),
+    }
+}
+
+/// A database as it is now, copied and opened somewhere else. `None`: it cannot be read, or nothing can be written anywhere.
+pub(super) fn copied(path: &Path) -> Option<Copied> {
+    let directory = std::env::temp_dir().join(format!("rtcd-{}-{:016x}", std::process::id(), rand::random::<u64>()));
+    fs::DirBuilder::new().mode(0o700).create(&directory).ok()?;
+    let mut copied = Copied { database: None, directory };
+    let mut bytes = 0;
+    for entry in fs::read_dir(path).ok()?.flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| matches!(name, "db" | "conf") || name.starts_with("snap.")) {
+            bytes += entry.metadata().ok()?.len();
+            if bytes > MAX_COPY {
+                return None;
+            }
+            fs::copy(entry.path(), copied.directory.join(name)).ok()?;
+        }
+    }
+    copied.database = Database::open(&copied.directory).ok();
+    copied.database.is_some().then_some(copied)
+}
+
+/// A database that goes with this value.
+pub(super) struct Copied {
+    database: Option<Database>,
+    directory: PathBuf,
+}
+
+impl Copied {
+    pub(super) fn entries(&self) -> Entries {
+        self.database.as_ref().map(Database::entries).unwrap_or_default()
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        self.database = None;
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 

@@ -21,6 +21,18 @@ pub(super) enum OpenError {
     Damaged,
 }
 
+/// What came of an import.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Imported {
+    /// There was none before.
+    pub(super) first: bool,
+    pub(super) added: usize,
+    pub(super) changed: usize,
+    pub(super) removed: usize,
+    /// Clients of the reference that were here already, with a key of their own.
+    pub(super) kept: usize,
+}
+
 pub(super) struct Database {
     db: sled::Db,
     /// Device and inode of its file.
@@ -70,6 +82,37 @@ impl Database {
         self.db.remove(client)?.ok_or(StoreError::NotFound)?;
         self.db.flush()?;
         Ok(())
+    }
+
+    /// Takes over what the reference's store says now and did not say when it was last looked at: that changed while the
+    /// reference ran, after whatever changed here. The first time, what is known here is the later.
+    pub(super) fn import(&self, reference: &BTreeMap<String, Option<String>>) -> Result<Imported, StoreError> {
+        let (about, seen) = (self.db.open_tree("about")?, self.db.open_tree("reference")?);
+        let first = about.get("reference")?.is_none();
+        let mut imported = Imported { first, ..Imported::default() };
+        for (client, hash) in reference {
+            let now = hash.as_deref().unwrap_or_default();
+            if !first && seen.get(client)?.as_deref().unwrap_or_default() == now.as_bytes() {
+                continue;
+            }
+            let known = self.db.get(client)?;
+            match (hash, known) {
+                (Some(_), Some(_)) if first => imported.kept += 1,
+                (Some(hash), known) => {
+                    self.db.insert(client, hash.as_str())?;
+                    *(if known.is_some() { &mut imported.changed } else { &mut imported.added }) += 1;
+                }
+                (None, Some(_)) if !first => {
+                    self.db.remove(client)?;
+                    imported.removed += 1;
+                }
+                (None, _) => {}
+            }
+            seen.insert(client, now)?;
+        }
+        about.insert("reference", "1")?;
+        self.db.flush()?;
+        Ok(imported)
     }
 
     /// Everything that can be read.

@@ -3,20 +3,26 @@
 //! What [`database`] opens may fail while we run: the disk is full, somebody deletes the directory. Then what was known is
 //! kept in memory, registrations are refused, and the database is opened again as soon as that is possible.
 mod aside;
+pub(crate) mod bitcask;
 mod database;
 mod memory;
+mod reference;
 
 use crate::ids::ClientId;
 use crate::logging::Once;
-use database::{Database, Entries};
+use database::{Database, Entries, Imported};
 use memory::{Clients, Memory};
+use reference::{Reference, ReferenceError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use thiserror::Error;
 
 /// How often the directory is looked at: whoever deleted it should hear of that at once.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Where our files are while those of the reference are in the configured directory.
+const BESIDE: &str = "rtcd";
 
 /// Why the store could not do it.
 #[derive(Debug, Error)]
@@ -27,6 +33,14 @@ pub enum StoreError {
         /// `store.data_source`, as configured.
         path: PathBuf,
         /// What the database said.
+        reason: String,
+    },
+    /// The reference's store is in this directory, and its clients cannot be known. No restart cures that.
+    #[error("store.data_source {path} holds the clients of Mattermost's rtcd, and they cannot be read: {reason}")]
+    Reference {
+        /// `store.data_source`, as configured.
+        path: PathBuf,
+        /// What is wrong, and what to do.
         reason: String,
     },
     /// An empty client id.
@@ -69,6 +83,8 @@ struct Inner {
     /// One change at a time.
     changing: Mutex<()>,
     failing: Once,
+    /// Its lock is ours until the end.
+    _reference: Option<Reference>,
 }
 
 enum State {
@@ -89,21 +105,49 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the store in this directory, or makes one there when there is none. One that is damaged is set aside. Where
-    /// nothing can be written and there is nothing to be lost, clients are kept in memory. Blocks.
+    /// Opens the store in this directory, or makes one there when there is none. One that is damaged is set aside. Clients
+    /// of the reference, whose store is there, are taken over. Where nothing can be written and there is nothing to be lost,
+    /// clients are kept in memory. Blocks.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |reason: String| StoreError::Open { path: path.into(), reason };
-        let state = match memory::is_needed(path) {
-            Some(why) => {
-                let path = path.display();
-                tracing::error!(%why, "store.data_source {path} cannot be written: clients are registered in memory alone \
-                    and must register again when the daemon has been restarted");
-                State::Memory(Memory::default())
+        let reference = Reference::open(path, SystemTime::now()).map_err(|error| {
+            let reason = format!("{error}{}", error.advice());
+            match error {
+                ReferenceError::Running => StoreError::Open { path: path.into(), reason },
+                _ => StoreError::Reference { path: path.into(), reason },
             }
-            None => State::Open(aside::open_or_set_aside(path).map_err(failed)?),
+        })?;
+        let directory = place(path);
+        let inner = |state| Inner {
+            path: directory.clone(),
+            state: RwLock::new(state),
+            changing: Mutex::default(),
+            failing: Once::new(),
+            _reference: None,
         };
-        let state = RwLock::new(state);
-        Ok(Self(Arc::new(Inner { path: path.into(), state, changing: Mutex::default(), failing: Once::new() })))
+        if let (None, Some(why)) = (&reference, memory::is_needed(path)) {
+            let path = path.display();
+            tracing::error!(%why, "store.data_source {path} cannot be written: clients are registered in memory alone \
+                and must register again when the daemon has been restarted");
+            return Ok(Self(Arc::new(inner(State::Memory(Memory::default())))));
+        }
+        let inner = match (aside::open_or_set_aside(&directory), reference) {
+            (Ok(database), None) => inner(State::Open(database)),
+            (Ok(database), Some(reference)) => {
+                let imported = database.import(&reference.clients);
+                let imported = imported.map_err(|error| failed(format!("{:#}", anyhow::Error::new(error))))?;
+                tell(path, &directory, &reference, &imported);
+                Inner { _reference: Some(reference), ..inner(State::Open(database)) }
+            }
+            // Nothing of ours has ever been there: the clients are those of the reference.
+            (Err(why), Some(reference)) if !directory.exists() => {
+                let inner = inner(State::Broken { entries: Entries::new(), refused: Vec::new() });
+                inner.fail(&why, reference.live(), Vec::new());
+                Inner { _reference: Some(reference), ..inner }
+            }
+            (Err(reason), _) => return Err(failed(reason)),
+        };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// The key hash of a client.
@@ -121,7 +165,7 @@ impl Store {
     pub async fn add(&self, client: &ClientId, hash: String) -> Result<(), StoreError> {
         let client = present(client)?;
         self.blocking(move |store| {
-            store.change(Some(client.as_str()), |database| {
+            store.change(client.as_str(), |database| {
                 if database.get(client.as_str())?.is_some() {
                     return Err(StoreError::AlreadyThere);
                 }
@@ -131,10 +175,38 @@ impl Store {
         .await
     }
 
+    /// Gives a client that is there another hash, durably as well.
+    pub async fn replace(&self, client: &ClientId, hash: String) -> Result<(), StoreError> {
+        let client = present(client)?;
+        self.blocking(move |store| {
+            store.change(client.as_str(), |database| {
+                database.get(client.as_str())?.ok_or(StoreError::NotFound)?;
+                database.insert(client.as_str(), &hash)
+            })
+        })
+        .await
+    }
+
     /// Removes a client, durably as well.
     pub async fn remove(&self, client: &ClientId) -> Result<(), StoreError> {
         let client = present(client)?;
-        self.blocking(move |store| store.change(None, |database| database.remove(client.as_str()))).await
+        self.blocking(move |store| store.change(client.as_str(), |database| database.remove(client.as_str()))).await
+    }
+
+    /// Where its files are.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// All clients, in the order of their ids.
+    pub async fn clients(&self) -> Result<Vec<ClientId>, StoreError> {
+        let ids = |entries: &Entries| entries.keys().map(|id| id.as_str().into()).collect();
+        self.blocking(move |store| match &*store.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(database) => Ok(ids(&database.entries())),
+            State::Memory(memory) => Ok(ids(&memory.entries())),
+            State::Broken { entries, .. } => Ok(ids(entries)),
+        })
+        .await
     }
 
     /// Says at once what is wrong with the directory, and goes back to it when it is right again. For ever.
@@ -167,26 +239,33 @@ impl Inner {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does a change in a database that is known to be good. If the disk fails, `added` has not been added.
+    /// Does a change of one client in a database that is known to be good. If the disk fails, nothing has changed.
     fn change(
         &self,
-        added: Option<&str>,
+        client: &str,
         work: impl FnOnce(&dyn Clients) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let _one = self.changing();
         self.ready()?;
-        let done: Result<(), (sled::Error, Entries)> = match &*self.state.read().unwrap_or_else(PoisonError::into_inner)
-        {
-            State::Open(database) => match work(database) {
-                Err(StoreError::Io(error)) => Err((error, database.entries())),
-                done => return done,
-            },
+        let (error, before, mut entries) = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(database) => {
+                let before = database.get(client).ok().flatten();
+                match work(database) {
+                    Err(StoreError::Io(error)) => (error, before, database.entries()),
+                    done => return done,
+                }
+            }
             State::Memory(memory) => return work(memory),
             State::Broken { .. } => return Err(StoreError::Closed),
         };
-        let Err((error, mut entries)) = done else { return Ok(()) };
-        let refused: Vec<_> = added.map(str::to_owned).into_iter().collect();
-        refused.iter().for_each(|client| drop(entries.remove(client)));
+        let mut refused = Vec::new();
+        match before {
+            Some(hash) => drop(entries.insert(client.to_owned(), hash)),
+            None => {
+                entries.remove(client);
+                refused.push(client.to_owned());
+            }
+        }
         self.fail(&error.to_string(), entries, refused);
         // Maybe it was only this once.
         let _ = self.ready();
@@ -239,6 +318,51 @@ impl Inner {
         }
         // Dropping the old one releases its lock.
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::Broken { entries, refused };
+    }
+}
+
+/// The directory of our own files: the configured one, unless the reference's are there; then one in it.
+pub fn place(path: &Path) -> PathBuf {
+    let beside = path.join(BESIDE);
+    let ours = |directory: &Path| directory.join("db").exists();
+    if ours(&beside) || (!ours(path) && !matches!(Reference::is_in(path), Ok(false))) { beside } else { path.into() }
+}
+
+/// How many clients the store in this directory has, by a look that changes nothing, at a copy of it; `None` when that cannot
+/// be known.
+pub fn count(path: &Path) -> Option<usize> {
+    let place = place(path);
+    match place.join("db").try_exists() {
+        Ok(true) => aside::copied(&place).map(|database| database.entries().len()),
+        Ok(false) => Reference::count(path).ok().map(Option::unwrap_or_default),
+        Err(_) => None,
+    }
+}
+
+fn tell(path: &Path, ours: &Path, reference: &Reference, imported: &Imported) {
+    let (path, ours, live) = (path.display(), ours.display(), reference.live().len());
+    let Imported { first, added, changed, removed, kept } = imported;
+    let news = *first || added + changed + removed > 0;
+    if news && reference.torn > 0 {
+        let bytes = reference.torn;
+        tracing::warn!(
+            bytes,
+            "store.data_source {path}: the last entry of Mattermost's rtcd was never finished, as after a crash"
+        );
+    }
+    if *first {
+        tracing::info!(
+            clients = live,
+            kept,
+            "store.data_source {path}: the clients of Mattermost's rtcd are ours now, in {ours}; its own files stay as they are"
+        );
+    } else if news {
+        tracing::info!(
+            added,
+            changed,
+            removed,
+            "store.data_source {path}: what Mattermost's rtcd has changed since then is taken over"
+        );
     }
 }
 

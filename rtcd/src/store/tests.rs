@@ -1,9 +1,11 @@
 use super::memory::{self, Clients as _, Memory};
-use super::{Inner, State, Store, StoreError};
+use super::{Inner, State, Store, StoreError, count};
 use crate::auth::tests::TempDir;
 use crate::logging::Once;
 use std::fs;
 use std::sync::{Arc, Mutex, RwLock};
+
+mod import;
 
 #[tokio::test]
 async fn a_client_outlives_the_process_that_added_it() {
@@ -122,6 +124,37 @@ async fn what_cannot_be_kept_is_refused_and_what_is_known_is_served_until_it_can
     assert_eq!(Store::open(&path).unwrap().get(&"a".into()).await.unwrap(), "one");
 }
 
+#[tokio::test]
+async fn a_key_that_cannot_be_replaced_stays_as_it_is() {
+    let dir = TempDir::new();
+    let path = dir.path().join("db");
+    let store = Store::open(&path).unwrap();
+    assert!(matches!(store.replace(&"a".into(), "two".into()).await, Err(StoreError::NotFound)));
+    store.add(&"a".into(), "one".into()).await.unwrap();
+    fs::remove_dir_all(&path).unwrap();
+    fs::write(&path, "in the way").unwrap();
+    let refused = store.replace(&"a".into(), "two".into()).await;
+    assert!(matches!(refused, Err(StoreError::Closed | StoreError::Io(_))), "{refused:?}");
+    assert_eq!(store.get(&"a".into()).await.unwrap(), "one");
+    fs::remove_file(&path).unwrap();
+    store.replace(&"a".into(), "two".into()).await.unwrap();
+    assert_eq!(store.get(&"a".into()).await.unwrap(), "two");
+}
+
+#[tokio::test]
+async fn clients_are_counted_beside_a_daemon_that_runs_and_nothing_is_made() {
+    let dir = TempDir::new();
+    let path = dir.path().join("db");
+    assert_eq!(count(&path), Some(0));
+    assert!(!path.exists());
+    let store = Store::open(&path).unwrap();
+    assert_eq!(count(&path), Some(0));
+    store.add(&"b".into(), "one".into()).await.unwrap();
+    store.add(&"a".into(), "two".into()).await.unwrap();
+    assert_eq!(count(&path), Some(2));
+    assert_eq!(store.clients().await.unwrap(), ["a".into(), "b".into()]);
+}
+
 #[test]
 fn a_file_in_place_of_the_directory_is_an_error() {
     let dir = TempDir::new();
@@ -149,7 +182,13 @@ async fn clients_in_memory_go_to_the_directory_as_soon_as_there_is_one() {
     let memory = Memory::default();
     memory.insert("a", "one").unwrap();
     let state = RwLock::new(State::Memory(memory));
-    let store = Store(Arc::new(Inner { path: path.clone(), state, changing: Mutex::default(), failing: Once::new() }));
+    let store = Store(Arc::new(Inner {
+        path: path.clone(),
+        state,
+        changing: Mutex::default(),
+        failing: Once::new(),
+        _reference: None,
+    }));
     store.add(&"b".into(), "two".into()).await.unwrap();
     drop(store);
     let again = Store::open(&path).unwrap();

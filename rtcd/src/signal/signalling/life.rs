@@ -42,15 +42,22 @@ impl Signalling {
             tracing::warn!(group_id, call_id, session_id, "join refused: the session id is live already");
             return;
         }
-        if self.draining && self.calls.sessions(&group, &join.call).is_none() {
+        let unwanted = self.draining && self.calls.sessions(&group, &join.call).is_none();
+        if self.stopped || (unwanted && self.settings.refuse_calls_while_draining) {
+            let why = if self.stopped { "the daemon ends" } else { "the daemon is draining, no new calls" };
             self.outputs.error(&group, ErrorKind::Join);
-            tracing::warn!(group_id, call_id, session_id, "join refused: the daemon is draining, no new calls");
+            tracing::warn!(group_id, call_id, session_id, "join refused: {why}");
             return self.turn_away(group, conn, join.session);
         }
         if !self.quota.take(&group, self.settings.max_sessions_per_client) {
             self.outputs.error(&group, ErrorKind::Join);
             tracing::warn!(group_id, call_id, session_id, "join refused: rtc.max_sessions_per_client is reached");
             return self.turn_away(group, conn, join.session);
+        }
+        if unwanted {
+            self.calls_while_draining += 1;
+            self.outputs.count(Count::CallWhileDraining);
+            tracing::info!(group_id, call_id, "a new call has come while draining");
         }
         let id = TransportId(self.next_transport);
         self.next_transport += 1;

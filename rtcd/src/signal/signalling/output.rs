@@ -53,6 +53,8 @@ pub(in crate::signal) enum Count {
     Waited(Duration),
     /// A message found no room; the label says where.
     Refused(&'static str),
+    /// A call began while new calls were to go elsewhere.
+    CallWhileDraining,
 }
 
 /// One value of a distribution.

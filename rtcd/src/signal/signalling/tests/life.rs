@@ -31,7 +31,7 @@ fn a_call_has_its_sessions_by_age_and_is_gone_after_the_last() {
     ["ann", "bob"].iter().for_each(|session| world.join(session));
     assert_eq!(sessions(&world), Some(vec!["ann".into(), "bob".into()]));
     assert_eq!(world.signalling.sessions(&"stranger".into(), &"call".into()), None);
-    assert_eq!(world.signalling.status(), Status { calls: 1, sessions: 2, draining: false });
+    assert_eq!(world.signalling.status(), Status { calls: 1, sessions: 2, ..Status::default() });
     ["ann", "bob"].iter().for_each(|session| world.leave(session));
     assert_eq!(sessions(&world), None);
     assert_eq!(world.signalling.status(), Status::default());
@@ -139,15 +139,38 @@ fn two_clients_may_use_the_same_session_id() {
     world.connect("another", "ws2");
     world.join("ann");
     world.say("ws2", ClientMessage::Join(join("ann")));
-    assert_eq!(world.signalling.status(), Status { calls: 2, sessions: 2, draining: false });
+    assert_eq!(world.signalling.status(), Status { calls: 2, sessions: 2, ..Status::default() });
     world.say("ws2", ClientMessage::Leave { session: "ann".into() });
     assert!(world.is_live("ann"));
     assert_eq!(world.sent_on("ws2").last(), Some(&&close("ann")));
 }
 
 #[test]
-fn draining_refuses_new_calls_only() {
+fn draining_takes_new_calls_and_counts_them() {
     let mut world = World::new();
+    world.join("ann");
+    world.step(|signalling, _| signalling.set_draining(true));
+    world.join("bob");
+    assert_eq!(world.signalling.status().calls_while_draining, 0, "a call that runs may grow");
+    world.say("ws", ClientMessage::Join(Join { call: "another".into(), ..join("cid") }));
+    assert!(world.is_live("cid"));
+    world.step(|signalling, _| signalling.set_draining(true));
+    assert_eq!(world.signalling.status(), Status { calls: 2, sessions: 3, draining: true, calls_while_draining: 1 });
+}
+
+#[test]
+fn whoever_joins_when_all_has_ended_is_told_so() {
+    let mut world = World::new();
+    world.step(|signalling, now| signalling.handle_stop(now));
+    world.join("ann");
+    assert!(!world.is_live("ann"));
+    assert_eq!(world.ended(), ["ann"]);
+}
+
+#[test]
+fn draining_refuses_new_calls_only_and_only_when_told_to() {
+    let mut world = World::new();
+    world.signalling.settings.refuse_calls_while_draining = true;
     world.join("ann");
     world.step(|signalling, _| signalling.set_draining(true));
     world.join("bob");

@@ -52,7 +52,12 @@ impl World {
         let address = "192.0.2.1:8443".parse().expect("an address");
         let candidate = Candidate { protocol: Protocol::Udp, address, rank: 0, base: None };
         let fingerprint = Identity::generate().expect("an identity").fingerprint();
-        let settings = Settings { candidates: [candidate].into(), fingerprint, max_sessions_per_client };
+        let settings = Settings {
+            candidates: [candidate].into(),
+            fingerprint,
+            max_sessions_per_client,
+            refuse_calls_while_draining: false,
+        };
         let mut world = Self {
             now: Instant::now(),
             signalling: Signalling::new(settings, WORKERS, READERS),
