@@ -40,6 +40,28 @@ fn nothing() -> BTreeMap<String, String> {
     BTreeMap::new()
 }
 
+/// Behind one name: Mattermost has one URL for all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hosts_know_a_client_by_the_same_key() {
+    let dir = temp_dir("key");
+    let file = dir.join("key");
+    fs::write(&file, format!("{}\n", "one-key-for-all-hosts-".repeat(2))).expect("written");
+    let file = file.display().to_string();
+    for daemon in [Daemon::start(closed()), Daemon::start(closed())] {
+        let (code, url, said) = client(&["add", "mattermost", "--key-file", &file], &daemon.variables());
+        assert_eq!(code, Some(0), "{said}");
+        let plugin = plugin(&daemon, &url);
+        assert_eq!(plugin.auth_key, "one-key-for-all-hosts-".repeat(2));
+        plugin.dial().await.expect("the URL works");
+    }
+    fs::write(dir.join("short"), "short").expect("written");
+    let daemon = Daemon::start(closed());
+    let short = dir.join("short").display().to_string();
+    let (code, _, said) = client(&["add", "mattermost", "--key-file", &short], &daemon.variables());
+    assert!(code == Some(1) && said.contains("key not long enough"), "{said}");
+    fs::remove_dir_all(dir).expect("removed");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_admin_of_the_machine_gets_the_url_for_mattermost_in_one_command() {
     let daemon = Daemon::start(closed());

@@ -8,7 +8,7 @@ use crate::exit_code::ExitCode;
 use crate::signal::message::MAX_ID_LEN;
 use clap::Subcommand;
 use data_encoding::BASE64URL_NOPAD;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use way::Way;
 
 /// Random bytes of a key: 43 characters, of which none needs escaping in a URL.
@@ -47,6 +47,9 @@ pub enum What {
         /// Its id, which is its name in logs and metrics; one for each Mattermost installation.
         #[arg(value_parser = new_id)]
         id: String,
+        /// A file with the key, in place of a new one: several hosts behind one name need the same.
+        #[arg(long, value_name = "PATH")]
+        key_file: Option<PathBuf>,
     },
     /// Remove a client: its calls end.
     Remove {
@@ -57,6 +60,9 @@ pub enum What {
     Rotate {
         /// Its id.
         id: String,
+        /// A file with the key, in place of a new one.
+        #[arg(long, value_name = "PATH")]
+        key_file: Option<PathBuf>,
     },
     /// Print the ids of all clients.
     List,
@@ -121,14 +127,14 @@ async fn act(args: &Args, config: Option<&Config>) -> Result<(), Failure> {
         }
     };
     match &args.what {
-        What::Add { id } => {
-            let key = new_key();
+        What::Add { id, key_file } => {
+            let key = key(key_file.as_deref())?;
             way.add(id, &key).await?;
             show(id, &key);
             eprintln!("Put this into System Console > Plugins > Calls > RTCD Service URL. It is not shown again.");
         }
-        What::Rotate { id } => {
-            let key = new_key();
+        What::Rotate { id, key_file } => {
+            let key = key(key_file.as_deref())?;
             way.rotate(id, &key).await?;
             show(id, &key);
             eprintln!(
@@ -177,6 +183,11 @@ pub fn nobody_can_register(config: &Config, clients: Option<usize>) -> Option<&'
              already, run `rtcd client add ID`; or see api.security.enable_admin and .allow_self_registration",
         ),
     }
+}
+
+/// The key in this file, or a new one.
+fn key(file: Option<&Path>) -> Result<Secret, Failure> {
+    file.map_or_else(|| Ok(new_key()), |path| way::secret_of("--key-file", path))
 }
 
 fn new_key() -> Secret {

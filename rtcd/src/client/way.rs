@@ -156,10 +156,17 @@ impl Way {
 
 /// The admin's key from a file, else what is configured.
 fn admin_key(file: Option<&Path>, configured: Option<Secret>) -> Result<Option<Secret>, Failure> {
-    let Some(path) = file else { return Ok(configured.filter(|key| !key.expose().is_empty())) };
+    match file {
+        Some(path) => secret_of("--admin-key-file", path).map(Some),
+        None => Ok(configured.filter(|key| !key.expose().is_empty())),
+    }
+}
+
+/// The one line of a file that an option names.
+pub(super) fn secret_of(option: &str, path: &Path) -> Result<Secret, Failure> {
     match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n'])))),
-        Err(error) => Err(Failure::new(format!("--admin-key-file {}: {error}", path.display()))),
+        Ok(text) => Ok(Secret::new(text.trim_end_matches(['\r', '\n']))),
+        Err(error) => Err(Failure::new(format!("{option} {}: {error}", path.display()))),
     }
 }
 
