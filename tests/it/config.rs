@@ -76,8 +76,13 @@ fn an_unreadable_file_is_a_mistake_but_a_missing_one_is_not() {
 fn the_sample_is_valid_and_says_nothing_odd() {
     let dir = temp_dir("config");
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rtcd/rtcd.toml");
-    let output = rtcd(&dir, &["--check-config", "--config", &sample.display().to_string()], &[]);
-    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+    let store = [("RTCD_STORE_DATASOURCE", "store")];
+    let output = rtcd(&dir, &["--check-config", "--config", &sample.display().to_string()], &store);
+    let said = stderr(&output);
+    // It is for a machine that has no client yet.
+    let lines: Vec<_> =
+        said.lines().filter(|line| !line.contains("no client is known and nobody can register")).collect();
+    assert_eq!((output.status.code(), lines), (Some(0), Vec::new()));
     fs::remove_dir_all(dir).expect("removed");
 }
 

@@ -63,6 +63,7 @@ async fn the_only_host_takes_new_calls_while_it_drains_and_ends_with_the_last() 
     let talk = Talk::begin(&world, "call").await?;
     world.daemon.signal(Signal::SIGTERM);
     wait_for_huge_load(&world).await?;
+    tokio::task::block_in_place(|| wait_for("the line", || world.daemon.log().contains("draining: told to end")));
     let log = world.daemon.log();
     let told = log.lines().find(|line| line.contains("draining: told to end")).expect("it says so");
     assert!(told.contains("at the latest at 20") && told.contains("send SIGTERM again"), "{told}");
@@ -89,7 +90,7 @@ async fn three_hosts_behind_one_name_are_restarted_one_after_the_other_and_no_ca
         let ip = Ipv4Addr::new(127, 0, 0, 1 + host as u8);
         World::start_with(DaemonConfig { ip, api_port, media_port, ..DaemonConfig::new() }.store(&stores[host]))
     };
-    let mut hosts = vec![start(0).await?, start(1).await?, start(2).await?];
+    let mut hosts = [start(0).await?, start(1).await?, start(2).await?];
     let fleet = Fleet(hosts.iter().map(|world| world.plugin.clone()).collect());
     let mut talks = Vec::new();
     for (host, world) in hosts.iter().enumerate() {

@@ -163,7 +163,10 @@ mod tests {
         [&lengths, key, value, &crc32fast::hash(value).to_be_bytes(), &expires.to_be_bytes()].concat()
     }
 
-    fn read(format: &Format, file: &[u8]) -> Result<(Vec<(Vec<u8>, Vec<u8>, u64)>, usize), Damage> {
+    /// Key, value, expiry.
+    type Owned = (Vec<u8>, Vec<u8>, u64);
+
+    fn read(format: &Format, file: &[u8]) -> Result<(Vec<Owned>, usize), Damage> {
         let mut found = Vec::new();
         let torn = format.read(file, |entry| found.push((entry.key.into(), entry.value.into(), entry.expires)))?;
         Ok((found, torn))
