@@ -23,6 +23,10 @@ fn main() {
             println!("cargo:rerun-if-changed={place}");
         }
     }
+    // cargo-zigbuild leaves it out, and without it a static program is always at the same address.
+    if std::env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|libc| libc == "musl") {
+        println!("cargo:rustc-link-arg-bins=-pie");
+    }
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
     let version = output(Command::new(rustc).arg("--version"));
     println!("cargo:rustc-env=RTCD_RUSTC_VERSION={}", version.unwrap_or_else(|| "rustc".into()));

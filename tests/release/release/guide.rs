@@ -44,7 +44,7 @@ fn the_first_line_serves_although_its_log_file_cannot_be_written() {
         // Nobody may register, as the guide says of the default.
         let body = serde_json::json!({"clientID": "a", "authKey": "k".repeat(40)}).to_string();
         let refused = http::request(API, "POST", "/register", None, Some(&body)).expect("an answer");
-        assert_eq!(refused.status, 403, "{}", refused.text());
+        assert_eq!(refused.status, 401, "{}", refused.text());
     });
 }
 
