@@ -87,6 +87,34 @@ fn where_the_only_log_cannot_be_written_the_console_has_it() {
     });
 }
 
+#[test]
+#[ignore = "needs the release files and podman: tests/run"]
+fn a_volume_keeps_the_clients_that_one_command_makes() {
+    with_the_image(|podman| {
+        // As in image/compose/compose.yaml.
+        let line = format!(
+            "-d --name rtcd --read-only --cap-drop=all --security-opt=no-new-privileges -v clients:/opt/rtcd/data \
+             -e RTCD_STORE_DATASOURCE=/opt/rtcd/data/db -e RTCD_LOGGER_ENABLEFILE=false {IMAGE}"
+        );
+        let client = |words: &str| {
+            podman.say(&[&["exec", "rtcd", "./rtcd", "client"][..], &words.split(' ').collect::<Vec<_>>()].concat())
+        };
+        let container = podman.start(&line);
+        assert!(container.log().contains("rtcd client add"), "{}", container.log());
+        let url = client("add mattermost --host 127.0.0.1");
+        let (id_and_key, host) =
+            url.trim().strip_prefix("http://").and_then(|rest| rest.split_once('@')).expect("a URL");
+        let (id, key) = id_and_key.split_once(':').expect("an id and a key");
+        assert_eq!((id, host), ("mattermost", "127.0.0.1:8045"));
+        drop(container);
+
+        let _container = podman.start(&line);
+        assert_eq!(client("list").trim(), "mattermost");
+        let plugin = Plugin { auth_key: key.to_owned(), ..Plugin::new(API, id) };
+        in_a_runtime(async { Ok(plugin.dial().await.map(drop)?) });
+    });
+}
+
 /// What Linux has learnt since 3.10, the kernel of RHEL 7: a machine that does not know it says so.
 const YOUNGER_THAN_LINUX_3_10: [&str; 32] = [
     "bpf",
