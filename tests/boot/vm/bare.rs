@@ -3,7 +3,7 @@
 use crate::image::{ALONE, grow};
 use crate::machine::{Hardware, Machine, ports};
 use crate::vm::serve::{nobody_is_refused_during, reachable, rtcd_may_do_nothing_special};
-use rtcd_tests::daemon::temp_dir;
+use rtcd_tests::daemon::{temp_dir, wait_for};
 use rtcd_tests::plugin::Plugin;
 use rtcd_tests::{http, in_repository};
 use std::fs;
@@ -38,6 +38,7 @@ async fn boot_7_is_a_plain_machine_by_the_setup_guide_and_then_by_the_installer(
     for step in GUIDE {
         machine.sh(step);
     }
+    answers(&machine);
     reachable(&machine);
     let plugin = Plugin::new(machine.api(), "mattermost");
     assert_eq!(plugin.register().await.expect("an answer").status, 201);
@@ -78,5 +79,12 @@ fn a_stop_is_a_stop(machine: &mut Machine) {
     // The port is free for the guide's listener.
     machine.sh("! ss -Hlun sport = 8443 | grep . && ! ss -Hltn sport = 8045 | grep .");
     machine.sh("systemctl start rtcd");
-    machine.wait_for("systemctl is-active rtcd");
+    answers(machine);
+}
+
+/// The guide's unit is `Type=simple`: a start does not wait until rtcd is ready.
+fn answers(machine: &Machine) {
+    wait_for("the API", || {
+        http::request(machine.api(), "GET", "/version", None, None).is_ok_and(|answer| answer.status == 200)
+    });
 }
