@@ -72,10 +72,9 @@ fn every_command_of_the_documentation_is_one_that_rtcd_knows() {
     let mut seen = 0;
     for (path, text) in pages() {
         for code in code(&text) {
-            let Some(arguments) = code.strip_prefix("rtcd ").or(code.split_once(" ./rtcd ").map(|(_, rest)| rest))
-            else {
-                continue;
-            };
+            let inside = |program: &str| code.split_once(program).map(|(_, arguments)| arguments);
+            let at_its_places = || inside(" ./rtcd ").or(inside("/opt/rtcd/rtcd "));
+            let Some(arguments) = code.strip_prefix("rtcd ").or_else(at_its_places) else { continue };
             seen += 1;
             let words = arguments.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
             let parsed = rtcd::cli::Args::try_parse_from(["rtcd"].into_iter().chain(words));
