@@ -7,6 +7,7 @@ use crate::listener;
 use crate::metrics::Metrics;
 use crate::net::addresses;
 use crate::net::discovery::Discovery;
+use crate::net::relays::Relays;
 use crate::plane::socket::{BufferSizes, SOCKET_BUFFER};
 use crate::plane::{Plane, PlaneConfig};
 use crate::reload::{Load, Reload};
@@ -89,6 +90,7 @@ async fn serve(loaded: Loaded, load: Load, how: Drain) -> anyhow::Result<()> {
         fingerprint,
         max_sessions_per_client: config.rtc.max_sessions_per_client,
         refuse_calls_while_draining: how.refuse_calls,
+        peers: addresses::peer_policy(&plane.udp),
     };
     let signal = crate::signal::start(settings, plane.handle(), events, metrics.clone());
     let counters = {
@@ -96,7 +98,7 @@ async fn serve(loaded: Loaded, load: Load, how: Drain) -> anyhow::Result<()> {
         Box::new(move || plane.counters())
     };
     tokio::spawn(store.clone().watch());
-    let api = Api::new(api_config(config), store, signal.handle.clone(), metrics, counters);
+    let api = Api::new(api_config(config), store, signal.handle.clone(), metrics.clone(), counters);
     match control {
         Ok(control) => drop(tokio::spawn(control.serve(api.clone()))),
         Err(error) => tracing::info!(%error, "no control socket beside the store: `rtcd client` needs the admin's key"),
@@ -115,7 +117,8 @@ async fn serve(loaded: Loaded, load: Load, how: Drain) -> anyhow::Result<()> {
     let admission = Admission { api, signal: signal.handle.clone() };
     tokio::spawn(door.obey(admission.clone(), shutdown.clone()));
     let discovery = discovery.start(signal.handle.clone());
-    tokio::spawn(Reload::new(loaded.clone(), load, discovery).at_each(hangup));
+    let relays = Relays::start(&config.rtc, plane.handle(), signal.handle.clone(), metrics.turn());
+    tokio::spawn(Reload::new(loaded.clone(), load, discovery, relays).at_each(hangup));
     let receive_buffer = plane.buffers.map(|got| got.receive);
     tracing::info!(api = ?address, udp = ?plane.udp, tcp = ?plane.tcp, workers, receive_buffer, "ready");
     systemd::ready();

@@ -2,6 +2,7 @@
 use crate::config::Rtc;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
+use rtcd_media::ice::candidate::PeerPolicy;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -61,6 +62,16 @@ fn choose(configured: &[IpAddr], local: &[IpAddr], ipv6: bool) -> Vec<IpAddr> {
         }
     }
     chosen
+}
+
+/// Which addresses of participants are sent anything before a check of theirs has come, when media is bound to these.
+pub fn peer_policy(udp: &[SocketAddr]) -> PeerPolicy {
+    let mut bound = udp.iter().map(SocketAddr::ip);
+    let first = bound.next();
+    let alone = first.filter(|first| bound.all(|ip| ip == *first));
+    // Interfaces that cannot be listed: those that we know.
+    let own = local_addresses().unwrap_or_else(|_| udp.iter().map(SocketAddr::ip).collect());
+    PeerPolicy { own, alone }
 }
 
 #[cfg(test)]

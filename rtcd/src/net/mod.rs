@@ -1,5 +1,6 @@
 //! Addresses: where we listen ([`listen`], [`addresses`]) and what participants are told: [`discovery`] keeps it true by
-//! [`outside`] looks, [`candidates`] has the rules, [`complaints`] what comes to nothing.
+//! [`outside`] looks, [`candidates`] has the rules, [`complaints`] what comes to nothing; [`relays`] are addresses on TURN
+//! servers.
 pub mod addresses;
 pub mod candidates;
 pub mod complaints;
@@ -7,4 +8,6 @@ pub mod discovery;
 pub mod listen;
 mod lookup;
 mod outside;
+pub mod relays;
 pub mod stun_client;
+pub mod tls_client;

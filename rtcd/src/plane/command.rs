@@ -1,4 +1,5 @@
 //! What control tells a worker: what its switch is to do, and what is the worker's own business.
+use super::relay::{OpenRelay, RelayId};
 use rtcd_media::sfu::command::{Command as SwitchCommand, TrackId};
 
 /// What control tells a worker.
@@ -13,6 +14,10 @@ pub enum Command {
         /// In seconds.
         writes: prometheus::Histogram,
     },
+    /// An allocation of a TURN server, for this worker's sockets and everybody's sessions.
+    OpenRelay(Box<OpenRelay>),
+    /// It is given back.
+    CloseRelay(RelayId),
     /// The worker ends.
     Stop,
 }
