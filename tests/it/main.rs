@@ -29,3 +29,4 @@ mod slow;
 mod strangers;
 mod systemd;
 mod transport;
+mod turn;

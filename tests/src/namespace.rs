@@ -1,6 +1,8 @@
 //! A network of a test's own: the ports of the documentation are free there, and nobody else is disturbed. Needs root.
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
+use std::fs::File;
 use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd as _;
 use std::process::Command;
 
 /// Where a machine of the network is reached that is not loopback.
@@ -19,12 +21,62 @@ pub fn with_a_network_of_its_own<T: Send>(test: impl FnOnce() -> T + Send) -> T 
             "link set outside up",
             "route add default via 10.77.0.2",
         ] {
-            let done = Command::new("ip").args(line.split(' ')).status().expect("ip runs");
-            assert!(done.success(), "ip {line}");
+            ip(line);
         }
         test()
     };
     std::thread::scope(|scope| {
         scope.spawn(in_namespace).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// One network among several. It lasts as long as this value, or as what runs in it.
+pub struct Namespace(File);
+
+impl Namespace {
+    /// With loopback alone.
+    pub fn new() -> Self {
+        let made = || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
+            ip("link set lo up");
+            File::open("/proc/thread-self/ns/net").expect("the namespace has a name")
+        };
+        Self(std::thread::scope(|scope| scope.spawn(made).join()).expect("a network namespace"))
+    }
+
+    /// Runs `what` there. What it starts, processes and threads, stays there.
+    pub fn run<T: Send>(&self, what: impl FnOnce() -> T + Send) -> T {
+        let inside = || {
+            setns(&self.0, CloneFlags::CLONE_NEWNET).expect("the namespace is there");
+            what()
+        };
+        std::thread::scope(|scope| scope.spawn(inside).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    }
+
+    /// Runs `ip` there.
+    pub fn ip(&self, line: &str) {
+        self.run(|| ip(line));
+    }
+
+    /// Lays a cable from an interface here to one in another namespace; each end gets an address with its prefix length.
+    pub fn connect(&self, (here, own): (&str, &str), other: &Namespace, (there, theirs): (&str, &str)) {
+        self.ip(&format!("link add {here} type veth peer name {there}"));
+        let (pid, fd) = (std::process::id(), other.0.as_raw_fd());
+        self.ip(&format!("link set {there} netns /proc/{pid}/fd/{fd}"));
+        for (namespace, name, address) in [(self, here, own), (other, there, theirs)] {
+            namespace.ip(&format!("addr add {address} dev {name}"));
+            namespace.ip(&format!("link set {name} up"));
+        }
+    }
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn ip(line: &str) {
+    let done = Command::new("ip").args(line.split(' ')).status().expect("ip runs");
+    assert!(done.success(), "ip {line}");
 }
