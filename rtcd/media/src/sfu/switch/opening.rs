@@ -164,3 +164,6 @@ impl Switch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
