@@ -77,14 +77,8 @@ impl Wall {
     /// Lets packets from within out, from another address as NATs do, and nobody in who was not spoken to.
     fn translate(&self) {
         self.between.run(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("a sysctl of the namespace"));
-        self.rule("-t nat -A POSTROUTING -o outer -j MASQUERADE");
-        self.rule("-A FORWARD -i outer -m conntrack --ctstate NEW,INVALID -j DROP");
-    }
-
-    /// A rule of the machine between.
-    fn rule(&self, line: &str) {
-        let done = self.between.run(|| Command::new("iptables").args(line.split(' ')).status().expect("iptables runs"));
-        assert!(done.success(), "iptables {line}");
+        rule(&self.between, "-t nat -A POSTROUTING -o outer -j MASQUERADE");
+        rule(&self.between, "-A FORWARD -i outer -m conntrack --ctstate NEW,INVALID -j DROP");
     }
 
     fn demo(&self) -> Demo {
@@ -121,6 +115,12 @@ impl Drop for Wall {
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// A rule of a machine's packet filter.
+fn rule(namespace: &Namespace, line: &str) {
+    let done = namespace.run(|| Command::new("iptables").args(line.split(' ')).status().expect("iptables runs"));
+    assert!(done.success(), "iptables {line}");
 }
 
 /// Connects whoever comes to the daemon's API, for as long as the process lives.
@@ -239,7 +239,7 @@ fn a_call_goes_on_with_both_sides_relayed() {
     let wall = Wall::new();
     let _server = wall.turn_server(STATIC);
     // Else the browsers' relays would reach the daemon itself.
-    wall.rule("-A OUTPUT -o inner -p udp ! --sport 3478 -j DROP");
+    rule(&wall.inside, &format!("-A INPUT -p udp -s {OUTER} -j DROP"));
     let daemon = wall.daemon(&[("RTCD_RTC_ICESERVERS", SERVERS)]);
     wait_for("the relay", || wall.allocated(&daemon, "turn:10.77.1.1:3478") == 1.0);
     let demo = wall.demo();

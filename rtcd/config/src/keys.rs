@@ -128,6 +128,8 @@ keys! {
     ICE_HOST_PORT_OVERRIDE = "rtc.ice_host_port_override", "RTCD_RTC_ICEHOSTPORTOVERRIDE", D::TextOrInteger("");
     /// STUN and TURN servers: an array of URLs (`stun:`, `stuns:`, `turn:`, `turns:`), or of
     /// `{urls = ["turn:..."], username = "...", credential = "..."}`. One entry is all STUN or all TURN.
+    /// A STUN server tells us our public address. From a TURN server (UDP, or `?transport=tcp`, or `turns:`) we get an
+    /// address by which participants reach us who have no other way.
     /// The variable holds the same as JSON.
     ICE_SERVERS = "rtc.ice_servers", "RTCD_RTC_ICESERVERS", D::NoServers;
     /// Whether IPv6 addresses are used for media too.

@@ -239,6 +239,9 @@ impl Relay {
     /// Handles what the server has sent. A packet of a peer: whose, and where in the datagram.
     #[inline]
     pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> Option<(SocketAddr, Range<usize>)> {
+        if self.phase == Phase::Ended {
+            return None;
+        }
         match message::read(datagram)? {
             Received::Channel(number, data) => {
                 let peer = self.channels.peer(now, number)?;

@@ -17,6 +17,8 @@ use tokio::time::{Instant, sleep, timeout};
 /// After the first failure; doubled with each further one up to [`LONGEST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// What a server cannot do it may do after an upgrade.
+const UNSUPPORTED_RETRY: Duration = Duration::from_secs(10 * 60);
 /// Until the way to a server is open.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Events of one allocation that may wait.
@@ -101,6 +103,7 @@ impl Server {
             }
             let wait = match failures {
                 0 if failure.lived => Duration::ZERO,
+                _ if failure.word == "unsupported" => UNSUPPORTED_RETRY,
                 _ => (FIRST_RETRY * 2u32.saturating_pow(failures.min(16))).min(LONGEST_RETRY),
             };
             failures += 1;
@@ -149,7 +152,7 @@ impl Server {
         let refused = |_| Failure::of("overload", "the packet plane takes no commands".to_owned());
         self.context.plane.send(id.worker(), Command::OpenRelay(Box::new(open))).map_err(refused)?;
         let _open = Open { plane: self.context.plane.clone(), id };
-        let mut lived = false;
+        let (mut lived, mut denied) = (false, false);
         loop {
             let event = tokio::select! {
                 event = told.recv() => event,
@@ -163,10 +166,16 @@ impl Server {
                         return Ok(());
                     }
                 }
-                Some(RelayEvent::Denied(peer)) => {
+                Some(RelayEvent::Denied(_)) => {
                     self.context.metrics.denied.inc();
-                    let server = self.place.url.to_string();
-                    tracing::debug!(server, %peer, "the TURN server relays nothing to this peer (403)");
+                    // Private addresses, as a rule, which browsers name beside their public ones.
+                    if !std::mem::replace(&mut denied, true) {
+                        let server = self.place.url.to_string();
+                        tracing::info!(
+                            server,
+                            "the TURN server relays nothing to some addresses of participants (403)"
+                        );
+                    }
                 }
                 Some(RelayEvent::Ended(ending)) => {
                     return Err(Failure { word: ending.as_str(), why: ending.to_string(), lived });
