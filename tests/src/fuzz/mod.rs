@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long each target runs unless `RTCD_FUZZ_SECONDS` says otherwise.
-const DEFAULT_SECONDS: u64 = 20;
+const DEFAULT_SECONDS: u64 = 10;
 /// One input that takes longer than this is a hang.
 const HANG: Duration = Duration::from_secs(20);
 /// Mutated inputs that are kept to be mutated further.
