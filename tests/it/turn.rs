@@ -273,6 +273,34 @@ fn relayed_for() -> Duration {
 }
 
 #[test]
+fn a_browser_that_has_ipv6_alone_is_in_a_call_by_a_relayed_ipv6_address() {
+    let _alone = alone();
+    let wall = Wall::new();
+    for (namespace, interface, address) in [
+        (&wall.inside, "eth0", "fd00:77:1::2"),
+        (&wall.between, "inner", "fd00:77:1::1"),
+        (&wall.between, "outer", "fd00:77:2::1"),
+        (&wall.outside, "eth0", "fd00:77:2::2"),
+    ] {
+        namespace.ip(&format!("addr add {address}/64 dev {interface} nodad"));
+    }
+    let more = "listening-ip=fd00:77:1::1\nrelay-ip=fd00:77:2::1\n";
+    let _server = wall.turn_server(&(STATIC.to_owned() + more));
+    // Of IPv4 the API is left.
+    rule(&wall.between, "-A INPUT -i outer -p udp -j DROP");
+    let servers = SERVERS.replace("10.77.1.1", "[fd00:77:1::1]");
+    let daemon = wall.daemon(&[("RTCD_RTC_ICESERVERS", &servers), ("RTCD_RTC_ENABLEIPV6", "true")]);
+    let allocated = r#"rtcd_turn_allocated{family="ipv6",server="turn:[fd00:77:1::1]:3478"}"#;
+    wait_for("the relay", || wall.inside.run(|| daemon.metric(allocated)) == 1.0);
+    let demo = wall.demo();
+    let browser = wall.outside.run(Chromium::start);
+    let (ann, bob) = (enter(&browser, &demo, ANN, ""), enter(&browser, &demo, BOB, ""));
+    are_in_a_call(&ann, &bob);
+    let state = bob.wait_for("statistics", |state| !state.0["transport"].is_null());
+    assert!(state.text("/transport/address").starts_with("fd00:77:2::1:"), "{:#}", state.0["transport"]);
+}
+
+#[test]
 fn a_wrong_secret_is_told_in_words_and_calls_that_need_no_relay_go_on() {
     let wall = Wall::new();
     let _server = wall.turn_server(LIMITED);

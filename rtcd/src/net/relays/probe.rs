@@ -42,10 +42,9 @@ async fn ask(place: &Place) -> Result<Allocated, String> {
     let deadline = Instant::now() + PATIENCE;
     let found = Resolver::default().lookup(&place.url.host, place.url.port, deadline).await;
     let found = found.map_err(|why| format!("{}: {why}", place.url.host))?;
-    let of_family = |address: &&SocketAddr| place.local.is_none_or(|local| local.is_ipv4() == address.is_ipv4());
-    let server = found.iter().find(of_family).ok_or_else(|| format!("{} has no address", place.url.host))?;
+    let (server, local) = place.choose(&found, 0).ok_or_else(|| format!("{} has no address", place.url.host))?;
     let dropped = IntCounter::new("dropped", "not told").map_err(|error| error.to_string())?;
-    let opened = timeout_at(deadline, link::open(&place.url, *server, place.local, dropped)).await;
+    let opened = timeout_at(deadline, link::open(&place.url, server, local, dropped)).await;
     let link = opened.unwrap_or_else(|_| Err(format!("{server} does not answer")))?;
     let socket = link.socket.try_clone().and_then(|socket| {
         socket.set_nonblocking(true)?;

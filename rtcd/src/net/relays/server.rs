@@ -37,6 +37,19 @@ pub struct Place {
     pub local: Option<IpAddr>,
 }
 
+impl Place {
+    /// One of the server's addresses, and where to send from. The local address goes first: servers of another family are
+    /// reached from wherever the kernel wants, when there is no other.
+    pub fn choose(&self, addresses: &[SocketAddr], attempt: usize) -> Option<(SocketAddr, Option<IpAddr>)> {
+        let family = |address: &&SocketAddr| self.local.is_some_and(|local| local.is_ipv4() == address.is_ipv4());
+        let of_family: Vec<_> = addresses.iter().filter(family).collect();
+        match of_family.len() {
+            0 => addresses.get(attempt % addresses.len().max(1)).map(|address| (*address, None)),
+            count => Some((*of_family[attempt % count], self.local)),
+        }
+    }
+}
+
 /// What becomes of a place.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum State {
@@ -130,9 +143,9 @@ impl Server {
 
     /// Makes an allocation and watches it until it ends.
     async fn keep_one(&mut self) -> Result<(), Failure> {
-        let server = self.address().await?;
+        let (server, local) = self.address().await?;
         let dropped = self.context.metrics.dropped.clone();
-        let opened = timeout(PATIENCE, link::open(&self.place.url, server, self.place.local, dropped)).await;
+        let opened = timeout(PATIENCE, link::open(&self.place.url, server, local, dropped)).await;
         let opened =
             opened.unwrap_or_else(|_| Err(format!("{server} does not answer within {} s", PATIENCE.as_secs())));
         let mut link = opened.map_err(|why| Failure::of("unreachable", why))?;
@@ -192,8 +205,8 @@ impl Server {
         tracing::info!(server, %relayed, again, "relay address allocated");
     }
 
-    /// One of the server's addresses, another one with each attempt.
-    async fn address(&mut self) -> Result<SocketAddr, Failure> {
+    /// One of the server's addresses, another one with each attempt, and where to send from.
+    async fn address(&mut self) -> Result<(SocketAddr, Option<IpAddr>), Failure> {
         let url = &self.place.url;
         match self.context.resolver.lookup(&url.host, url.port, Instant::now() + PATIENCE).await {
             Ok(found) if !found.is_empty() => self.addresses = found,
@@ -204,16 +217,10 @@ impl Server {
             // The last good answer.
             Err(_) => {}
         }
-        let of_family: Vec<_> = self
-            .addresses
-            .iter()
-            .filter(|address| self.place.local.is_none_or(|local| local.is_ipv4() == address.is_ipv4()))
-            .copied()
-            .collect();
-        let at = self.attempts;
+        let none = || Failure::of("unresolvable", format!("{} has no address", url.host));
+        let chosen = self.place.choose(&self.addresses, self.attempts).ok_or_else(none);
         self.attempts += 1;
-        let none = || Failure::of("unresolvable", format!("{} has no address of the family of ours", url.host));
-        of_family.get(at % of_family.len().max(1)).copied().ok_or_else(none)
+        chosen
     }
 }
 
