@@ -26,7 +26,10 @@ impl ExitCode {
     pub fn of(error: &anyhow::Error) -> Self {
         let cannot_bind = |cause: &(dyn std::error::Error + 'static)| {
             cause.is::<CannotBind>()
-                || matches!(cause.downcast_ref(), Some(PlaneError::Bind { .. } | PlaneError::Taken { .. }))
+                || matches!(
+                    cause.downcast_ref(),
+                    Some(PlaneError::Bind { .. } | PlaneError::Taken { .. } | PlaneError::TooMany { .. })
+                )
         };
         if error.chain().any(cannot_bind) {
             Self::Unavailable
