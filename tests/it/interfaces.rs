@@ -1,5 +1,6 @@
 //! Addresses of the machine that come and go while the daemon runs, names with several, and what is said of all that.
 use anyhow::Result;
+use nix::sys::signal::Signal;
 use rtcd_media::stun::{TransactionId, client};
 use rtcd_tests::daemon::{DaemonConfig, wait_for};
 use rtcd_tests::namespace::{
@@ -144,6 +145,28 @@ fn an_address_that_is_not_asked_for_is_left_alone() {
             ip(&format!("addr add {ADDRESS}/24 dev inside"));
             wait_for("the news", || said(&world, "newcomers are told other addresses") == 2);
             assert!(answers_udp((ADDRESS, port).into()));
+            Ok(())
+        });
+    });
+}
+
+#[test]
+fn an_address_whose_port_somebody_else_has_is_bound_when_it_is_free() {
+    with_a_network_of_its_own(|| {
+        here(async || {
+            let world = World::start_with(everywhere()).await?;
+            let later = SocketAddr::new(LATER.parse()?, world.daemon.media_port());
+            world.daemon.signal(Signal::SIGSTOP);
+            ip(&format!("addr add {LATER}/24 dev inside"));
+            let other = UdpSocket::bind(later)?;
+            world.daemon.signal(Signal::SIGCONT);
+            wait_for("the complaint", || said(&world, &format!("cannot bind UDP {later}: port")) == 1);
+            wait_for("TCP", || answers_tcp(later));
+            drop(other);
+            // The kernel has no news of ports.
+            wait_for("UDP", || answers_udp(later));
+            assert_eq!(said(&world, &format!("cannot bind UDP {later}")), 1);
+            assert!(has(&told(&world, "ann").await?, LATER));
             Ok(())
         });
     });

@@ -32,11 +32,14 @@ pub struct Binder {
 
 impl Binder {
     /// Binds all that is there. An address that the configuration names must be; one that was found on an interface may have
-    /// gone by now.
+    /// gone by now, or be one too many.
     pub fn start(rtc: &Rtc, machine: &Machine, sockets: Sockets) -> Result<(Self, Local), PlaneError> {
         let mut binder = Self { rtc: rtc.clone(), sockets, seen: BTreeSet::new(), said: OnceEach::default() };
-        if let Some((_, error)) = binder.update(machine).into_iter().next() {
-            return Err(error);
+        for (trouble, error) in binder.update(machine) {
+            match error {
+                PlaneError::TooMany { .. } => binder.say_unbound(trouble, error),
+                error => return Err(error),
+            }
         }
         let local = binder.local(machine);
         Ok((binder, local))
@@ -48,10 +51,7 @@ impl Binder {
         let before = self.bound();
         let failures = self.update(&machine);
         for (trouble, error) in failures {
-            if self.said.failed(trouble) {
-                let error = anyhow::Error::new(error);
-                tracing::warn!("{error:#}: it is tried again, and participants are told the other addresses");
-            }
+            self.say_unbound(trouble, error);
         }
         let after = self.bound();
         for ip in after.difference(&before) {
@@ -62,6 +62,13 @@ impl Binder {
             tracing::info!(%ip, "an address that media is bound to has gone, or is about to");
         }
         Some(self.local(&machine))
+    }
+
+    fn say_unbound(&mut self, trouble: Trouble, error: PlaneError) {
+        if self.said.failed(trouble) {
+            let error = anyhow::Error::new(error);
+            tracing::warn!("{error:#}: it is tried again, and participants are told the other addresses");
+        }
     }
 
     /// The smallest buffers that the kernel gave.

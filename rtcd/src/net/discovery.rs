@@ -59,7 +59,9 @@ pub struct Discovery {
     late: bool,
     complained: OnceEach<String>,
     resolver: Resolver,
+    /// When the last look began, and when the next one does.
     looked: Option<Instant>,
+    looks: Option<Instant>,
 }
 
 impl Discovery {
@@ -73,6 +75,7 @@ impl Discovery {
             complained: OnceEach::default(),
             resolver: Resolver::default(),
             looked: None,
+            looks: None,
         }
     }
 
@@ -153,9 +156,10 @@ impl Discovery {
     /// Looks outside after a while, from the addresses of now.
     fn look(&mut self, pause: Duration) -> BoxFuture<'static, Found> {
         let now = Instant::now();
+        self.looked = self.looks.filter(|begun| *begun <= now).or(self.looked);
         let earliest = self.looked.filter(|_| *self.external.source() != Source::Nobody).map(|last| last + MIN_PAUSE);
         let at = (now + pause).max(earliest.unwrap_or(now));
-        self.looked = Some(at);
+        self.looks = Some(at);
         let (source, own, resolver) = (self.external.source().clone(), self.local.bind.ips(), self.resolver.clone());
         async move {
             sleep_until(at).await;

@@ -199,14 +199,18 @@ mod tests {
     }
 
     /// Answers each request with a made-up address.
-    pub async fn stun_server() -> SocketAddr {
-        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+    async fn stun_server() -> SocketAddr {
+        stun_server_at("127.0.0.1:0", "192.0.2.77").await
+    }
+
+    async fn stun_server_at(address: &str, seen: &str) -> SocketAddr {
+        let seen = SocketAddr::new(ip(seen), 4242);
+        let socket = tokio::net::UdpSocket::bind(address).await.expect("a free port");
         let address = socket.local_addr().expect("bound");
         tokio::spawn(async move {
             let mut buffer = [0; 200];
             while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
                 let request = rtcd_media::stun::Request::parse(&buffer[..len]).expect("STUN");
-                let seen = SocketAddr::new(ip("192.0.2.77"), 4242);
                 let answer = rtcd_media::stun::Answer::success(&request.transaction, seen, None);
                 socket.send_to(answer.as_ref(), from).await.expect("sent");
             }
@@ -230,6 +234,17 @@ mod tests {
         let Found::Public(found) = found else { panic!("{found:?}") };
         let Some(Ok(public)) = found.get(&local[0]) else { panic!("{found:?}") };
         assert_eq!((public.ip, public.server.port), (ip("192.0.2.77"), good.port()));
+    }
+
+    #[tokio::test]
+    async fn each_family_is_asked_for_by_its_own() {
+        let (v4, v6) = (stun_server().await, stun_server_at("[::1]:0", "2001:db8::77").await);
+        let urls = vec![url("127.0.0.1", v4.port(), false), url("::1", v6.port(), false)];
+        let local = [ip("127.0.0.1"), ip("::1")];
+        let found = look(&Source::Stun(urls), &local, &Resolver::default()).await;
+        let Found::Public(found) = found else { panic!("{found:?}") };
+        let seen: Vec<_> = found.values().flatten().map(|public| public.ip).collect();
+        assert_eq!(seen, [ip("192.0.2.77"), ip("2001:db8::77")]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Addresses that can be bound at once for each protocol; those that have gone make room.
-pub const MAX_ADDRESSES: usize = 128;
+pub const MAX_ADDRESSES: usize = 256;
 /// A path whose address has gone this long ago is nobody's: consent expires after 30 s (RFC 7675).
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
@@ -145,22 +145,25 @@ mod tests {
         let (plane, _events) = Plane::start(&PlaneConfig { workers: 1, nack_buffer: 0 }, identity).expect("started");
         let mut sockets = Sockets::new(plane.handle());
         let start = Instant::now();
-        let loopback = |host: u8| SocketAddr::from(([127, 0, 7, host], 0));
+        let loopback = |host: u16| {
+            let [high, low] = host.to_be_bytes();
+            SocketAddr::from(([127, 0, 70 + high, low], 0))
+        };
         let first = sockets.bind(Protocol::Udp, loopback(1), start).expect("bound");
-        for host in 2..=MAX_ADDRESSES as u8 {
+        for host in 2..=MAX_ADDRESSES as u16 {
             sockets.bind(Protocol::Udp, loopback(host), start).expect("bound");
         }
-        let refused = sockets.bind(Protocol::Udp, loopback(200), start + FORGOTTEN);
+        let refused = sockets.bind(Protocol::Udp, loopback(1000), start + FORGOTTEN);
         assert!(matches!(refused, Err(PlaneError::TooMany { .. })), "all of them are there: {refused:?}");
 
         sockets.retain(Protocol::Udp, |address| address != first, start);
         assert!(!sockets.addresses(Protocol::Udp).contains(&first));
-        assert!(sockets.bind(Protocol::Udp, loopback(200), start + FORGOTTEN / 2).is_err(), "it may come back");
+        assert!(sockets.bind(Protocol::Udp, loopback(1000), start + FORGOTTEN / 2).is_err(), "it may come back");
         assert_eq!(sockets.bind(Protocol::Udp, first, start + FORGOTTEN / 2).expect("still there"), first);
         assert_eq!(sockets.addresses(Protocol::Udp)[0], first);
 
         sockets.retain(Protocol::Udp, |address| address != first, start + FORGOTTEN);
-        let next = sockets.bind(Protocol::Udp, loopback(200), start + FORGOTTEN * 2).expect("there is room");
+        let next = sockets.bind(Protocol::Udp, loopback(1000), start + FORGOTTEN * 2).expect("there is room");
         assert_eq!(sockets.addresses(Protocol::Udp).len(), MAX_ADDRESSES);
         assert_eq!(sockets.addresses(Protocol::Udp)[0], next);
         plane.stop();
