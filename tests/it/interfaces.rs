@@ -6,8 +6,8 @@ use rtcd_tests::daemon::{DaemonConfig, wait_for};
 use rtcd_tests::namespace::{
     ADDRESS, Hosts, ip, ipv6_setting, with_a_cable_to_another_network, with_a_network_of_its_own,
 };
-use rtcd_tests::peer::PeerConfig;
-use rtcd_tests::world::World;
+use rtcd_tests::peer::{Peer, PeerConfig, State};
+use rtcd_tests::world::{VOICE, World};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -107,7 +107,7 @@ fn an_address_that_comes_later_is_bound_and_told_and_one_that_goes_is_told_no_mo
             assert!(has(&bodies, LATER) && has(&bodies, &ADDRESS.to_string()), "{bodies:?}");
             // A call over the new address alone.
             let cleo = PeerConfig { udp: false, tcp: true, ..PeerConfig::new("call", "cleo") };
-            let cleo = rtcd_tests::peer::Peer::join(&world.node, cleo, later).await?;
+            let cleo = Peer::join(&world.node, cleo, later).await?;
 
             ip(&format!("addr del {LATER}/24 dev inside"));
             wait_for("the news", || said(&world, "newcomers are told other addresses") == 2);
@@ -131,20 +131,30 @@ fn an_address_that_comes_later_is_bound_and_told_and_one_that_goes_is_told_no_mo
 }
 
 #[test]
-fn an_address_that_is_not_asked_for_is_left_alone() {
+fn a_call_goes_on_when_its_address_comes_back_and_what_is_not_asked_for_is_left_alone() {
     with_a_network_of_its_own(|| {
         here(async || {
             let config = DaemonConfig::new().env("RTCD_RTC_ICEADDRESSUDP", &ADDRESS.to_string());
             let world = World::start_with(config).await?;
             let port = world.daemon.media_port();
+            let (ann, bob) = (world.join("ann").await?, world.join("bob").await?);
+            ann.add_voice();
+            let _voice = ann.stream("voice", VOICE);
+            bob.wait_track("voice", "ann").await?;
             ip(&format!("addr add {LATER}/24 dev inside"));
-            // What is asked for goes and comes back in between: news of it come after those of the other.
+            // A participant's own socket would fail.
+            [&ann, &bob].into_iter().for_each(Peer::darken_udp);
             ip(&format!("addr del {ADDRESS}/24 dev inside"));
             wait_for("the news", || said(&world, "newcomers are told other addresses") == 1);
             assert!(!answers_udp((LATER.parse::<IpAddr>()?, port).into()));
             ip(&format!("addr add {ADDRESS}/24 dev inside"));
             wait_for("the news", || said(&world, "newcomers are told other addresses") == 2);
             assert!(answers_udp((ADDRESS, port).into()));
+            let frames = |state: &State| state.tracks.values().map(|track| track.frames).sum::<u64>();
+            let before = frames(&bob.state());
+            [&ann, &bob].into_iter().for_each(Peer::mend_udp);
+            bob.wait("ann's voice again", |state| frames(state) > before + 50).await?;
+            assert!(!world.daemon.log().contains("session closed"), "{}", world.daemon.log());
             Ok(())
         });
     });

@@ -29,7 +29,7 @@ pub fn nobody_outside(rtc: &Rtc, told: &[IpAddr]) -> Option<String> {
     // The bridges of Docker and Podman.
     let of_a_container =
         |ip: &&IpAddr| matches!(ip, IpAddr::V4(ip) if matches!(ip.octets(), [172, 17, ..] | [10, 88, ..]));
-    let whose = if outside.iter().any(|ip| of_a_container(ip)) { " (a container's, by the look of them)" } else { "" };
+    let whose = if outside.iter().any(of_a_container) { " (a container's, by the look of them)" } else { "" };
     Some(format!(
         "participants are told private addresses only{whose}: whoever is outside of this network needs \
          rtc.ice_host_override, or a stun: server in rtc.ice_servers"
