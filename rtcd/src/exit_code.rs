@@ -26,10 +26,7 @@ impl ExitCode {
     pub fn of(error: &anyhow::Error) -> Self {
         let cannot_bind = |cause: &(dyn std::error::Error + 'static)| {
             cause.is::<CannotBind>()
-                || matches!(
-                    cause.downcast_ref(),
-                    Some(PlaneError::Bind { .. } | PlaneError::Taken { .. } | PlaneError::TooMany { .. })
-                )
+                || matches!(cause.downcast_ref(), Some(PlaneError::Bind { .. } | PlaneError::Taken { .. }))
         };
         if error.chain().any(cannot_bind) {
             Self::Unavailable

@@ -58,6 +58,8 @@ pub struct Discovery {
     /// Somebody was told that a reload was not complete.
     late: bool,
     complained: OnceEach<String>,
+    /// What participants are told, as the log shows it: UDP, TCP.
+    said: [String; 2],
     resolver: Resolver,
     /// When the last look began, and when the next one does.
     looked: Option<Instant>,
@@ -73,6 +75,7 @@ impl Discovery {
             external: External::new(rtc),
             late: false,
             complained: OnceEach::default(),
+            said: Default::default(),
             resolver: Resolver::default(),
             looked: None,
             looks: None,
@@ -103,7 +106,7 @@ impl Discovery {
         let mut told = self.candidates();
         let mut waiting: Option<oneshot::Sender<bool>> = None;
         self.complain(&told);
-        self.say(&told, "participants are told these addresses");
+        self.say(&told, false);
         let mut watch = Watch::new();
         let mut ticks = interval(LOCAL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -143,8 +146,8 @@ impl Discovery {
             }
             let candidates = self.candidates();
             self.complain(&candidates);
+            self.say(&candidates, candidates != told);
             if candidates != told {
-                self.say(&candidates, "newcomers are told other addresses from now on");
                 if signal.advertise(candidates.clone()).await.is_err() {
                     return;
                 }
@@ -189,12 +192,22 @@ impl Discovery {
         }
     }
 
-    fn say(&self, candidates: &[Candidate], what: &str) {
-        let shown = |protocol| {
+    /// Says what participants are told and where that comes from, when either is news.
+    fn say(&mut self, candidates: &[Candidate], changed: bool) {
+        let shown = [Protocol::Udp, Protocol::Tcp].map(|protocol| {
             let of_it = candidates.iter().filter(|candidate| candidate.protocol == protocol);
             of_it.map(|candidate| self.with_origin(candidate)).collect::<Vec<_>>().join(", ")
+        });
+        if shown == self.said {
+            return;
+        }
+        let what = match changed {
+            true => "newcomers are told other addresses from now on",
+            false => "participants are told these addresses",
         };
-        tracing::info!(udp_candidates = shown(Protocol::Udp), tcp_candidates = shown(Protocol::Tcp), "{what}");
+        let [udp_candidates, tcp_candidates] = &shown;
+        tracing::info!(udp_candidates, tcp_candidates, "{what}");
+        self.said = shown;
     }
 
     /// An address, and where it came from: an interface, or whoever said what stands in for a local one.
