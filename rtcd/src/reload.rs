@@ -4,14 +4,17 @@
 use crate::config::keys::{self, Key};
 use crate::config::{Loaded, Problems, Tls};
 use crate::net::discovery::DiscoveryHandle;
+use crate::net::relays::Relays;
 use crate::{logging, systemd};
 use tokio::signal::unix::Signal;
 
 /// What is taken over without a restart: what decides the addresses that participants are told, and the certificate.
-const RELOADED: [&Key; 5] = [
+const RELOADED: [&Key; 7] = [
     &keys::ICE_HOST_OVERRIDE,
     &keys::ICE_HOST_PORT_OVERRIDE,
     &keys::ICE_SERVERS,
+    &keys::TURN_SECRET,
+    &keys::TURN_EXPIRATION,
     &keys::TLS_CERT_FILE,
     &keys::TLS_CERT_KEY,
 ];
@@ -24,15 +27,16 @@ pub struct Reload {
     started: Loaded,
     load: Load,
     discovery: DiscoveryHandle,
+    relays: Relays,
     /// The configuration had a file the last time.
     file_found: bool,
 }
 
 impl Reload {
     /// For a daemon that was started with this configuration; `load` reads it again.
-    pub fn new(started: Loaded, load: Load, discovery: DiscoveryHandle) -> Self {
+    pub fn new(started: Loaded, load: Load, discovery: DiscoveryHandle, relays: Relays) -> Self {
         let file_found = started.file_found;
-        Self { started, load, discovery, file_found }
+        Self { started, load, discovery, relays, file_found }
     }
 
     /// Reloads at each hangup, until the daemon ends.
@@ -78,6 +82,7 @@ impl Reload {
         if let (Some(running), Some(read)) = (&self.started.config.api.tls, &loaded.config.api.tls) {
             renew(running, read);
         }
+        self.relays.set(&loaded.config.rtc);
         match self.discovery.reload(loaded.config.rtc).await {
             Some(true) => tracing::info!("configuration reloaded"),
             Some(false) => tracing::error!("not reloaded in full yet: what was known before is advertised until it is"),

@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 use crate::net::addresses::{Bind, Machine};
 use crate::net::binder::Binder;
 use crate::net::discovery::Discovery;
+use crate::net::relays::Relays;
 use crate::plane::socket::{BufferSizes, SOCKET_BUFFER};
 use crate::plane::sockets::Sockets;
 use crate::plane::{Plane, PlaneConfig};
@@ -93,6 +94,7 @@ async fn serve(loaded: Loaded, load: Load, how: Drain) -> anyhow::Result<()> {
         fingerprint,
         max_sessions_per_client: config.rtc.max_sessions_per_client,
         refuse_calls_while_draining: how.refuse_calls,
+        peers: local.peer_policy(),
     };
     let signal = crate::signal::start(settings, plane.handle(), events, metrics.clone());
     let counters = {
@@ -100,7 +102,7 @@ async fn serve(loaded: Loaded, load: Load, how: Drain) -> anyhow::Result<()> {
         Box::new(move || plane.counters())
     };
     tokio::spawn(store.clone().watch());
-    let api = Api::new(api_config(config), store, signal.handle.clone(), metrics, counters);
+    let api = Api::new(api_config(config), store, signal.handle.clone(), metrics.clone(), counters);
     match control {
         Ok(control) => drop(tokio::spawn(control.serve(api.clone()))),
         Err(error) => tracing::info!(%error, "no control socket beside the store: `rtcd client` needs the admin's key"),
@@ -119,7 +121,8 @@ async fn serve(loaded: Loaded, load: Load, how: Drain) -> anyhow::Result<()> {
     let admission = Admission { api, signal: signal.handle.clone() };
     tokio::spawn(door.obey(admission.clone(), shutdown.clone()));
     let discovery = discovery.start(signal.handle.clone(), binder);
-    tokio::spawn(Reload::new(loaded.clone(), load, discovery).at_each(hangup));
+    let relays = Relays::start(&config.rtc, plane.handle(), signal.handle.clone(), metrics.turn());
+    tokio::spawn(Reload::new(loaded.clone(), load, discovery, relays).at_each(hangup));
     let receive_buffer = buffers.map(|got| got.receive);
     let Bind { udp, tcp } = local.bind;
     tracing::info!(api = ?address, ?udp, ?tcp, workers, receive_buffer, "ready");

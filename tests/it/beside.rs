@@ -2,30 +2,13 @@
 use anyhow::Result;
 use rtcd_tests::daemon::{DaemonConfig, temp_dir, wait_for};
 use rtcd_tests::namespace::{ADDRESS, with_a_network_of_its_own};
+use rtcd_tests::server::Server;
 use rtcd_tests::world::{KEY_FRAME, VOICE, World};
 use rtcd_tests::{http, in_repository};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-
-/// A server of somebody else's; killed when dropped.
-struct Server(Child);
-
-impl Server {
-    fn start(command: &mut Command, log: &Path) -> Self {
-        let log = fs::File::create(log).expect("the log can be made");
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
-        Self(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}; tests/run installs it")))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use std::process::Command;
 
 fn read(path: &str) -> String {
     fs::read_to_string(in_repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))

@@ -14,6 +14,11 @@ fn stun_and_ice_survive_any_request() {
 }
 
 #[test]
+fn a_turn_server_may_say_anything() {
+    run("a_turn_server", Layout::Steps(0), &corpus::turn(), media::turn);
+}
+
+#[test]
 fn rtp_survives_any_packet_from_parser_to_rewriter() {
     run("rtp_survives", Layout::Steps(0), &corpus::rtp(), media::rtp);
 }

@@ -31,3 +31,4 @@ mod slow;
 mod strangers;
 mod systemd;
 mod transport;
+mod turn;

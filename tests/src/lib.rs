@@ -12,6 +12,7 @@ pub mod mattermost;
 pub mod namespace;
 pub mod peer;
 pub mod plugin;
+pub mod server;
 pub mod webrtc_peer;
 pub mod world;
 

@@ -1,4 +1,4 @@
-//! Networks of a test's own: the ports of the documentation are free there, and nobody else is disturbed. Needs root.
+//! A network of a test's own: the ports of the documentation are free there, and nobody else is disturbed. Needs root.
 use nix::sched::{CloneFlags, setns, unshare};
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -11,7 +11,9 @@ pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
 /// Runs `test` where there are loopback and an interface with [`ADDRESS`] that leads nowhere. What it starts is there too.
 pub fn with_a_network_of_its_own<T: Send>(test: impl FnOnce() -> T + Send) -> T {
-    in_a_new_network(|| {
+    let in_namespace = || {
+        // Namespaces belong to threads.
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
         for line in [
             "link set lo up",
             "link add inside type veth peer name outside",
@@ -23,66 +25,77 @@ pub fn with_a_network_of_its_own<T: Send>(test: impl FnOnce() -> T + Send) -> T 
             ip(line);
         }
         test()
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(in_namespace).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
 /// Runs `test` in a network with loopback and one interface, `inside`, whose cable ends in another network as `outside`.
 /// Neither has any address yet beside loopback and the link-local ones of IPv6.
-pub fn with_a_cable_to_another_network<T: Send>(test: impl FnOnce(&Network) -> T + Send) -> T {
-    in_a_new_network(|| {
-        let far = Network::new();
-        ip("link set lo up");
-        ip("link add inside type veth peer name outside");
-        ip(&format!("link set outside netns {}", far.path()));
-        ip("link set inside up");
-        far.run(|| {
-            ip("link set lo up");
-            ip("link set outside up");
-        });
-        test(&far)
-    })
+pub fn with_a_cable_to_another_network<T: Send>(test: impl FnOnce(&Namespace) -> T + Send) -> T {
+    let (here, far) = (Namespace::new(), Namespace::new());
+    here.cable("inside", &far, "outside");
+    here.run(|| test(&far))
 }
 
-/// Another network than that of the thread that holds it.
-pub struct Network(File);
+/// One network among several. It lasts as long as this value, or as what runs in it.
+pub struct Namespace(File);
 
-impl Network {
-    fn new() -> Self {
+impl Namespace {
+    /// With loopback alone.
+    pub fn new() -> Self {
         let made = || {
             unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
-            File::open("/proc/thread-self/ns/net").expect("a thread has a network")
+            ip("link set lo up");
+            File::open("/proc/thread-self/ns/net").expect("the namespace has a name")
         };
-        std::thread::scope(|scope| Self(scope.spawn(made).join().expect("a thread")))
+        Self(std::thread::scope(|scope| scope.spawn(made).join()).expect("a network namespace"))
     }
 
-    /// By this path it is known to other processes.
-    fn path(&self) -> String {
-        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+    /// Runs `what` there. What it starts, processes and threads, stays there.
+    pub fn run<T: Send>(&self, what: impl FnOnce() -> T + Send) -> T {
+        let inside = || {
+            setns(&self.0, CloneFlags::CLONE_NEWNET).expect("the namespace is there");
+            what()
+        };
+        std::thread::scope(|scope| scope.spawn(inside).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     }
 
-    /// Runs something there. What it starts is there too.
-    pub fn run<T: Send>(&self, there: impl FnOnce() -> T + Send) -> T {
-        let run = || {
-            setns(&self.0, CloneFlags::CLONE_NEWNET).expect("the network is entered");
-            there()
-        };
-        std::thread::scope(|scope| scope.spawn(run).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    /// Runs `ip` there.
+    pub fn ip(&self, line: &str) {
+        self.run(|| ip(line));
+    }
+
+    /// Lays a cable from an interface here to one in another namespace; each end gets an address with its prefix length.
+    pub fn connect(&self, (here, own): (&str, &str), other: &Namespace, (there, theirs): (&str, &str)) {
+        self.cable(here, other, there);
+        for (namespace, name, address) in [(self, here, own), (other, there, theirs)] {
+            namespace.ip(&format!("addr add {address} dev {name}"));
+        }
+    }
+
+    /// The same without addresses.
+    fn cable(&self, here: &str, other: &Namespace, there: &str) {
+        self.ip(&format!("link add {here} type veth peer name {there}"));
+        let (pid, fd) = (std::process::id(), other.0.as_raw_fd());
+        self.ip(&format!("link set {there} netns /proc/{pid}/fd/{fd}"));
+        for (namespace, name) in [(self, here), (other, there)] {
+            namespace.ip(&format!("link set {name} up"));
+        }
     }
 }
 
-/// Namespaces belong to threads.
-fn in_a_new_network<T: Send>(test: impl FnOnce() -> T + Send) -> T {
-    let run = || {
-        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
-        test()
-    };
-    std::thread::scope(|scope| scope.spawn(run).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+impl Default for Namespace {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
-/// `ip` with these words, in this thread's network.
-pub fn ip(words: &str) {
-    let done = Command::new("ip").args(words.split(' ')).status().expect("ip runs");
-    assert!(done.success(), "ip {words}");
+/// Runs `ip` in this thread's network.
+pub fn ip(line: &str) {
+    let done = Command::new("ip").args(line.split(' ')).status().expect("ip runs");
+    assert!(done.success(), "ip {line}");
 }
 
 /// Sets `net.ipv6.conf.<name>` in this thread's network.

@@ -35,6 +35,8 @@ pub enum Protocol {
     Udp,
     /// RFC 4571 frames over a TCP connection that the peer opened (RFC 6544, passive).
     Tcp,
+    /// Datagrams by way of a TURN server, where we have an address (RFC 8656).
+    Relay,
 }
 
 /// One way between us and a peer: what ICE calls a candidate pair.
@@ -42,7 +44,7 @@ pub enum Protocol {
 pub struct Path {
     /// Decides about framing, and about what may be dropped.
     pub protocol: Protocol,
-    /// The local socket (UDP) or connection (TCP), numbered by whoever owns the sockets.
+    /// The local socket (UDP), connection (TCP) or allocation (relay), numbered by whoever owns the sockets.
     pub local: u32,
     /// The peer's address as we see it.
     pub remote: SocketAddr,

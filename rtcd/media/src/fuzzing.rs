@@ -7,11 +7,13 @@ mod channel;
 mod description;
 pub mod forge;
 mod packets;
+mod relay;
 mod secure;
 
 pub use channel::sctp;
 pub use description::sdp;
 pub use packets::{rtcp, rtp, stun};
+pub use relay::turn;
 pub use secure::{client_flights, dtls, srtp};
 
 /// One step of a sequence.

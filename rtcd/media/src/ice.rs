@@ -1,5 +1,7 @@
 //! The ICE-lite agent of one transport (RFC 8445, section 2.5): it answers checks, learns addresses from them, follows
 //! the peer's nomination and notices when the checks stop. It is always controlled and never sends a check.
+pub mod candidate;
+
 use crate::demux::Path;
 use crate::random::alphanumeric;
 use crate::stun::{Answer, IntegrityKey, Request};

@@ -24,5 +24,6 @@ pub mod stun;
 pub mod timers;
 pub mod token_bucket;
 pub mod transport;
+pub mod turn;
 
 pub use random::{alphanumeric, random_u32, random_u64};

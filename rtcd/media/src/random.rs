@@ -2,7 +2,7 @@
 use aws_lc_rs::rand;
 
 /// Fills `bytes` from the system's generator.
-fn fill(bytes: &mut [u8]) {
+pub(crate) fn fill(bytes: &mut [u8]) {
     // aws-lc aborts nothing here: it returns an error only when the kernel has no entropy source at all.
     rand::fill(bytes).expect("the system has a random number generator");
 }

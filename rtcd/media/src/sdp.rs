@@ -4,9 +4,11 @@ pub mod write;
 
 use crate::codec::Codec;
 use crate::dtls::{Fingerprint, Role};
+use crate::ice::candidate;
 use crate::rtp::{ExtensionIds, Ssrc};
 use rtc_sdp::description::session::SessionDescription;
 use std::io::Cursor;
+use std::net::SocketAddr;
 
 /// The longest description that is looked at (contract, section 2). A section of Chromium's has 5 KiB, so that this is an
 /// offer with 200 of them.
@@ -172,10 +174,12 @@ impl Media {
 pub struct Description {
     /// `a=ice-ufrag`, at most 256 bytes.
     pub ufrag: String,
-    /// ICE password. An ICE-lite agent sends no checks, so it only serves to notice a restart.
+    /// ICE password: of checks that open the way to the peer, and to notice a restart.
     pub password: String,
     /// The certificate that DTLS must show.
     pub fingerprint: Fingerprint,
+    /// Addresses of UDP candidates, at most [`MAX_CANDIDATES`](crate::ice::candidate::MAX_CANDIDATES).
+    pub candidates: Vec<SocketAddr>,
     /// `a=setup`: which side begins DTLS.
     pub setup: Setup,
     /// In the order of the description, which all later ones must keep.
@@ -239,6 +243,7 @@ impl Description {
         Ok(Self {
             ufrag: bounded("ice-ufrag")?,
             password: bounded("ice-pwd")?,
+            candidates: candidates(&parsed),
             fingerprint: fingerprint.ok_or(SdpError::Missing("sha-256 fingerprint"))?,
             setup,
             media,
@@ -249,6 +254,19 @@ impl Description {
     pub fn section(&self, mid: &Mid) -> Option<&Media> {
         self.media.iter().find(|media| media.mid == *mid)
     }
+}
+
+fn candidates(parsed: &SessionDescription) -> Vec<SocketAddr> {
+    let all = parsed.media_descriptions.iter().flat_map(|section| &section.attributes);
+    let all = all.filter(|attribute| attribute.key == "candidate").filter_map(|attribute| attribute.value.as_deref());
+    let mut known = Vec::new();
+    // Sections of a bundle repeat them.
+    for address in all.filter_map(|value| candidate::udp_address(&format!("candidate:{value}"))) {
+        if known.len() < candidate::MAX_CANDIDATES && !known.contains(&address) {
+            known.push(address);
+        }
+    }
+    known
 }
 
 fn fingerprints(parsed: &SessionDescription) -> impl Iterator<Item = &str> {

@@ -1,11 +1,18 @@
-//! STUN Binding requests and answers (RFC 8489): of an ICE-lite agent (RFC 8445), which reads requests and writes
-//! [`Answer`]s, and of a [`client`] that asks for its own address. No allocation.
+//! STUN (RFC 8489): an ICE-lite agent (RFC 8445) reads requests, writes [`Answer`]s, and [`CheckRequest`]s that open the way for
+//! the peer's own; a [`client`] asks for its own address. What TURN needs of it is here, too.
 mod answer;
+mod attributes;
+mod build;
+mod check;
 pub mod client;
+mod integrity;
 
 pub use answer::Answer;
+pub use check::CheckRequest;
+pub use integrity::IntegrityKey;
 
-use aws_lc_rs::{constant_time, hmac};
+pub(crate) use attributes::{Attributes, read_xor_address};
+pub(crate) use build::Builder;
 
 /// Magic cookie, bytes 4..8 of every message (RFC 8489, section 5).
 pub const MAGIC_COOKIE: u32 = 0x2112_A442;
@@ -13,32 +20,23 @@ pub const MAGIC_COOKIE: u32 = 0x2112_A442;
 /// FINGERPRINT 8, and an ERROR-CODE of at most 36 with UNKNOWN-ATTRIBUTES 8 in place of the address.
 pub const MAX_ANSWER: usize = 128;
 
-const HEADER: usize = 20;
-const BINDING_REQUEST: u16 = 0x0001;
+pub(crate) const HEADER: usize = 20;
+pub(crate) const BINDING_REQUEST: u16 = 0x0001;
 const BINDING_SUCCESS: u16 = 0x0101;
-const USERNAME: u16 = 0x0006;
-const MESSAGE_INTEGRITY: u16 = 0x0008;
-const XOR_MAPPED_ADDRESS: u16 = 0x0020;
-const PRIORITY: u16 = 0x0024;
+pub(crate) const USERNAME: u16 = 0x0006;
+pub(crate) const MESSAGE_INTEGRITY: u16 = 0x0008;
+pub(crate) const ERROR_CODE: u16 = 0x0009;
+pub(crate) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+pub(crate) const PRIORITY: u16 = 0x0024;
 const USE_CANDIDATE: u16 = 0x0025;
 const PADDING: u16 = 0x0026;
-const FINGERPRINT: u16 = 0x8028;
-const ICE_CONTROLLED: u16 = 0x8029;
+pub(crate) const FINGERPRINT: u16 = 0x8028;
+pub(crate) const ICE_CONTROLLED: u16 = 0x8029;
 /// XORed into the CRC of FINGERPRINT (RFC 8489, section 14.7): "STUN".
 const FINGERPRINT_XOR: u32 = 0x5354_554e;
 
 /// A STUN transaction id.
 pub type TransactionId = [u8; 12];
-
-/// A key for MESSAGE-INTEGRITY: an ICE password, short-term credentials.
-pub struct IntegrityKey(hmac::Key);
-
-impl IntegrityKey {
-    /// The key of the given ICE password.
-    pub fn new(password: &str) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes()))
-    }
-}
 
 /// A well-formed Binding request. Nothing in it is to be believed before [`Request::verify`].
 #[derive(Debug)]
@@ -65,7 +63,12 @@ pub(crate) fn fingerprint(message: &[u8]) -> u32 {
     crc32fast::hash(message) ^ FINGERPRINT_XOR
 }
 
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+/// Whether a message answers a Binding request, by its first two bytes.
+pub fn is_answer(message: &[u8]) -> bool {
+    matches!(message, [0x01, 0x01 | 0x11, ..])
+}
+
+pub(crate) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
@@ -91,14 +94,11 @@ impl<'a> Request<'a> {
             fingerprint_ok: false,
             raw,
         };
-        let mut at = HEADER;
-        while at < raw.len() {
-            let (kind, len) = (be16(raw, at)?, be16(raw, at + 2)? as usize);
-            let value = raw.get(at + 4..at + 4 + len)?;
+        for attribute in Attributes::of(raw) {
+            let (at, kind, value) = attribute?;
             request.attribute(at, kind, value)?;
-            at += 4 + len.next_multiple_of(4);
         }
-        (at == raw.len()).then_some(request)
+        Some(request)
     }
 
     fn attribute(&mut self, at: usize, kind: u16, value: &'a [u8]) -> Option<()> {
@@ -134,16 +134,7 @@ impl<'a> Request<'a> {
 
     /// Whether MESSAGE-INTEGRITY and FINGERPRINT hold. Constant time in the tag.
     pub fn verify(&self, key: &IntegrityKey) -> bool {
-        let Some(at) = self.integrity_at else { return false };
-        if !self.fingerprint_ok {
-            return false;
-        }
-        let mut context = hmac::Context::with_key(&key.0);
-        context.update(&self.raw[..2]);
-        // The length field counts up to the end of MESSAGE-INTEGRITY itself.
-        context.update(&((at + 24 - HEADER) as u16).to_be_bytes());
-        context.update(&self.raw[4..at]);
-        constant_time::verify_slices_are_equal(context.sign().as_ref(), &self.raw[at + 4..at + 24]).is_ok()
+        self.fingerprint_ok && self.integrity_at.is_some_and(|at| key.verifies(self.raw, at))
     }
 
     /// Whether this is a plain question for one's own address: no credentials at all. `rtcd check` and load

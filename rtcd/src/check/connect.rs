@@ -1,15 +1,15 @@
 //! Connections to the API, plain or TLS.
 use super::PATIENCE;
 use super::target::Target;
+use crate::net::tls_client;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{HeaderMap, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, SignatureScheme, WantsVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -54,15 +54,15 @@ pub struct Connector {
 impl Connector {
     /// Trusts the system's authorities, and those in the file `ca`.
     pub fn new(target: &Target, ca: Option<&Path>) -> Result<Self, String> {
-        let tls = if target.tls { Some(tls(ca)?) } else { None };
+        let tls = if target.tls { Some(tls_client::connector(ca)?) } else { None };
         Ok(Self { target: target.clone(), tls })
     }
 
     /// Trusts this certificate and no other.
     pub fn pinned(target: &Target, certificate: CertificateDer<'static>) -> Result<Self, String> {
-        let config = builder()?
+        let config = tls_client::builder()?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Pinned(certificate, provider())))
+            .with_custom_certificate_verifier(Arc::new(Pinned(certificate, tls_client::provider())))
             .with_no_client_auth();
         Ok(Self { target: target.clone(), tls: Some(TlsConnector::from(Arc::new(config))) })
     }
@@ -120,31 +120,6 @@ pub async fn within<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<
 
 fn no_answer(patience: Duration) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", patience.as_secs()))
-}
-
-fn tls(ca: Option<&Path>) -> Result<TlsConnector, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    // Without a system's store there is still --ca; what is missing then shows as an unknown issuer.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca {
-        let read = |error: rustls::pki_types::pem::Error| format!("{}: {error:?}", path.display());
-        let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let (added, _) = roots.add_parsable_certificates(certificates.map_err(read)?);
-        if added == 0 {
-            return Err(format!("{}: no certificate in it", path.display()));
-        }
-    }
-    let config = builder()?.with_root_certificates(roots).with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
-}
-
-fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, String> {
-    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
-    builder.map_err(|error| error.to_string())
 }
 
 /// Takes one certificate, whatever names and dates it has, from whoever has its key.

@@ -7,6 +7,7 @@ pub(crate) mod local;
 mod media;
 mod report;
 pub(crate) mod target;
+mod turn;
 mod websocket;
 
 use crate::config::{Config, Secret};
@@ -112,6 +113,7 @@ async fn all(args: &Args, subject: Subject, report: &mut Report<impl std::io::Wr
         Ok((told, true)) => report.ok("candidates", format!("participants are told {}", told.join(", "))),
         Err(error) => report.warn("candidates", error, advice),
     }
+    turn::check(&config.rtc, report).await;
 }
 
 fn auth_key(args: &Args, report: &mut Report<impl std::io::Write>) -> Option<Secret> {

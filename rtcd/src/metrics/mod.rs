@@ -5,6 +5,9 @@ mod process;
 mod render;
 #[cfg(test)]
 mod tests;
+mod turn;
+
+pub use turn::TurnMetrics;
 
 use crate::ids::ClientId;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
@@ -117,6 +120,7 @@ struct Live {
 }
 
 struct Inner {
+    turn: Arc<TurnMetrics>,
     registry: Registry,
     live: Mutex<HashMap<ClientId, Live>>,
     sessions: IntGaugeVec,
@@ -233,8 +237,14 @@ impl Metrics {
                 "Connections to the API that were dropped for newcomers before they had shown who they are",
             ),
             api_accept_failures: count("api_accept_failures_total", "Connections to the API that could not be taken"),
+            turn: Arc::new(TurnMetrics::new(&registry)),
             registry,
         }))
+    }
+
+    /// What TURN servers give us.
+    pub fn turn(&self) -> Arc<TurnMetrics> {
+        self.0.turn.clone()
     }
 
     /// A WebSocket of a client is up.

@@ -2,6 +2,7 @@
 use crate::config::Rtc;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
+use rtcd_media::ice::candidate::PeerPolicy;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -175,6 +176,16 @@ impl Local {
     /// As the configuration wants it.
     pub fn wanted(rtc: &Rtc, machine: &Machine) -> Self {
         Self { bind: Bind::wanted(rtc, machine), interfaces: machine.interfaces() }
+    }
+
+    /// Which addresses of participants are sent anything before a check of theirs has come.
+    pub fn peer_policy(&self) -> PeerPolicy {
+        let mut bound = self.bind.udp.iter().map(SocketAddr::ip);
+        let first = bound.next();
+        let alone = first.filter(|first| bound.all(|ip| ip == *first));
+        // One that is reached without an interface is known by what is bound.
+        let own: BTreeSet<_> = self.interfaces.keys().copied().chain(self.bind.ips()).collect();
+        PeerPolicy { own: own.into_iter().collect(), alone }
     }
 }
 

@@ -4,8 +4,7 @@ use crate::config::Rtc;
 use crate::logging::OnceEach;
 use crate::plane::PlaneError;
 use crate::plane::socket::BufferSizes;
-use crate::plane::sockets::Sockets;
-use rtcd_media::demux::Protocol;
+use crate::plane::sockets::{Kind, Sockets};
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,7 +16,7 @@ enum Trouble {
     /// It cannot be used yet, or ever.
     Unusable(IpAddr, State),
     /// It could not be bound.
-    Unbound(&'static str, SocketAddr),
+    Unbound(Kind, SocketAddr),
 }
 
 /// Binds what the configuration asks for, now and whenever it comes.
@@ -77,13 +76,13 @@ impl Binder {
     }
 
     fn local(&self, machine: &Machine) -> Local {
-        let bind = Bind { udp: self.sockets.addresses(Protocol::Udp), tcp: self.sockets.addresses(Protocol::Tcp) };
+        let bind = Bind { udp: self.sockets.addresses(Kind::Udp), tcp: self.sockets.addresses(Kind::Tcp) };
         Local { bind, interfaces: machine.interfaces() }
     }
 
     fn bound(&self) -> BTreeSet<IpAddr> {
-        let addresses = |protocol| self.sockets.addresses(protocol);
-        addresses(Protocol::Udp).iter().chain(&addresses(Protocol::Tcp)).map(SocketAddr::ip).collect()
+        let addresses = |kind| self.sockets.addresses(kind);
+        addresses(Kind::Udp).iter().chain(&addresses(Kind::Tcp)).map(SocketAddr::ip).collect()
     }
 
     /// Binds what has come and marks what has gone; what could not be bound.
@@ -100,11 +99,11 @@ impl Binder {
             address.retain(|address| !gone.contains(&address.ip()));
         }
         let mut failures = Vec::new();
-        for (protocol, name, addresses) in [(Protocol::Udp, "UDP", &wanted.udp), (Protocol::Tcp, "TCP", &wanted.tcp)] {
-            self.sockets.retain(protocol, |address| addresses.contains(&address), now);
+        for (kind, addresses) in [(Kind::Udp, &wanted.udp), (Kind::Tcp, &wanted.tcp)] {
+            self.sockets.retain(kind, |address| addresses.contains(&address), now);
             for address in addresses {
-                let trouble = Trouble::Unbound(name, *address);
-                match self.sockets.bind(protocol, *address, now) {
+                let trouble = Trouble::Unbound(kind, *address);
+                match self.sockets.bind(kind, *address, now) {
                     Ok(_) => {
                         self.said.works(&trouble);
                     }

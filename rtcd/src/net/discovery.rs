@@ -132,8 +132,13 @@ impl Discovery {
                     }
                 }
                 Event::LocalChange => {
+                    let peers = self.local.peer_policy();
                     if self.follow(&mut binder) {
                         next = self.look(Duration::ZERO);
+                    }
+                    let now = self.local.peer_policy();
+                    if now != peers && signal.set_peers(now).await.is_err() {
+                        return;
                     }
                 }
                 Event::Reload(Some((rtc, done))) => {

@@ -2,6 +2,7 @@
 //! stand together.
 use super::connections::Connections;
 use super::counters::{Counters, count};
+use super::relay::Relays;
 use super::socket::{Datagram, SEND_BATCH, SEND_SIZE, SendScratch, UdpSocket};
 use rtcd_media::demux::{Path, Protocol};
 use rtcd_media::sfu::switch::Class;
@@ -50,11 +51,11 @@ impl SendBatch {
         self.entries.len() == SEND_BATCH
     }
 
-    /// The first `len` bytes of the slot are a packet for `path`.
+    /// The first `len` bytes of the slot are a packet for `path`; that of a relay leads to its server.
     #[inline]
     pub fn commit(&mut self, path: Path, len: usize, class: Class, connections: &mut Connections, counters: &Counters) {
         match path.protocol {
-            Protocol::Udp => self.entries.push((path, len)),
+            Protocol::Udp | Protocol::Relay => self.entries.push((path, len)),
             Protocol::Tcp => {
                 let bytes = &self.slots[self.entries.len()][..len];
                 let connection = connections.get_mut(path.local);
@@ -69,20 +70,25 @@ impl SendBatch {
     }
 
     /// Sends all UDP packets.
-    pub fn flush(&mut self, sockets: &mut [UdpSocket], counters: &Counters) {
+    pub fn flush(&mut self, sockets: &mut [UdpSocket], relays: &mut Relays, counters: &Counters) {
         let empty = Datagram { to: std::net::SocketAddr::from(([0, 0, 0, 0], 0)), bytes: &[] };
         let mut datagrams = [empty; SEND_BATCH];
         let mut first = 0;
         while first < self.entries.len() {
-            let local = self.entries[first].0.local;
-            let run = self.entries[first..].iter().take_while(|(path, _)| path.local == local).count();
+            let Path { protocol, local, .. } = self.entries[first].0;
+            let same = |(path, _): &&(Path, usize)| path.local == local && path.protocol == protocol;
+            let run = self.entries[first..].iter().take_while(same).count();
             for at in first..first + run {
                 let (path, len) = self.entries[at];
                 datagrams[at - first] = Datagram { to: path.remote, bytes: &self.slots[at][..len] };
             }
-            if let Some(socket) = sockets.get_mut(local as usize) {
+            let (socket, sent) = match protocol {
+                Protocol::Relay => (relays.socket(local), &counters.relay_sent),
+                Protocol::Udp | Protocol::Tcp => (sockets.get_mut(local as usize), &counters.sent),
+            };
+            if let Some(socket) = socket {
                 let stats = socket.send(&datagrams[..run], &mut self.scratch);
-                counters.sent.fetch_add(stats.sent, Relaxed);
+                sent.fetch_add(stats.sent, Relaxed);
                 counters.send_refused.fetch_add(stats.dropped, Relaxed);
             }
             first += run;

@@ -1,6 +1,8 @@
 //! What control tells a worker: what its switch is to do, and what is the worker's own business.
+use super::relay::{OpenRelay, RelayId};
 use super::socket::UdpSocket;
 use rtcd_media::sfu::command::{Command as SwitchCommand, TrackId};
+use rtcd_media::sfu::switch::LocalSocket;
 use std::net::TcpListener;
 
 /// What control tells a worker.
@@ -29,6 +31,12 @@ pub enum Command {
         /// The listener.
         listener: TcpListener,
     },
+    /// The sockets whose addresses this machine has now: checks of ours leave from them alone.
+    LocalSockets(Vec<LocalSocket>),
+    /// An allocation of a TURN server, for this worker's sockets and everybody's sessions.
+    OpenRelay(Box<OpenRelay>),
+    /// It is given back.
+    CloseRelay(RelayId),
     /// The worker ends.
     Stop,
 }

@@ -27,6 +27,12 @@ counters! {
     send_refused,
     /// Datagrams that did not fit into a receive buffer.
     too_long,
+    /// Datagrams received by way of TURN servers.
+    relay_received,
+    /// Datagrams sent by way of TURN servers.
+    relay_sent,
+    /// Packets for a TURN server that has no allocation for us any more, or that were too long for it.
+    relay_dropped,
     /// Packets handed over to another worker.
     handed_over,
     /// Hand-overs to a worker whose queue was full.

@@ -1,8 +1,10 @@
 //! What workers give each other: bounded queues of plain messages, a pool of packet buffers, and a bell.
 use super::command::Command;
 use super::counters::{Counters, Published};
+use super::relay::RelayId;
 use crossbeam_queue::ArrayQueue;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use rtcd_media::demux::Path;
 use rtcd_media::dtls::Identity;
 use rtcd_media::sfu::Meta;
 use rtcd_media::sfu::cache::MAX_PAYLOAD;
@@ -49,6 +51,17 @@ pub enum Handoff {
     Media(Box<MediaPacket>),
     /// Another worker has no descriptor for a newcomer: a stranger's is to go.
     MakeRoom,
+    /// A packet that leaves by way of a relay of this worker.
+    Relayed {
+        /// The way.
+        path: Path,
+        /// Whether it is worth a channel.
+        binds: bool,
+        /// What it says.
+        bytes: Box<[u8]>,
+    },
+    /// An allocation has ended.
+    RelayClosed(RelayId),
 }
 
 /// The letter box of one worker.

@@ -3,6 +3,7 @@ use super::batch::SendBatch;
 use super::connections::Connections;
 use super::counters::count;
 use super::handoff::{Handoff, Shared};
+use super::relay::Relays;
 use super::socket::{RecvBatch, UdpSocket};
 use nix::sys::epoll::Epoll;
 use rtcd_media::demux::{Path, Protocol};
@@ -26,6 +27,7 @@ pub(super) struct Io {
     pub(super) epoll: Epoll,
     pub(super) sockets: Vec<UdpSocket>,
     pub(super) connections: Connections,
+    pub(super) relays: Relays,
     pub(super) batch: SendBatch,
     /// Workers that have been given something in this turn.
     ring: u64,
@@ -46,6 +48,7 @@ impl Io {
             epoll,
             sockets: Vec::new(),
             connections: Connections::default(),
+            relays: Relays::default(),
             batch: SendBatch::new(),
             ring: 0,
             writes: HashMap::new(),
@@ -86,7 +89,7 @@ impl Io {
     }
 
     pub(super) fn flush(&mut self) {
-        self.batch.flush(&mut self.sockets, &self.shared.inbox(self.id).counters);
+        self.batch.flush(&mut self.sockets, &mut self.relays, &self.shared.inbox(self.id).counters);
     }
 
     /// Everything of this turn, which began at `now`, is out.
@@ -112,6 +115,9 @@ impl Sink for Io {
 
     #[inline]
     fn commit(&mut self, path: Path, len: usize, class: Class) {
+        if path.protocol == Protocol::Relay {
+            return self.commit_relayed(path, len, class);
+        }
         let counters = &self.shared.inbox(self.id).counters;
         self.batch.commit(path, len, class, &mut self.connections, counters);
     }

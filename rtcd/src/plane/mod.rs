@@ -12,6 +12,7 @@ pub mod handoff;
 mod io;
 pub mod outbox;
 pub mod owner;
+pub mod relay;
 pub mod socket;
 pub mod sockets;
 mod stalls;

@@ -82,6 +82,14 @@ impl UdpSocket {
         Ok((Self { inner: fd.into(), segmentation, singly: HashSet::new(), without_offload: 0 }, sizes))
     }
 
+    /// Takes over a socket that is bound and connected already.
+    pub fn adopt(socket: std::net::UdpSocket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        grow_buffers(socket.as_fd())?;
+        let segmentation = get_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT).is_ok();
+        Ok(Self { inner: socket, segmentation, singly: HashSet::new(), without_offload: 0 })
+    }
+
     /// The address that it is bound to.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()

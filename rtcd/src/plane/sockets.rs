@@ -6,8 +6,8 @@
 use super::command::Command;
 use super::socket::{self, BufferSizes, Sharing, UdpSocket};
 use super::{PlaneError, PlaneHandle};
-use rtcd_media::demux::Protocol;
 use rtcd_media::sfu::command::WorkerId;
+use rtcd_media::sfu::switch::LocalSocket;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,6 +16,24 @@ use std::time::{Duration, Instant};
 pub const MAX_ADDRESSES: usize = 256;
 /// A path whose address has gone this long ago is nobody's: consent expires after 30 s (RFC 7675).
 const FORGOTTEN: Duration = Duration::from_secs(60);
+
+/// What a socket takes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Kind {
+    /// Datagrams.
+    Udp,
+    /// Connections.
+    Tcp,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+        }
+    }
+}
 
 /// Where a number leads.
 struct Place {
@@ -31,37 +49,40 @@ pub struct Sockets {
     tcp: Vec<Place>,
     /// What a worker's queue had no room for, in order.
     waiting: VecDeque<(WorkerId, Command)>,
+    /// The UDP sockets whose addresses have not gone, as the workers know them.
+    local: Vec<LocalSocket>,
     buffers: Option<BufferSizes>,
 }
 
 impl Sockets {
     /// None yet.
     pub fn new(plane: PlaneHandle) -> Self {
-        Self { plane, udp: Vec::new(), tcp: Vec::new(), waiting: VecDeque::new(), buffers: None }
+        Self { plane, udp: Vec::new(), tcp: Vec::new(), waiting: VecDeque::new(), local: Vec::new(), buffers: None }
     }
 
     /// Every worker listens there from now on. Port 0 is settled by the first worker's socket; returns what is bound.
-    pub fn bind(&mut self, protocol: Protocol, address: SocketAddr, now: Instant) -> Result<SocketAddr, PlaneError> {
-        let name = if protocol == Protocol::Udp { "UDP" } else { "TCP" };
-        if let Some(place) = self.places(protocol).iter_mut().find(|place| place.address == address) {
+    pub fn bind(&mut self, kind: Kind, address: SocketAddr, now: Instant) -> Result<SocketAddr, PlaneError> {
+        let name = kind.name();
+        if let Some(place) = self.places(kind).iter_mut().find(|place| place.address == address) {
             place.gone = None;
+            self.hand_over();
             return Ok(address);
         }
-        let number = self.free(protocol, now).ok_or(PlaneError::TooMany { protocol: name, address })?;
+        let number = self.free(kind, now).ok_or(PlaneError::TooMany { protocol: name, address })?;
         let mut bound = address;
         let mut commands = Vec::new();
         for worker in self.plane.workers() {
-            let earlier = self.places(protocol).iter().map(|place| Ok(place.address));
+            let earlier = self.places(kind).iter().map(|place| Ok(place.address));
             let sharing = Sharing::of(worker.0 == 0, &bound, earlier);
             let failed = PlaneError::bind(name, bound);
-            let command = match protocol {
-                Protocol::Udp => {
+            let command = match kind {
+                Kind::Udp => {
                     let (socket, sizes) = UdpSocket::bind_as(bound, sharing).map_err(failed)?;
                     bound = socket.local_addr()?;
                     self.note_buffers(sizes);
                     Command::Socket { number, socket }
                 }
-                Protocol::Tcp => {
+                Kind::Tcp => {
                     let listener = socket::listen_tcp(bound, sharing).map_err(failed)?;
                     bound = listener.local_addr()?;
                     Command::Listener { number, listener }
@@ -70,9 +91,9 @@ impl Sockets {
             commands.push((worker, command));
         }
         let place = Place { address: bound, gone: None };
-        match self.places(protocol).get_mut(number) {
+        match self.places(kind).get_mut(number) {
             Some(old) => *old = place,
-            None => self.places(protocol).push(place),
+            None => self.places(kind).push(place),
         }
         self.waiting.extend(commands);
         self.hand_over();
@@ -80,8 +101,8 @@ impl Sockets {
     }
 
     /// Of what is bound, this machine has these addresses only.
-    pub fn retain(&mut self, protocol: Protocol, has: impl Fn(SocketAddr) -> bool, now: Instant) {
-        for place in self.places(protocol) {
+    pub fn retain(&mut self, kind: Kind, has: impl Fn(SocketAddr) -> bool, now: Instant) {
+        for place in self.places(kind) {
             match has(place.address) {
                 true => place.gone = None,
                 false => place.gone = place.gone.or(Some(now)),
@@ -91,8 +112,8 @@ impl Sockets {
     }
 
     /// Addresses that are bound and have not gone, in the order of their numbers.
-    pub fn addresses(&self, protocol: Protocol) -> Vec<SocketAddr> {
-        let places = if protocol == Protocol::Udp { &self.udp } else { &self.tcp };
+    pub fn addresses(&self, kind: Kind) -> Vec<SocketAddr> {
+        let places = if kind == Kind::Udp { &self.udp } else { &self.tcp };
         places.iter().filter(|place| place.gone.is_none()).map(|place| place.address).collect()
     }
 
@@ -101,13 +122,13 @@ impl Sockets {
         self.buffers
     }
 
-    fn places(&mut self, protocol: Protocol) -> &mut Vec<Place> {
-        if protocol == Protocol::Udp { &mut self.udp } else { &mut self.tcp }
+    fn places(&mut self, kind: Kind) -> &mut Vec<Place> {
+        if kind == Kind::Udp { &mut self.udp } else { &mut self.tcp }
     }
 
     /// The next number, or else that of the address that has gone first, if nobody can miss it any more.
-    fn free(&mut self, protocol: Protocol, now: Instant) -> Option<usize> {
-        let places = self.places(protocol);
+    fn free(&mut self, kind: Kind, now: Instant) -> Option<usize> {
+        let places = self.places(kind);
         if places.len() < MAX_ADDRESSES {
             return Some(places.len());
         }
@@ -122,8 +143,21 @@ impl Sockets {
         }));
     }
 
+    /// Tells every worker which addresses are there, if that is news.
+    fn tell_local(&mut self) {
+        let there = self.udp.iter().enumerate().filter(|(_, place)| place.gone.is_none());
+        let local: Vec<_> =
+            there.map(|(number, place)| LocalSocket { local: number as u32, address: place.address }).collect();
+        if local != self.local {
+            let commands = self.plane.workers().map(|worker| (worker, Command::LocalSockets(local.clone())));
+            self.waiting.extend(commands);
+            self.local = local;
+        }
+    }
+
     /// Numbers are given out in order, so what waits for one worker is in front of what comes later for it.
     fn hand_over(&mut self) {
+        self.tell_local();
         while let Some((worker, command)) = self.waiting.pop_front() {
             if let Err(command) = self.plane.offer(worker, command) {
                 self.waiting.push_front((worker, command));
@@ -149,23 +183,25 @@ mod tests {
             let [high, low] = host.to_be_bytes();
             SocketAddr::from(([127, 0, 70 + high, low], 0))
         };
-        let first = sockets.bind(Protocol::Udp, loopback(1), start).expect("bound");
+        let first = sockets.bind(Kind::Udp, loopback(1), start).expect("bound");
         for host in 2..=MAX_ADDRESSES as u16 {
-            sockets.bind(Protocol::Udp, loopback(host), start).expect("bound");
+            sockets.bind(Kind::Udp, loopback(host), start).expect("bound");
         }
-        let refused = sockets.bind(Protocol::Udp, loopback(1000), start + FORGOTTEN);
+        let refused = sockets.bind(Kind::Udp, loopback(1000), start + FORGOTTEN);
         assert!(matches!(refused, Err(PlaneError::TooMany { .. })), "all of them are there: {refused:?}");
 
-        sockets.retain(Protocol::Udp, |address| address != first, start);
-        assert!(!sockets.addresses(Protocol::Udp).contains(&first));
-        assert!(sockets.bind(Protocol::Udp, loopback(1000), start + FORGOTTEN / 2).is_err(), "it may come back");
-        assert_eq!(sockets.bind(Protocol::Udp, first, start + FORGOTTEN / 2).expect("still there"), first);
-        assert_eq!(sockets.addresses(Protocol::Udp)[0], first);
+        sockets.retain(Kind::Udp, |address| address != first, start);
+        assert!(!sockets.addresses(Kind::Udp).contains(&first));
+        assert!(sockets.local.iter().all(|socket| socket.address != first), "no check of ours leaves from it");
+        assert!(sockets.bind(Kind::Udp, loopback(1000), start + FORGOTTEN / 2).is_err(), "it may come back");
+        assert_eq!(sockets.bind(Kind::Udp, first, start + FORGOTTEN / 2).expect("still there"), first);
+        assert_eq!(sockets.addresses(Kind::Udp)[0], first);
+        assert_eq!(sockets.local[0], LocalSocket { local: 0, address: first }, "checks leave from it again");
 
-        sockets.retain(Protocol::Udp, |address| address != first, start + FORGOTTEN);
-        let next = sockets.bind(Protocol::Udp, loopback(1000), start + FORGOTTEN * 2).expect("there is room");
-        assert_eq!(sockets.addresses(Protocol::Udp).len(), MAX_ADDRESSES);
-        assert_eq!(sockets.addresses(Protocol::Udp)[0], next);
+        sockets.retain(Kind::Udp, |address| address != first, start + FORGOTTEN);
+        let next = sockets.bind(Kind::Udp, loopback(1000), start + FORGOTTEN * 2).expect("there is room");
+        assert_eq!(sockets.addresses(Kind::Udp).len(), MAX_ADDRESSES);
+        assert_eq!(sockets.addresses(Kind::Udp)[0], next);
         plane.stop();
     }
 }

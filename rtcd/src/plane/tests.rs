@@ -1,7 +1,6 @@
 //! The plane as a whole, over loopback.
-use super::sockets::Sockets;
+use super::sockets::{Kind, Sockets};
 use super::*;
-use rtcd_media::demux::Protocol;
 use rtcd_media::dtls::Role;
 use rtcd_media::ice::Credentials;
 use rtcd_media::sfu::command::{Command as SwitchCommand, Open, TransportId};
@@ -30,10 +29,10 @@ fn start(udp: &[SocketAddr], tcp: &[SocketAddr], workers: usize) -> Result<Liste
     let config = PlaneConfig { workers, nack_buffer: 0 };
     let (plane, _) = Plane::start(&config, Identity::generate().expect("a certificate"))?;
     let mut sockets = Sockets::new(plane.handle());
-    let mut bind = |protocol, addresses: &[SocketAddr]| {
-        addresses.iter().map(|address| sockets.bind(protocol, *address, Instant::now())).collect::<Result<Vec<_>, _>>()
+    let mut bind = |kind, addresses: &[SocketAddr]| {
+        addresses.iter().map(|address| sockets.bind(kind, *address, Instant::now())).collect::<Result<Vec<_>, _>>()
     };
-    let bound = bind(Protocol::Udp, udp).and_then(|udp| Ok((udp, bind(Protocol::Tcp, tcp)?)));
+    let bound = bind(Kind::Udp, udp).and_then(|udp| Ok((udp, bind(Kind::Tcp, tcp)?)));
     match bound {
         Ok((udp, tcp)) => Ok(Listening { plane, sockets, udp, tcp }),
         Err(error) => {
@@ -127,7 +126,7 @@ fn an_address_that_is_bound_later_serves_sessions_of_every_worker() {
     let local = Credentials::generate();
     announce(&plane, local.clone());
     let later = SocketAddr::from(([127, 0, 0, 2], 0));
-    let later = plane.sockets.bind(Protocol::Udp, later, Instant::now()).expect("bound");
+    let later = plane.sockets.bind(Kind::Udp, later, Instant::now()).expect("bound");
     // By its port each comes to another worker's socket, and the session is on one of them.
     for _ in 0..16 {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");

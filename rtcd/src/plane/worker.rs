@@ -5,6 +5,7 @@ use super::command::Command;
 use super::counters::count;
 use super::handoff::{Handoff, MediaPacket, Shared};
 use super::io::{Io, Received};
+use super::relay::RelayId;
 use super::socket::{RECV_BATCH, RECV_SIZE, RecvBatch, UdpSocket};
 use super::stalls::Stalls;
 use super::tcp::Connection;
@@ -31,11 +32,12 @@ const BATCHES_PER_TURN: usize = 4;
 /// Events that wait for control because they must not be lost.
 const MAX_WAITING_EVENTS: usize = 100_000;
 
-/// Tags of the poll set: the bell, then sockets, listeners and connections.
+/// Tags of the poll set: the bell, then sockets, listeners, connections and relays.
 pub(super) const BELL: u64 = 0;
 pub(super) const SOCKET: u64 = 1 << 32;
 pub(super) const LISTENER: u64 = 2 << 32;
 pub(super) const CONNECTION: u64 = 3 << 32;
+pub(super) const RELAY: u64 = 4 << 32;
 
 /// The state of one worker.
 pub struct Worker {
@@ -87,13 +89,15 @@ impl Worker {
                 self.tell_control();
             }
         }
+        self.io.close_relays();
     }
 
     fn sleep(&self) -> EpollTimeout {
         if !self.waiting_events.is_empty() {
             return EpollTimeout::from(5u8);
         }
-        let next = self.switch.next_timeout().into_iter().chain(self.acceptor.next_timeout(&self.io.connections)).min();
+        let others = [self.acceptor.next_timeout(&self.io.connections), self.io.relays.next_timeout()];
+        let next = self.switch.next_timeout().into_iter().chain(others.into_iter().flatten()).min();
         let until = next.map_or(MAX_SLEEP, |at| at.saturating_duration_since(Instant::now()));
         // Rounded up, or the loop would spin through the last millisecond.
         let millis = until.min(MAX_SLEEP).as_micros().div_ceil(1000) as u16;
@@ -110,6 +114,7 @@ impl Worker {
                 SOCKET => self.receive(now, index as usize, received),
                 LISTENER => self.acceptor.accept(now, index as usize, &mut self.io),
                 CONNECTION => self.connection_ready(now, index, event.events(), frame),
+                RELAY => self.receive_relayed(now, RelayId(index), received),
                 _ => self.io.shared.inbox(self.io.id).silence(),
             }
         }
@@ -141,18 +146,37 @@ impl Worker {
         }
     }
 
+    fn receive_relayed(&mut self, now: Instant, id: RelayId, received: &mut RecvBatch) {
+        for _ in 0..BATCHES_PER_TURN {
+            let Some((count, batch)) = self.io.relays.receive(now, id, received) else { return };
+            let counters = &self.io.shared.inbox(self.io.id).counters;
+            counters.relay_received.fetch_add(count as u64, Ordering::Relaxed);
+            let age = if self.stalls.is_catching_up(now) { Age::Stale } else { Age::Fresh };
+            self.switch.handle_batch(now, &mut { batch }, age, &mut self.io);
+            if count < RECV_BATCH {
+                return;
+            }
+        }
+    }
+
     fn take_messages(&mut self, now: Instant, frame: &mut [u8]) {
         let shared = self.io.shared.clone();
         let inbox = shared.inbox(self.io.id);
         while let Some(command) = inbox.next_command() {
             match command {
-                Command::Switch(command) => self.switch.handle_command(now, command, &mut self.io),
+                Command::Switch(command) => {
+                    self.io.relays.notice(now, &command);
+                    self.switch.handle_command(now, command, &mut self.io);
+                }
+                Command::OpenRelay(open) => self.io.open_relay(now, *open),
+                Command::CloseRelay(id) => self.close_relay(id),
                 Command::Measure { track, writes } => {
                     let switch = &self.switch;
                     self.io.measure(track, writes, |track| switch.knows_track(track));
                 }
                 Command::Socket { number, socket } => self.take_socket(number, socket),
                 Command::Listener { number, listener } => self.acceptor.take(now, number, listener, &self.io),
+                Command::LocalSockets(sockets) => self.switch.set_local_sockets(sockets),
                 Command::Stop => self.stopping = true,
             }
         }
@@ -167,6 +191,8 @@ impl Worker {
                 Handoff::MakeRoom => {
                     self.io.evict_stranger();
                 }
+                Handoff::Relayed { path, binds, bytes } => self.io.send_relayed(path, binds, &bytes),
+                Handoff::RelayClosed(id) => self.switch.handle_relay_closed(id.0),
                 Handoff::Connection { stream, remote, read } => {
                     if let Ok(connection) = Connection::new(stream, remote, read, now) {
                         let id = self.io.add_connection(connection);
@@ -241,6 +267,12 @@ impl Worker {
         }
     }
 
+    fn close_relay(&mut self, id: RelayId) {
+        if self.io.close_relay(id) {
+            self.switch.handle_relay_closed(id.0);
+        }
+    }
+
     fn drop_connection(&mut self, id: u32) {
         if let Some(path) = self.io.close(id) {
             self.switch.handle_path_closed(path);
@@ -258,6 +290,9 @@ impl Worker {
         }
         // Key frames that were asked for.
         self.io.flush();
+        for id in self.io.drive_relays(now) {
+            self.switch.handle_relay_closed(id.0);
+        }
         self.io.end_turn(now);
         self.io.shared.inbox(self.io.id).publish(self.switch.counters());
         self.tell_control();

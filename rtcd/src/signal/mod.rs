@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::plane::PlaneHandle;
 use message::{ClientMessage, MessageError, ServerMessage};
 use rtcd_media::dtls::Fingerprint;
+use rtcd_media::ice::candidate::PeerPolicy;
 use rtcd_media::sdp::write::Candidate;
 use rtcd_media::sfu::command::Event;
 use std::sync::Arc;
@@ -59,6 +60,10 @@ pub enum Input {
     },
     /// Participants are told these candidates from now on.
     Advertise(Arc<[Candidate]>),
+    /// And these relayed ones.
+    AdvertiseRelays(Arc<[Candidate]>),
+    /// Where participants may be from now on, as far as they are sent anything before they have been heard.
+    SetPeers(PeerPolicy),
     /// A client has been unregistered: its sessions end and its WebSockets are closed.
     ClientGone(ClientId),
     /// Whether new calls shall go elsewhere from now on.
@@ -82,6 +87,8 @@ const INPUT_BYTES: usize = 16 * 1024 * 1024;
 pub struct Settings {
     /// Where participants reach us.
     pub candidates: Arc<[Candidate]>,
+    /// Where they may be, as far as we send them anything before they have been heard.
+    pub peers: PeerPolicy,
     /// SHA-256 of our DTLS certificate, for descriptions.
     pub fingerprint: Fingerprint,
     /// Sessions that one client may have at a time.
@@ -189,6 +196,14 @@ impl SignalHandle {
     /// Whoever joins, or restarts ICE, is told these candidates from now on.
     pub async fn advertise(&self, candidates: Vec<Candidate>) -> Result<(), Stopped> {
         self.send(Input::Advertise(candidates.into())).await
+    }
+    /// And these relayed ones, beside what [`advertise`](Self::advertise) has said.
+    pub async fn advertise_relays(&self, relays: Vec<Candidate>) -> Result<(), Stopped> {
+        self.send(Input::AdvertiseRelays(relays.into())).await
+    }
+    /// Addresses of this machine have come or gone, and with them where participants may be.
+    pub async fn set_peers(&self, peers: PeerPolicy) -> Result<(), Stopped> {
+        self.send(Input::SetPeers(peers)).await
     }
     /// A client has been unregistered: nothing of it is left when what is queued before has been seen to.
     pub async fn client_gone(&self, client: ClientId) -> Result<(), Stopped> {

@@ -107,6 +107,11 @@ impl Negotiation {
         self.remote.as_ref().map(|(ufrag, _)| ufrag.as_str())
     }
 
+    /// The peer's ICE credentials, once known.
+    pub fn remote_credentials(&self) -> Option<Credentials> {
+        self.remote.as_ref().map(|(ufrag, password)| Credentials { ufrag: ufrag.clone(), password: password.clone() })
+    }
+
     /// The peer's certificate, once known.
     pub fn remote_fingerprint(&self) -> Option<Fingerprint> {
         self.remote_fingerprint

@@ -6,6 +6,7 @@
 // A test needs some instant to start from.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 mod call;
+mod candidates;
 mod deliver;
 mod dispatch;
 mod ended;
@@ -50,7 +51,10 @@ const DESCRIPTION_PATIENCE: Duration = Duration::from_millis(250);
 /// [`poll_output`](Self::poll_output) and say by [`charge`](Self::charge) what it took; call `take_turn` until it has
 /// nothing, and sleep until [`next_timeout`](Self::next_timeout).
 pub(super) struct Signalling {
+    /// Its candidates are those of the host and the relays.
     settings: Settings,
+    host: Arc<[Candidate]>,
+    relays: Arc<[Candidate]>,
     workers: usize,
     outputs: Outputs,
     router: Router,
@@ -73,6 +77,8 @@ impl Signalling {
     /// Knows nobody. `workers`: how many the plane has; `readers`: how many descriptions may be read at the same time.
     pub(super) fn new(settings: Settings, workers: usize, readers: usize) -> Self {
         Self {
+            host: settings.candidates.clone(),
+            relays: Arc::new([]),
             settings,
             workers,
             outputs: Outputs::default(),
@@ -157,15 +163,6 @@ impl Signalling {
         self.stopped = true;
         let all: Vec<_> = self.sessions.keys().copied().collect();
         all.into_iter().for_each(|id| self.end(now, id, EndReason::Stopping));
-    }
-
-    /// Whoever joins, or restarts ICE, is told these candidates from now on.
-    pub(super) fn set_candidates(&mut self, candidates: Arc<[Candidate]>) {
-        self.settings.candidates = candidates;
-        // Who still looks for a way to us may find it there.
-        let looking = |(id, session): (&TransportId, &Session)| session.first_check_due().map(|_| *id);
-        let looking: Vec<_> = self.sessions.iter().filter_map(looking).collect();
-        looking.into_iter().for_each(|id| self.trickle(id));
     }
 
     /// Whether new calls shall go elsewhere from now on.

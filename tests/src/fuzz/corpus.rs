@@ -66,6 +66,28 @@ pub fn stun() -> Vec<Vec<u8>> {
     vec![join(all), join(many)]
 }
 
+/// A challenge, an address, permissions, a channel with packets, errors of each kind.
+pub fn turn() -> Vec<Vec<u8>> {
+    let realm = [0, 0x14, 0, 4, b'r', b'e', b'a', b'l', 0, 0x15, 0, 4, b'n', b'o', b'n', b'c'];
+    let error = |kind: [u8; 2], code: [u8; 2]| [&kind[..], &[0, 9, 0, 4, 0, 0, code[0], code[1]], &realm].concat();
+    let relayed = [1, 3, 0, 0x16, 0, 8, 0, 1, 0x11, 0x22, 0xe1, 0x12, 0xa6, 0x43, 0, 0x0d, 0, 4, 0, 0, 2, 0x58];
+    let indication = [
+        &[0, 0x17, 0, 24, 0x21, 0x12, 0xa4, 0x42][..],
+        &[7; 12],
+        &[0, 0x12, 0, 8, 0, 1, 0x21, 0x13, 0xe1, 0x12, 0xa6, 0x43, 0, 0x13, 0, 5],
+        b"hello\0\0\0",
+    ]
+    .concat();
+    let (challenge, stale) = (error([1, 0x13], [4, 1]), error([1, 0x18], [4, 38]));
+    let begin = [(1, &challenge[..]), (1, &relayed), (3, b"\x01"), (1, &[1, 8]), (2, b"\x01media"), (1, &[1, 9])];
+    let packets =
+        [(0, &indication[..]), (0, b"\x40\0\0\x05hello"), (2, b"\x01more"), (5, b"\xff"), (1, &[1, 4]), (4, b"\x01")];
+    let errors = [(3, &b"\x02"[..]), (1, &stale), (5, b"\x3c"), (5, b"\xff"), (5, b"\xff")];
+    let refused: Vec<_> = [[4, 86], [4, 37], [4, 3], [3, 0]].map(|code| error([1, 0x13], code)).into();
+    let whole = join([&begin[..], &packets, &errors].concat());
+    refused.iter().map(|refused| join([(1, &refused[..]), (5, b"\x09")])).chain([whole]).collect()
+}
+
 fn rtp_packet(seq: u16, extension: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x90, 96, 0, 0, 0, 0, 3, 192, 0, 0, 0, 7, 0xbe, 0xde, 0, (extension.len() / 4) as u8];
     packet[2..4].copy_from_slice(&seq.to_be_bytes());

@@ -7,10 +7,10 @@ use crate::rtp::Ssrc;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-/// A host candidate of ours (RFC 8839, section 5.1).
+/// A candidate of ours (RFC 8839, section 5.1): one of this host's, or a relayed one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Candidate {
-    /// UDP, or TCP that waits for the peer to connect.
+    /// UDP, TCP that waits for the peer to connect, or a relay.
     pub protocol: Protocol,
     /// Where peers reach us.
     pub address: SocketAddr,
@@ -21,11 +21,12 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// RFC 8445, section 5.1.2.1: UDP before TCP (RFC 6544, section 4.2), then by rank.
+    /// RFC 8445, section 5.1.2.1: UDP before TCP (RFC 6544, section 4.2), a relay last; then by rank.
     fn priority(&self) -> u32 {
         let (type_preference, direction) = match self.protocol {
             Protocol::Udp => (126, 7),
             Protocol::Tcp => (90, 4),
+            Protocol::Relay => (0, 7),
         };
         let local = direction << 13 | (0x1fff - u32::from(self.rank).min(0x1fff));
         type_preference << 24 | local << 8 | 255
@@ -38,12 +39,17 @@ impl std::fmt::Display for Candidate {
         let (transport, base) = match self.protocol {
             Protocol::Udp => ("udp", 1),
             Protocol::Tcp => ("tcp", 1001),
+            Protocol::Relay => ("udp", 2001),
         };
         let (ip, port) = (self.address.ip(), self.address.port());
-        write!(f, "candidate:{} 1 {transport} {} {ip} {port} typ host", base + self.rank, self.priority())?;
+        write!(f, "candidate:{} 1 {transport} {} {ip} {port} typ ", base + self.rank, self.priority())?;
         match self.protocol {
-            Protocol::Udp => Ok(()),
-            Protocol::Tcp => f.write_str(" tcptype passive"),
+            Protocol::Udp => f.write_str("host"),
+            Protocol::Tcp => f.write_str("host tcptype passive"),
+            // Where the server sees us is nobody's business, but the attribute must be there (RFC 8839, section 5.1).
+            Protocol::Relay => {
+                f.write_str(if ip.is_ipv4() { "relay raddr 0.0.0.0 rport 0" } else { "relay raddr :: rport 0" })
+            }
         }
     }
 }

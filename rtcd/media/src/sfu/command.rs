@@ -7,6 +7,7 @@ use crate::sdp::{MediaKind, Mid, Rid};
 use crate::sfu::allocation::Kind;
 use crate::sfu::rewrite::Numbers;
 use crate::transport::{CloseReason, TransportEvent};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -61,6 +62,11 @@ impl Claim {
             Ok(_) => worker,
             Err(owner) => WorkerId(owner),
         }
+    }
+
+    /// Whether an authentic check has come.
+    pub fn is_claimed(&self) -> bool {
+        self.0.load(Ordering::Acquire) != u8::MAX
     }
 }
 
@@ -147,6 +153,18 @@ pub enum Command {
         local: Credentials,
         /// The peer's new ufrag.
         remote_ufrag: String,
+    },
+    /// To every worker: where the peer says that its checks will come from. Until the first one has come, `opens` sends some
+    /// of ours there, for what is between us to let the peer's pass.
+    Candidates {
+        /// Which.
+        transport: TransportId,
+        /// The peer's ICE credentials.
+        remote: Credentials,
+        /// All that are known, at most [`MAX_CANDIDATES`](crate::ice::candidate::MAX_CANDIDATES).
+        candidates: Vec<SocketAddr>,
+        /// The worker that does.
+        opens: WorkerId,
     },
     /// To every worker: the transport ends, its paths and ufrags are forgotten.
     Close {

@@ -12,11 +12,13 @@ mod feedback;
 mod forward;
 mod ingress;
 mod layers;
+mod opening;
 mod paced;
 mod peer;
 mod sink;
 
 pub use counters::Counters;
+pub use opening::LocalSocket;
 pub use peer::REPORT_INTERVAL;
 pub use sink::{Age, Class, Datagrams, SLOT_SIZE, Sink};
 
@@ -31,6 +33,7 @@ use crate::token_bucket::TokenBucket;
 use crate::transport::{CloseReason, TransportEvent};
 use early::EarlyChecks;
 use forward::ForwardTrack;
+use opening::Openings;
 use peer::Peer;
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
@@ -116,6 +119,8 @@ pub struct Switch {
     peers: Slab<Peer>,
     peers_by_id: HashMap<TransportId, usize>,
     registrations: HashMap<Box<str>, Registration>,
+    /// Checks of ours for those from whom none has come yet.
+    openings: Openings,
     paths: HashMap<Path, Owner>,
     tracks: Slab<ForwardTrack>,
     tracks_by_id: HashMap<TrackId, usize>,
@@ -144,6 +149,7 @@ impl Switch {
             peers: Slab::new(),
             peers_by_id: HashMap::new(),
             registrations: HashMap::new(),
+            openings: Openings::new(now),
             paths: HashMap::new(),
             tracks: Slab::new(),
             tracks_by_id: HashMap::new(),
@@ -190,11 +196,12 @@ impl Switch {
         }
         self.current = None;
         self.counters.stun_refused += self.early.expire(now);
+        self.send_opening_checks(now, sink);
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn next_timeout(&self) -> Option<Instant> {
-        [self.timers.next(), self.early.next_timeout()].into_iter().flatten().min()
+        [self.timers.next(), self.early.next_timeout(), self.openings.next_timeout()].into_iter().flatten().min()
     }
 
     /// Ends a turn: answers what could not be answered before, sends what transports have to say, notes deadlines.

@@ -1,6 +1,7 @@
 //! The client's half of a Binding transaction without credentials: what is our address, seen from outside?
+use super::attributes::{Attributes, read_address, read_xor_address};
 use super::{BINDING_REQUEST, BINDING_SUCCESS, HEADER, MAGIC_COOKIE, PADDING, TransactionId, XOR_MAPPED_ADDRESS, be16};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 const MAPPED_ADDRESS: u16 = 0x0001;
 /// Length of a padded request. No answer of ours to a request without credentials is longer: header 20,
@@ -36,36 +37,15 @@ pub fn mapped_address(transaction: &TransactionId, answer: &[u8]) -> Option<Sock
     if answer.get(8..HEADER)? != transaction || HEADER + usize::from(be16(answer, 2)?) != answer.len() {
         return None;
     }
-    let mask = answer.get(4..HEADER)?.try_into().ok()?;
     let mut mapped = None;
-    let mut at = HEADER;
-    while at < answer.len() {
-        let (kind, len) = (be16(answer, at)?, usize::from(be16(answer, at + 2)?));
-        let value = answer.get(at + 4..at + 4 + len)?;
-        match kind {
-            XOR_MAPPED_ADDRESS => return address(value, mask),
-            MAPPED_ADDRESS => mapped = address(value, [0; 16]),
+    for attribute in Attributes::of(answer) {
+        match attribute? {
+            (_, XOR_MAPPED_ADDRESS, value) => return read_xor_address(value, transaction),
+            (_, MAPPED_ADDRESS, value) => mapped = read_address(value),
             _ => {}
         }
-        at += 4 + len.next_multiple_of(4);
     }
     mapped
-}
-
-/// Family, port and address under a mask (RFC 8489, section 14.2).
-fn address(value: &[u8], mask: [u8; 16]) -> Option<SocketAddr> {
-    let (family, port) = (*value.get(1)?, be16(value, 2)? ^ u16::from_be_bytes([mask[0], mask[1]]));
-    let mut octets = [0; 16];
-    let masked = value.get(4..)?;
-    for ((octet, byte), mask) in octets.iter_mut().zip(masked).zip(mask) {
-        *octet = byte ^ mask;
-    }
-    let ip = match (family, masked.len()) {
-        (1, 4..) => IpAddr::from(*octets.first_chunk::<4>()?),
-        (2, 16..) => IpAddr::from(octets),
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ async function join({name, callName, voice, video}) {
     av1: query.get('av1') === '1',
     simulcast: query.get('simulcast') !== '0',
     rsa: query.get('rsa') === '1',
+    iceServers: JSON.parse(query.get('ice') ?? '[]'),
+    relayOnly: query.get('relay') === '1',
   });
   call.addEventListener('participants', renderCards);
   call.addEventListener('track', ({detail}) => show(detail));
@@ -248,6 +250,7 @@ function transport(report, all) {
   const remote = report.get(pair.remoteCandidateId);
   return {
     protocol: remote?.protocol ?? report.get(pair.localCandidateId)?.protocol ?? '',
+    candidates: [report.get(pair.localCandidateId)?.candidateType ?? '', remote?.candidateType ?? ''],
     address: `${remote?.address ?? remote?.ip ?? ''}:${remote?.port ?? ''}`,
     roundTripTime: pair.currentRoundTripTime ?? 0,
     availableKbps: (pair.availableOutgoingBitrate ?? 0) / 1000,

@@ -29,9 +29,10 @@ const inflate = async (bytes) => new TextDecoder().decode(await through(new Deco
  * `untrack` (removed), `state` (connection state), `closed`.
  */
 export class Call extends EventTarget {
-  constructor({name, call, dcSignaling = true, tcpOnly = false, av1 = false, simulcast = true, rsa = false}) {
+  constructor({name, call, dcSignaling = true, tcpOnly = false, av1 = false, simulcast = true, rsa = false,
+    iceServers = [], relayOnly = false}) {
     super();
-    Object.assign(this, {name, call, dcSignaling, tcpOnly, av1, simulcast, rsa});
+    Object.assign(this, {name, call, dcSignaling, tcpOnly, av1, simulcast, rsa, iceServers, relayOnly});
     this.sessionID = '';
     this.participants = [];
     this.mediaMap = {};
@@ -69,7 +70,9 @@ export class Call extends EventTarget {
   }
 
   connect(certificates) {
-    const pc = this.pc = new RTCPeerConnection({iceServers: [], bundlePolicy: 'max-bundle', certificates});
+    const pc = this.pc = new RTCPeerConnection({
+      iceServers: this.iceServers, iceTransportPolicy: this.relayOnly ? 'relay' : 'all', bundlePolicy: 'max-bundle', certificates,
+    });
     this.channel = pc.createDataChannel('calls-dc', {ordered: true});
     this.channel.binaryType = 'arraybuffer';
     this.channel.onmessage = ({data}) => this.onChannelMessage(data);

@@ -1,4 +1,4 @@
-//! Descriptions, candidates and the signalling lock: what is around [`Negotiation`](crate::signal::negotiation::Negotiation).
+//! Descriptions and the signalling lock: what is around [`Negotiation`](crate::signal::negotiation::Negotiation).
 use super::Signalling;
 use super::life::EndReason;
 use super::lock::{LockTimeout, Unlock};
@@ -8,55 +8,24 @@ use crate::metrics::ErrorKind;
 use crate::signal::data_channel;
 use crate::signal::message::{RtcType, ServerMessage};
 use crate::signal::negotiation::{NegotiationError, TransportChange};
-use crate::signal::reading::{DescriptionJson, SignalingChannel, object};
+use crate::signal::reading::{DescriptionJson, SignalingChannel};
 use rtcd_media::sdp::Description;
 use rtcd_media::sfu::command::Claim;
 use rtcd_media::sfu::command::{Command, Open, TransportId};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// `RTCIceCandidateInit`.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct CandidateInit<'a> {
-    #[serde(default)]
-    candidate: std::borrow::Cow<'a, str>,
-    #[serde(default)]
-    sdp_mid: Option<std::borrow::Cow<'a, str>>,
-    #[serde(default, rename = "sdpMLineIndex")]
-    sdp_m_line_index: Option<u16>,
-    #[serde(default)]
-    username_fragment: Option<std::borrow::Cow<'a, str>>,
-}
-
-#[derive(Serialize)]
-struct CandidateMessage<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    candidate: CandidateInit<'a>,
-}
-
 impl Signalling {
-    /// A candidate of the participant. We are lite: its checks come to us and we answer where they come from, so a
-    /// candidate is looked at and not used.
-    pub(super) fn handle_candidate(&mut self, id: TransportId, json: &[u8]) {
-        match object::<CandidateInit<'_>>(json) {
-            Some(init) if init.candidate.is_empty() || init.candidate.starts_with("candidate:") => {}
-            Some(_) => self.refuse(id, ErrorKind::Ice, "an ICE candidate that is none"),
-            None => self.refuse(id, ErrorKind::Ice, "an ICE candidate that is not the JSON of one"),
-        }
-    }
-
     pub(super) fn handle_offer(
         &mut self,
         now: Instant,
         id: TransportId,
-        offer: Description,
+        mut offer: Description,
         channel: SignalingChannel,
     ) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let first = session.offered_at.is_none();
+        let candidates = std::mem::take(&mut offer.candidates);
         let change = match session.negotiation.apply_offer(offer) {
             Ok(change) => change,
             Err(error) => return self.description_refused(now, id, &error),
@@ -64,6 +33,7 @@ impl Signalling {
         session.offered_at.get_or_insert(now);
         tracing::debug!(first, over = ?channel, "offer received");
         self.apply_change(now, id, change);
+        self.learn_candidates(id, candidates.into_iter());
         self.classify(now, id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let answer = session.negotiation.answer(self.settings.fingerprint, &self.settings.candidates);
@@ -117,6 +87,7 @@ impl Signalling {
                 session.link = Link::AwaitingClaim { waiting: Vec::new() };
                 self.schedule(now, id);
                 self.send_to_all(|| Command::Open { open: open.clone(), claim: claim.clone() });
+                self.tell_candidates(id);
             }
             TransportChange::Restart => {
                 tracing::info!("ICE restart");
@@ -125,28 +96,13 @@ impl Signalling {
                     local: local.clone(),
                     remote_ufrag: remote_ufrag.clone(),
                 });
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.candidates_told = 0;
+                }
+                self.tell_candidates(id);
                 // The peer waits for candidates of the new generation.
                 self.trickle(id);
             }
-        }
-    }
-
-    /// Our candidates are in our descriptions; clients that wait for trickled ones get them, too.
-    pub(super) fn trickle(&mut self, id: TransportId) {
-        let Some(session) = self.sessions.get(&id) else { return };
-        let ufrag = session.negotiation.local().ufrag.clone();
-        let mid = session.negotiation.first_mid().map(ToString::to_string);
-        for candidate in self.settings.candidates.clone().iter() {
-            let candidate = CandidateInit {
-                candidate: candidate.to_string().into(),
-                sdp_mid: mid.as_deref().map(Into::into),
-                sdp_m_line_index: Some(0),
-                username_fragment: Some(ufrag.as_str().into()),
-            };
-            let json = serde_json::to_vec(&CandidateMessage { kind: "candidate", candidate }).unwrap_or_default();
-            let Some(session) = self.sessions.get(&id) else { return };
-            let message = ServerMessage::Rtc(session.rtc(RtcType::Ice, json));
-            self.deliver(id, message);
         }
     }
 

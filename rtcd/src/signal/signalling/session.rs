@@ -10,6 +10,7 @@ use rtcd_media::sdp::{Media, MediaKind, Mid};
 use rtcd_media::sfu::command::{Command, TrackId, TransportId, WorkerId};
 use rtcd_media::sfu::rewrite::Numbers;
 use rtcd_media::transport::CONNECT_TIMEOUT;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// How long a participant may take to make its first offer.
@@ -117,6 +118,10 @@ pub struct Session {
     pub offered_at: Option<Instant>,
     /// The state of offers and answers with this participant.
     pub negotiation: Negotiation,
+    /// Where it says that its checks will come from.
+    pub candidates: Vec<SocketAddr>,
+    /// How often workers were told of them since ICE began.
+    pub candidates_told: u32,
     /// How far its transport has come.
     pub link: Link,
     /// The data channel is open: it receives.
@@ -161,6 +166,8 @@ impl Session {
             joined_at: now,
             offered_at: None,
             negotiation: Negotiation::new(),
+            candidates: Vec::new(),
+            candidates_told: 0,
             link: Link::AwaitingOffer,
             channel_open: false,
             lock: SignalingLock::default(),

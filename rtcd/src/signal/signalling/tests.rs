@@ -1,6 +1,7 @@
 //! What signalling decides, in virtual time: clients, participants and a plane of values around [`Signalling`].
 use super::*;
 
+mod candidates;
 mod connections;
 mod forwarding;
 mod life;

@@ -17,6 +17,11 @@ impl Switch {
         match command {
             Command::Open { open, claim } => self.register(open, claim),
             Command::RestartIce { transport, local, remote_ufrag } => self.restart_ice(transport, local, remote_ufrag),
+            Command::Candidates { transport, remote, candidates, opens } => {
+                if opens == self.config.worker {
+                    self.open_way(now, transport, &remote, &candidates);
+                }
+            }
             Command::Close { transport } => self.close(transport, sink),
             Command::Send { transport, text, data } => self.send_data(now, transport, text, &data),
             Command::SetIncoming { transport, tracks } => self.set_incoming(transport, tracks),
@@ -85,6 +90,7 @@ impl Switch {
 
     /// Forgets everything of a transport.
     pub(super) fn remove_transport(&mut self, transport: TransportId, sink: &mut impl Sink) {
+        self.openings.remove(transport);
         self.registrations.retain(|_, known| known.open.transport != transport);
         let key = self.peers_by_id.remove(&transport);
         let is_owned = |owner: &Owner| match owner {

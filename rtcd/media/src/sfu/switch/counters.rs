@@ -27,6 +27,10 @@ counters! {
     stun_anonymous,
     /// STUN requests without credentials beyond the rate limit or shorter than the answer.
     stun_limited,
+    /// Connectivity checks sent to open the way for a participant's own.
+    opening_checks,
+    /// The same beyond the rate limit.
+    opening_limited,
     /// DTLS datagrams with something in them that is malformed, forged or more than is looked at.
     dtls_refused,
     /// SRTP packets that are not authentic or malformed.

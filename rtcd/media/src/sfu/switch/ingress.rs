@@ -6,7 +6,7 @@ use crate::demux::{Kind, Path, Protocol, kind};
 use crate::ice::{Check, MAX_PATHS};
 use crate::sfu::Meta;
 use crate::sfu::command::{Claim, Open, TrackId, TransportId, WorkerId};
-use crate::stun::{Answer, IntegrityKey, Request};
+use crate::stun::{Answer, IntegrityKey, Request, is_answer};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -137,6 +137,13 @@ impl Switch {
         }
     }
 
+    /// An allocation has ended: no path over it leads anywhere.
+    pub fn handle_relay_closed(&mut self, relay: u32) {
+        let over_it = |path: &&Path| path.protocol == Protocol::Relay && path.local == relay;
+        let gone: Vec<Path> = self.paths.keys().filter(over_it).copied().collect();
+        gone.into_iter().for_each(|path| self.handle_path_closed(path));
+    }
+
     /// A connection has closed: its path leads nowhere.
     pub fn handle_path_closed(&mut self, path: Path) {
         self.early.forget_path(&path);
@@ -148,6 +155,10 @@ impl Switch {
     }
 
     fn handle_stun(&mut self, now: Instant, path: Path, bytes: &[u8], sink: &mut impl Sink) {
+        // Answers to checks that opened the way: a lite agent learns nothing from them.
+        if is_answer(bytes) {
+            return;
+        }
         let Some(request) = Request::parse(bytes) else {
             self.counters.stun_refused += 1;
             return;
@@ -174,7 +185,7 @@ impl Switch {
             Owner::Peer(key) => self.handle_check(now, key, path, &request, sink),
             Owner::Worker(transport, worker) => {
                 // A connection moves as a whole.
-                if path.protocol == Protocol::Udp {
+                if path.protocol != Protocol::Tcp {
                     self.remember_foreign(path, transport, worker);
                 }
                 sink.hand_over(worker, Handoff::Datagram { path, bytes: bytes.into() });

@@ -4,6 +4,7 @@ use crate::signal::message::RtcType;
 use crate::signal::reading::{self, Outcome, SignalingChannel};
 use rtcd_media::demux::Protocol;
 use rtcd_media::dtls::Identity;
+use rtcd_media::ice::candidate::PeerPolicy;
 use rtcd_media::sfu::command::{Command, Event, Incoming, Outgoing, WorkerSet};
 use rtcd_media::transport::TransportEvent;
 use std::collections::{HashSet, VecDeque};
@@ -50,6 +51,7 @@ impl World {
     /// One in which a client may have so many sessions.
     pub(super) fn with_bound(max_sessions_per_client: usize) -> Self {
         let address = "192.0.2.1:8443".parse().expect("an address");
+        let address: std::net::SocketAddr = address;
         let candidate = Candidate { protocol: Protocol::Udp, address, rank: 0, base: None };
         let fingerprint = Identity::generate().expect("an identity").fingerprint();
         let settings = Settings {
@@ -57,6 +59,7 @@ impl World {
             fingerprint,
             max_sessions_per_client,
             refuse_calls_while_draining: false,
+            peers: PeerPolicy { own: vec![address.ip()], alone: None },
         };
         let mut world = Self {
             now: Instant::now(),
