@@ -5,10 +5,12 @@ use crate::client;
 use crate::config::{Config, Loaded};
 use crate::listener;
 use crate::metrics::Metrics;
-use crate::net::addresses;
+use crate::net::addresses::{Bind, Machine};
+use crate::net::binder::Binder;
 use crate::net::discovery::Discovery;
 use crate::net::relays::Relays;
 use crate::plane::socket::{BufferSizes, SOCKET_BUFFER};
+use crate::plane::sockets::Sockets;
 use crate::plane::{Plane, PlaneConfig};
 use crate::reload::{Load, Reload};
 use crate::shutdown::Shutdown;
@@ -72,14 +74,16 @@ async fn serve(loaded: Loaded, load: Load, how: Drain) -> anyhow::Result<()> {
 
     let identity = Identity::generate().context("making a DTLS certificate")?;
     let fingerprint = identity.fingerprint();
-    let bind = addresses::to_bind(&config.rtc).context("listing the local addresses")?;
+    let machine = Machine::look().context("listing the local addresses")?;
     let workers = config.rtc.workers();
-    let plane_config = PlaneConfig { udp: bind.udp, tcp: bind.tcp, workers, nack_buffer: config.rtc.nack_buffer_size };
+    let plane_config = PlaneConfig { workers, nack_buffer: config.rtc.nack_buffer_size };
     let (plane, events) = Plane::start(&plane_config, identity)?;
-    plane.buffers.into_iter().for_each(warn_of_small_buffers);
+    let (binder, local) = Binder::start(&config.rtc, &machine, Sockets::new(plane.handle()))?;
+    let buffers = binder.buffers();
+    buffers.into_iter().for_each(warn_of_small_buffers);
     warn_of_short_queues();
 
-    let discovery = Discovery::new(&config.rtc, &plane.udp, &plane.tcp);
+    let discovery = Discovery::new(&config.rtc, local.clone());
     let candidates = discovery.candidates();
     if candidates.is_empty() {
         tracing::error!("no candidates: no participant can reach this daemon, see rtc.ice_address_udp and _tcp");
@@ -90,7 +94,7 @@ async fn serve(loaded: Loaded, load: Load, how: Drain) -> anyhow::Result<()> {
         fingerprint,
         max_sessions_per_client: config.rtc.max_sessions_per_client,
         refuse_calls_while_draining: how.refuse_calls,
-        peers: addresses::peer_policy(&plane.udp),
+        peers: local.peer_policy(),
     };
     let signal = crate::signal::start(settings, plane.handle(), events, metrics.clone());
     let counters = {
@@ -116,11 +120,12 @@ async fn serve(loaded: Loaded, load: Load, how: Drain) -> anyhow::Result<()> {
     tokio::spawn(admission::follow(signal.status.clone()));
     let admission = Admission { api, signal: signal.handle.clone() };
     tokio::spawn(door.obey(admission.clone(), shutdown.clone()));
-    let discovery = discovery.start(signal.handle.clone());
+    let discovery = discovery.start(signal.handle.clone(), binder);
     let relays = Relays::start(&config.rtc, plane.handle(), signal.handle.clone(), metrics.turn());
     tokio::spawn(Reload::new(loaded.clone(), load, discovery, relays).at_each(hangup));
-    let receive_buffer = plane.buffers.map(|got| got.receive);
-    tracing::info!(api = ?address, udp = ?plane.udp, tcp = ?plane.tcp, workers, receive_buffer, "ready");
+    let receive_buffer = buffers.map(|got| got.receive);
+    let Bind { udp, tcp } = local.bind;
+    tracing::info!(api = ?address, ?udp, ?tcp, workers, receive_buffer, "ready");
     systemd::ready();
 
     shutdown.draining().await;

@@ -15,6 +15,8 @@ mod fair;
 mod fuzz;
 mod honest;
 mod hostile;
+mod interfaces;
+mod ipv6;
 mod logs;
 mod media;
 mod metrics;

@@ -109,9 +109,10 @@ keys! {
     ADMIN_SECRET_KEY = "api.security.admin_secret_key", "RTCD_API_SECURITY_ADMINSECRETKEY", D::Text(""), secret;
     /// Minutes that a client's bearer token is good for, at least 1.
     SESSION_EXPIRATION = "api.security.session_cache.expiration_minutes", "RTCD_API_SECURITY_SESSIONCACHE_EXPIRATIONMINUTES", D::Integer(1440);
-    /// Addresses for media over UDP, comma-separated IPs of this machine. Empty: all of them.
+    /// Addresses for media over UDP, comma-separated IPs of this machine. Empty: all of them, also those that come later;
+    /// `0.0.0.0` and `::`: all of their family.
     ICE_ADDRESS_UDP = "rtc.ice_address_udp", "RTCD_RTC_ICEADDRESSUDP", D::Text("");
-    /// Addresses for media over TCP, comma-separated IPs of this machine. Empty: all of them.
+    /// Addresses for media over TCP, in the same way.
     ICE_ADDRESS_TCP = "rtc.ice_address_tcp", "RTCD_RTC_ICEADDRESSTCP", D::Text("");
     /// The UDP port for all media, 80 to 49151. Participants must be able to reach it.
     ICE_PORT_UDP = "rtc.ice_port_udp", "RTCD_RTC_ICEPORTUDP", D::Integer(8443);
@@ -119,7 +120,8 @@ keys! {
     ICE_PORT_TCP = "rtc.ice_port_tcp", "RTCD_RTC_ICEPORTTCP", D::Integer(8443);
     /// What participants are told in place of our local addresses, when those are not what they can reach:
     /// an IP, a host name (resolved again and again), or `external/internal,external/internal` pairs of IPs, of which only
-    /// the external addresses are told.
+    /// the external addresses are told. Of a name all addresses are told, or only this machine's own where it is known
+    /// which those are: it is bound to them, or a STUN server of `ice_servers` sees it there.
     /// Empty: the public address that a STUN server of `ice_servers` reports for each local one, else the local one.
     ICE_HOST_OVERRIDE = "rtc.ice_host_override", "RTCD_RTC_ICEHOSTOVERRIDE", D::Text("");
     /// What participants are told in place of our ports, beside an external address: a port (80 to 49151), or
@@ -132,7 +134,8 @@ keys! {
     /// address by which participants reach us who have no other way.
     /// The variable holds the same as JSON.
     ICE_SERVERS = "rtc.ice_servers", "RTCD_RTC_ICESERVERS", D::NoServers;
-    /// Whether IPv6 addresses are used for media too.
+    /// Whether IPv6 addresses are used for media too: all but link-local, temporary and deprecated ones. On a machine
+    /// without IPv6 it has no effect.
     ENABLE_IPV6 = "rtc.enable_ipv6", "RTCD_RTC_ENABLEIPV6", D::Bool(false);
     /// UDP sockets for each local address, at least 1. Default: one for each CPU; more has no effect.
     UDP_SOCKETS_COUNT = "rtc.udp_sockets_count", "RTCD_RTC_UDPSOCKETSCOUNT", D::ByCpus;

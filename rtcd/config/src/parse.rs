@@ -20,12 +20,21 @@ pub fn listen_address(text: &str) -> Option<ListenAddress> {
     Some(ListenAddress::Name(host.to_owned(), port?.parse().ok()?)).filter(|_| !host.contains(':'))
 }
 
+/// An IP address; one of IPv6 may stand in brackets, as it does in front of a port.
+fn ip(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        Some(inner) => inner.parse().ok().map(IpAddr::V6),
+        None => text.parse().ok(),
+    }
+}
+
 /// `rtc.ice_host_override`, or what is wrong with it.
 pub fn host_override(text: &str) -> Result<Option<HostOverride>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    if let Ok(ip) = text.parse() {
+    if let Some(ip) = ip(text) {
         return Ok(Some(HostOverride::Address(ip)));
     }
     if !text.contains(['/', ',']) {
@@ -40,9 +49,9 @@ pub fn host_override(text: &str) -> Result<Option<HostOverride>, String> {
     }
     let mut pairs: Vec<NatPair> = Vec::new();
     for part in text.split(',').map(str::trim) {
-        let ips = part.split_once('/').and_then(|(external, internal)| {
-            Some(NatPair { external: external.trim().parse().ok()?, internal: internal.trim().parse().ok()? })
-        });
+        let ips = part
+            .split_once('/')
+            .and_then(|(external, internal)| Some(NatPair { external: ip(external)?, internal: ip(internal)? }));
         let pair = ips.ok_or_else(|| format!("{part:?} is no external/internal pair of IP addresses"))?;
         if pair.external.is_ipv4() != pair.internal.is_ipv4() {
             return Err(format!("{part:?} mixes IPv4 and IPv6"));
@@ -70,8 +79,8 @@ pub fn port_override(text: &str) -> Result<Option<PortOverride>, String> {
     }
     let mut entries: Vec<(IpAddr, u16)> = Vec::new();
     for part in text.split(',').map(str::trim) {
-        let (ip, number) = part.split_once('/').ok_or_else(|| format!("{part:?} is no localIP/port"))?;
-        let ip = ip.trim().parse::<IpAddr>().map_err(|_| format!("{ip:?} is no IP address"))?;
+        let (local, number) = part.split_once('/').ok_or_else(|| format!("{part:?} is no localIP/port"))?;
+        let ip = ip(local).ok_or_else(|| format!("{local:?} is no IP address"))?;
         let number = port(number)?;
         if entries.iter().any(|entry| entry.0 == ip) {
             return Err(format!("{ip} is there twice"));

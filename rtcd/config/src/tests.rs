@@ -130,13 +130,22 @@ fn overrides_are_read_in_all_their_forms() {
     let pair = |external, internal| NatPair { external: ip(external), internal: ip(internal) };
     let pairs = vec![pair("192.0.2.1", "10.0.0.1"), pair("192.0.2.2", "10.0.0.2")];
     assert_eq!(host("192.0.2.1/10.0.0.1, 192.0.2.2/10.0.0.2"), Some(Some(HostOverride::Nat(pairs))));
-    for wrong in ["192.0.2.256", "a b", "192.0.2.1/x", "192.0.2.1,192.0.2.2", "192.0.2.1/::1"] {
+    assert_eq!(host("[2001:db8::7]"), Some(Some(HostOverride::Address(ip("2001:db8::7")))));
+    for text in ["2001:db8::7/fd00::1,192.0.2.1/10.0.0.1", "[2001:db8::7]/[fd00::1], 192.0.2.1/10.0.0.1"] {
+        let pairs = vec![pair("2001:db8::7", "fd00::1"), pair("192.0.2.1", "10.0.0.1")];
+        assert_eq!(host(text), Some(Some(HostOverride::Nat(pairs))), "{text}");
+    }
+    for wrong in
+        ["[192.0.2.1]", "[::1", "[::1]/x", "192.0.2.256", "a b", "192.0.2.1/x", "192.0.2.1,192.0.2.2", "192.0.2.1/::1"]
+    {
         assert_eq!(host(wrong), None, "{wrong}");
     }
     let port = |value| rtc("RTCD_RTC_ICEHOSTPORTOVERRIDE", value).map(|rtc| rtc.ice_host_port_override);
     assert_eq!(port("30443"), Some(Some(PortOverride::All(30443))));
     let entries = vec![(ip("10.0.0.1"), 30443), (ip("10.0.0.2"), 30444)];
     assert_eq!(port("10.0.0.1/30443,10.0.0.2/30444"), Some(Some(PortOverride::ByAddress(entries))));
+    let entries = vec![(ip("fd00::1"), 30443), (ip("fd00::2"), 30444)];
+    assert_eq!(port("fd00::1/30443,[fd00::2]/30444"), Some(Some(PortOverride::ByAddress(entries))));
     for wrong in ["79", "49152", "x", "10.0.0.1/1000,10.0.0.1/1001", "10.0.0.1/1000,10.0.0.2/1000", "10.0.0.1"] {
         assert_eq!(port(wrong), None, "{wrong}");
     }

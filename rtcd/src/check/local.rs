@@ -2,7 +2,7 @@
 use super::connect::Connector;
 use super::target::{MediaTarget, Target};
 use crate::config::{Config, ListenAddress};
-use crate::net::addresses;
+use crate::net::addresses::{Local, Machine};
 use crate::net::discovery::Discovery;
 use rtcd_media::demux::Protocol;
 use rustls::pki_types::CertificateDer;
@@ -36,8 +36,8 @@ pub fn media(config: &Config) -> (MediaTarget, MediaTarget) {
 /// What participants are told, as it would be now: `udp 203.0.113.7:8443`; and whether that is all of it. The daemon keeps
 /// looking. Loopback, of use to participants on this machine alone, is left out where there is more.
 pub async fn candidates(config: &Config) -> std::io::Result<(Vec<String>, bool)> {
-    let bind = addresses::to_bind(&config.rtc)?;
-    let (mut candidates, known) = Discovery::new(&config.rtc, &bind.udp, &bind.tcp).once().await;
+    let local = Local::wanted(&config.rtc, &Machine::look()?);
+    let (mut candidates, known) = Discovery::new(&config.rtc, local).once().await;
     if candidates.iter().any(|candidate| !candidate.address.ip().is_loopback()) {
         candidates.retain(|candidate| !candidate.address.ip().is_loopback());
     }

@@ -50,6 +50,10 @@ impl<K: Hash + Eq> OnceEach<K> {
     pub fn any(&self) -> bool {
         !self.0.is_empty()
     }
+    /// Of all others it is of no interest any more whether they fail.
+    pub fn retain(&mut self, interesting: impl Fn(&K) -> bool) {
+        self.0.retain(|key| interesting(key));
+    }
     /// Only these fail; what is new about that.
     pub fn only(&mut self, failing: impl IntoIterator<Item = K>) -> Vec<K>
     where

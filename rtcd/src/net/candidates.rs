@@ -22,11 +22,16 @@ impl Mapping {
         Self::Seen(BTreeMap::new())
     }
 
-    /// The external address of a local one.
-    pub fn external(&self, local: IpAddr) -> Option<IpAddr> {
+    /// Whether a local address has any external one.
+    pub fn has_external(&self, local: IpAddr) -> bool {
+        !self.externals(local).is_empty()
+    }
+
+    /// The external addresses of a local one, best first.
+    fn externals(&self, local: IpAddr) -> Vec<IpAddr> {
         match self {
-            Self::All(ips) => ips.iter().copied().find(|ip| ip.is_ipv4() == local.is_ipv4()),
-            Self::Nat(pairs) | Self::Seen(pairs) => pairs.get(&local).copied(),
+            Self::All(ips) => ips.iter().copied().filter(|ip| ip.is_ipv4() == local.is_ipv4()).collect(),
+            Self::Nat(pairs) | Self::Seen(pairs) => pairs.get(&local).copied().into_iter().collect(),
         }
     }
 
@@ -50,7 +55,7 @@ pub fn advertise(
     tcp: &[SocketAddr],
 ) -> Vec<Candidate> {
     let own: Vec<_> = udp.iter().chain(tcp).map(SocketAddr::ip).collect();
-    let matches = own.iter().any(|ip| mapping.external(*ip).is_some());
+    let matches = own.iter().any(|ip| mapping.has_external(*ip));
     let mut all = Vec::new();
     for (protocol, bound) in [(Protocol::Udp, udp), (Protocol::Tcp, tcp)] {
         // Loopback last: it is of use to tests and to participants on this very machine.
@@ -61,12 +66,12 @@ pub fn advertise(
             // Loopback has an outside only when there is nothing else.
             let all = matches!(mapping, Mapping::All(ips) if !ips.iter().all(IpAddr::is_loopback));
             let inward = all && local.ip().is_loopback() && outside.iter().any(|ip| ip.is_ipv4() == local.is_ipv4());
-            let external = mapping.external(local.ip()).filter(|_| !inward);
-            if let Some(external) = external {
-                let base = Some(local.ip()).filter(|ip| *ip != external);
-                told.push((SocketAddr::new(external, port(ports, **local, &own)), base));
+            let externals = if inward { Vec::new() } else { mapping.externals(local.ip()) };
+            for external in &externals {
+                let base = Some(local.ip()).filter(|ip| ip != external);
+                told.push((SocketAddr::new(*external, port(ports, **local, &own)), base));
             }
-            if mapping.keeps(local.ip(), external, matches) {
+            if mapping.keeps(local.ip(), externals.first().copied(), matches) {
                 told.push((**local, None));
             }
         }
@@ -139,6 +144,29 @@ mod tests {
         let this_machine = Mapping::All(vec![ip("127.0.0.2")]);
         let expected = ["Udp 0 127.0.0.2:1 behind 10.0.0.1"];
         check(None, &this_machine, &["127.0.0.1:1", "127.0.0.2:1", "10.0.0.1:1"], &[], &expected);
+    }
+
+    #[test]
+    fn an_override_of_several_addresses_is_told_in_full() {
+        let mapping = Mapping::All(["192.0.2.1", "192.0.2.2", "2001:db8::7"].map(ip).to_vec());
+        let udp = ["10.0.0.1:1", "10.0.0.2:1", "127.0.0.1:1", "[fd00::1]:1"];
+        let expected = [
+            "Udp 0 192.0.2.1:443 behind 10.0.0.1",
+            "Udp 1 192.0.2.2:443 behind 10.0.0.1",
+            "Udp 2 [2001:db8::7]:443 behind fd00::1",
+            "Udp 3 127.0.0.1:1",
+        ];
+        check(Some(PortOverride::All(443)), &mapping, &udp, &[], &expected);
+    }
+
+    #[test]
+    fn ipv6_pairs_and_their_ports_are_told_as_those_of_ipv4_are() {
+        let mapping = Mapping::Nat(pairs(&[("fd00::1", "2001:db8::7"), ("10.0.0.1", "192.0.2.1")]));
+        let ports = || PortOverride::ByAddress(vec![(ip("fd00::1"), 4443), (ip("10.0.0.1"), 4444)]);
+        let expected = ["Udp 0 [2001:db8::7]:4443 behind fd00::1", "Udp 1 192.0.2.1:4444 behind 10.0.0.1"];
+        check(Some(ports()), &mapping, &["[fd00::1]:1", "10.0.0.1:1", "[::1]:1"], &[], &expected);
+        let local = ["Udp 0 [fd00::1]:1", "Udp 1 10.0.0.1:1"];
+        check(Some(ports()), &Mapping::none(), &["[fd00::1]:1", "10.0.0.1:1"], &[], &local);
     }
 
     #[test]

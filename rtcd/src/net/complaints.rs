@@ -1,4 +1,5 @@
 //! What an operator has set about addresses and what comes to nothing on this machine.
+use super::addresses::is_private;
 use super::candidates::Mapping;
 use crate::config::{HostOverride, PortOverride, Rtc};
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +14,26 @@ pub fn complaints(rtc: &Rtc, mapping: &Mapping, bound: &[SocketAddr]) -> Vec<Str
     };
     all.extend(about_ports(rtc, mapping, &own));
     all
+}
+
+/// Participants elsewhere are told nothing that they could reach, and nobody was asked for anything better.
+pub fn nobody_outside(rtc: &Rtc, told: &[IpAddr]) -> Option<String> {
+    let outside: Vec<_> = told.iter().filter(|ip| !ip.is_loopback()).collect();
+    if rtc.ice_host_override.is_some()
+        || rtc.ice_servers.iter().any(|server| !server.urls.is_empty())
+        || outside.is_empty()
+        || !outside.iter().all(|ip| is_private(**ip))
+    {
+        return None;
+    }
+    // The bridges of Docker and Podman.
+    let of_a_container =
+        |ip: &&IpAddr| matches!(ip, IpAddr::V4(ip) if matches!(ip.octets(), [172, 17, ..] | [10, 88, ..]));
+    let whose = if outside.iter().any(of_a_container) { " (a container's, by the look of them)" } else { "" };
+    Some(format!(
+        "participants are told private addresses only{whose}: whoever is outside of this network needs \
+         rtc.ice_host_override, or a stun: server in rtc.ice_servers"
+    ))
 }
 
 fn about_pairs(mapping: &Mapping, own: &[IpAddr]) -> Vec<String> {
@@ -85,7 +106,7 @@ fn about_ports(rtc: &Rtc, mapping: &Mapping, own: &[IpAddr]) -> Option<String> {
     }
     // A server that has not answered yet is told elsewhere.
     let asks = rtc.ice_servers.iter().flat_map(|server| &server.urls).any(|url| !url.turn && !url.tls);
-    let external = own.iter().any(|ip| mapping.external(*ip).is_some());
+    let external = own.iter().any(|ip| mapping.has_external(*ip));
     let settled = rtc.ice_host_override.is_some() || !asks;
     let nothing = "rtc.ice_host_port_override has no effect: it is for external addresses, and none is known";
     (settled && !external).then(|| nothing.to_owned())
@@ -137,6 +158,26 @@ mod tests {
         check(pairs, &mapping, &["10.0.0.1", "127.0.0.1"], &["192.0.2.2/10.0.0.2 matches nothing"]);
         let both = ["192.0.2.1/10.0.0.1 matches nothing", "192.0.2.2/10.0.0.2 matches nothing", "no pair matches"];
         check(pairs, &mapping, &["10.0.0.3"], &both);
+    }
+
+    #[test]
+    fn private_addresses_alone_are_told_unless_something_is_set_for_them() {
+        let told = |variables: &[(&str, &str)], ips: &[&str]| {
+            let environment: Environment =
+                variables.iter().map(|(name, value)| (format!("RTCD_RTC_{name}"), (*value).to_owned())).collect();
+            let loaded = config::from_text("x".as_ref(), "", &environment).expect("valid");
+            let ips: Vec<_> = ips.iter().map(|ip| ip.parse().expect("an address")).collect();
+            nobody_outside(&loaded.config.rtc, &ips).unwrap_or_default()
+        };
+        let plain = told(&[], &["192.168.1.5", "fd00::1", "127.0.0.1"]);
+        assert!(plain.contains("rtc.ice_host_override") && !plain.contains("container"), "{plain}");
+        assert!(told(&[], &["172.17.0.2"]).contains("container"));
+        assert!(told(&[], &["100.64.0.1"]).contains("private"));
+        for ips in [&["127.0.0.1", "::1"][..], &["10.0.0.1", "203.0.113.5"], &["fd00::1", "2001:db8::1"], &[]] {
+            assert_eq!(told(&[], ips), "", "{ips:?}");
+        }
+        assert_eq!(told(&[("ICEHOSTOVERRIDE", "10.0.0.1")], &["10.0.0.1"]), "");
+        assert_eq!(told(&[("ICESERVERS", r#"["stun:a"]"#)], &["10.0.0.1"]), "");
     }
 
     #[test]

@@ -1,29 +1,40 @@
-//! Keeps what participants are told true while the world changes: names get other addresses, servers fall silent and come
-//! back. Nobody waits for it. What was once known stays until something better is known.
-use super::addresses;
-use super::candidates::{Mapping, advertise};
-use super::complaints::complaints;
+//! Keeps what participants are told true while the world changes: addresses of this machine come and go, names get others,
+//! servers fall silent and come back. Nobody waits for it.
+use super::addresses::Local;
+use super::binder::Binder;
+use super::candidates::advertise;
+use super::complaints::{complaints, nobody_outside};
+use super::external::External;
 use super::lookup::Resolver;
 use super::outside::{Found, Source, look};
-use crate::config::{HostOverride, Rtc};
+use super::watch::Watch;
+use crate::config::Rtc;
 use crate::logging::OnceEach;
 use crate::signal::SignalHandle;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use rtcd_media::demux::Protocol;
 use rtcd_media::sdp::write::Candidate;
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-/// Between two looks at a name, and at our own addresses. The reference resolves the name anew for each session.
-const NAME_INTERVAL: Duration = Duration::from_secs(5);
-/// Between two questions to STUN servers, which belong to others: an address behind a NAT changes once a day.
-const STUN_INTERVAL: Duration = Duration::from_secs(30);
-/// After the first failure; doubled with each further one.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// Between two looks at our own addresses: where the kernel gives no news of them, and for what could not be bound.
+const LOCAL_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two looks outside, however fast our addresses change.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// A configuration to be taken over; told whether what it asks of others is known now.
 type Reload = (Rtc, oneshot::Sender<bool>);
+
+/// What wakes the task.
+enum Event {
+    Found(Found),
+    LocalChange,
+    /// `None`: the daemon is ending.
+    Reload(Option<Reload>),
+}
 
 /// A handle on the running task.
 #[derive(Clone)]
@@ -42,334 +53,230 @@ impl DiscoveryHandle {
 /// What is known of us.
 pub struct Discovery {
     rtc: Rtc,
-    udp: Vec<SocketAddr>,
-    tcp: Vec<SocketAddr>,
-    source: Source,
-    mapping: Mapping,
-    /// The source has answered since it was set.
-    settled: bool,
+    local: Local,
+    external: External,
     /// Somebody was told that a reload was not complete.
     late: bool,
-    failures: u32,
-    failing: OnceEach<Option<IpAddr>>,
     complained: OnceEach<String>,
-    local: BTreeSet<IpAddr>,
+    /// What participants are told, as the log shows it: UDP, TCP.
+    said: [String; 2],
+    resolver: Resolver,
+    /// When the last look began, and when the next one does.
+    looked: Option<Instant>,
+    looks: Option<Instant>,
 }
 
 impl Discovery {
-    /// What is known without asking anybody, for sockets bound to these addresses.
-    pub fn new(rtc: &Rtc, udp: &[SocketAddr], tcp: &[SocketAddr]) -> Self {
-        let mut new = Self {
+    /// What is known without asking anybody.
+    pub fn new(rtc: &Rtc, local: Local) -> Self {
+        Self {
             rtc: rtc.clone(),
-            udp: udp.to_vec(),
-            tcp: tcp.to_vec(),
-            source: Source::Nobody,
-            mapping: Mapping::none(),
-            settled: true,
+            local,
+            external: External::new(rtc),
             late: false,
-            failures: 0,
-            failing: OnceEach::default(),
             complained: OnceEach::default(),
-            local: udp.iter().chain(tcp).map(SocketAddr::ip).collect(),
-        };
-        new.set(rtc.clone());
-        new
+            said: Default::default(),
+            resolver: Resolver::default(),
+            looked: None,
+            looks: None,
+        }
     }
 
     /// What participants are told now.
     pub fn candidates(&self) -> Vec<Candidate> {
-        advertise(self.rtc.ice_host_port_override.as_ref(), &self.mapping, &self.udp, &self.tcp)
+        let ports = self.rtc.ice_host_port_override.as_ref();
+        advertise(ports, self.external.mapping(), &self.local.bind.udp, &self.local.bind.tcp)
     }
 
     /// Looks once: what would be told a moment after the start, and whether all of it is known.
     pub async fn once(mut self) -> (Vec<Candidate>, bool) {
-        let found = look(&self.source, &self.own(), &Resolver::default()).await;
-        self.learn(found);
-        (self.candidates(), self.settled)
+        let found = look(self.external.source(), &self.local.bind.ips(), &self.resolver).await;
+        self.external.learn(found);
+        (self.candidates(), self.external.is_settled())
     }
 
     /// Keeps signalling informed until that has ended.
-    pub fn start(self, signal: SignalHandle) -> DiscoveryHandle {
+    pub fn start(self, signal: SignalHandle, binder: Binder) -> DiscoveryHandle {
         let (handle, reloads) = mpsc::channel(1);
-        tokio::spawn(self.run(signal, reloads));
+        tokio::spawn(self.run(signal, binder, reloads));
         DiscoveryHandle(handle)
     }
 
-    async fn run(mut self, signal: SignalHandle, mut reloads: mpsc::Receiver<Reload>) {
-        let resolver = Resolver::default();
+    async fn run(mut self, signal: SignalHandle, mut binder: Binder, mut reloads: mpsc::Receiver<Reload>) {
         let mut told = self.candidates();
         let mut waiting: Option<oneshot::Sender<bool>> = None;
-        self.complain();
+        self.complain(&told);
+        self.say(&told, false);
+        let mut watch = Watch::new();
+        let mut ticks = interval(LOCAL_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next = self.look(Duration::ZERO);
         loop {
-            let own = self.own();
-            let reload = tokio::select! {
-                found = look(&self.source, &own, &resolver) => { self.learn(found); None }
-                reload = reloads.recv() => Some(reload),
+            let event = tokio::select! {
+                found = &mut next => Event::Found(found),
+                () = watch.changed() => Event::LocalChange,
+                _ = ticks.tick() => Event::LocalChange,
+                reload = reloads.recv() => Event::Reload(reload),
             };
-            let reload = match reload {
-                Some(reload) => Some(reload),
-                None => {
-                    self.complain();
-                    self.notice_local_addresses();
-                    let candidates = self.candidates();
-                    if candidates != told {
-                        tracing::info!(candidates = ?shown(&candidates), "newcomers are told other addresses from now on");
-                        if signal.advertise(candidates.clone()).await.is_err() {
-                            return;
-                        }
-                        told = candidates;
-                    }
+            match event {
+                Event::Found(found) => {
+                    self.external.learn(found);
+                    next = self.look(self.external.pause());
                     if let Some(waiting) = waiting.take() {
-                        self.late = !self.settled;
+                        self.late = !self.external.is_settled();
                         // Whoever asked may have gone.
-                        let _ = waiting.send(self.settled);
-                    } else if self.late && self.settled {
+                        let _ = waiting.send(!self.late);
+                    } else if self.late && self.external.is_settled() {
                         self.late = false;
                         tracing::info!("configuration reloaded: what it asks of others is known now");
                     }
-                    tokio::select! {
-                        () = sleep(self.pause()) => None,
-                        reload = reloads.recv() => Some(reload),
+                }
+                Event::LocalChange => {
+                    let peers = self.local.peer_policy();
+                    if self.follow(&mut binder) {
+                        next = self.look(Duration::ZERO);
+                    }
+                    let now = self.local.peer_policy();
+                    if now != peers && signal.set_peers(now).await.is_err() {
+                        return;
                     }
                 }
-            };
-            match reload {
-                None => {}
-                Some(Some((rtc, done))) => {
-                    self.set(rtc);
+                Event::Reload(Some((rtc, done))) => {
+                    self.external.set(&rtc);
+                    self.rtc = rtc;
                     waiting = Some(done);
+                    next = self.look(Duration::ZERO);
                 }
-                // The daemon is ending.
-                Some(None) => return,
+                Event::Reload(None) => return,
+            }
+            let candidates = self.candidates();
+            self.complain(&candidates);
+            self.say(&candidates, candidates != told);
+            if candidates != told {
+                if signal.advertise(candidates.clone()).await.is_err() {
+                    return;
+                }
+                told = candidates;
             }
         }
     }
 
-    /// Takes over a configuration. What is known stays where the new one must ask first.
-    fn set(&mut self, rtc: Rtc) {
-        let source = Source::of(&rtc);
-        match &rtc.ice_host_override {
-            Some(HostOverride::Address(ip)) => self.mapping = Mapping::All(vec![*ip]),
-            Some(HostOverride::Nat(pairs)) => {
-                self.mapping = Mapping::Nat(pairs.iter().map(|pair| (pair.internal, pair.external)).collect());
-            }
-            Some(HostOverride::Name(_)) => {}
-            None if source == Source::Nobody => self.mapping = Mapping::none(),
-            None => {}
+    /// Looks outside after a while, from the addresses of now.
+    fn look(&mut self, pause: Duration) -> BoxFuture<'static, Found> {
+        let now = Instant::now();
+        self.looked = self.looks.filter(|begun| *begun <= now).or(self.looked);
+        let earliest = self.looked.filter(|_| *self.external.source() != Source::Nobody).map(|last| last + MIN_PAUSE);
+        let at = (now + pause).max(earliest.unwrap_or(now));
+        self.looks = Some(at);
+        let (source, own, resolver) = (self.external.source().clone(), self.local.bind.ips(), self.resolver.clone());
+        async move {
+            sleep_until(at).await;
+            look(&source, &own, &resolver).await
         }
-        self.settled = source == Source::Nobody || (self.settled && source == self.source);
-        self.failing = OnceEach::default();
-        self.failures = 0;
-        self.source = source;
-        self.rtc = rtc;
+        .boxed()
     }
 
-    /// Takes over what was found, and says what is new about it.
-    fn learn(&mut self, found: Found) {
-        match found {
-            Found::Nothing => {}
-            Found::Name(Ok(ips)) => {
-                if self.failing.works(&None) {
-                    tracing::info!(name = self.name(), "rtc.ice_host_override resolves again");
-                }
-                self.learn_name(ips);
-            }
-            Found::Name(Err(why)) => {
-                if self.failing.failed(None) {
-                    let kept = self.kept();
-                    tracing::error!(
-                        name = self.name(),
-                        why,
-                        "rtc.ice_host_override does not resolve to anything of use, {kept}"
-                    );
-                }
-            }
-            Found::Public(found) => {
-                let mut public = match &self.mapping {
-                    Mapping::Seen(public) => public.clone(),
-                    _ => BTreeMap::new(),
-                };
-                for (local, answer) in &found {
-                    self.learn_public(*local, answer, &mut public);
-                }
-                let answered = found.is_empty() || found.values().any(Result::is_ok);
-                // Another source's answer stays until this one has given any.
-                if answered {
-                    self.mapping = Mapping::Seen(public);
-                    self.settled = true;
-                }
-            }
+    /// Whether media is bound to other addresses than before.
+    fn follow(&mut self, binder: &mut Binder) -> bool {
+        let Some(local) = binder.follow() else { return false };
+        let changed = local.bind != self.local.bind;
+        self.local = local;
+        if changed {
+            self.external.set_local(&self.local.bind.ips());
         }
-        self.failures = if self.failing.any() { self.failures.saturating_add(1) } else { 0 };
+        changed
     }
 
-    /// One address of each family is told: the others of a name belong to other machines. Name servers shuffle them, so the
-    /// one that is told stays while it is among them; and an answer for one family that is lost is no reason to forget.
-    fn learn_name(&mut self, found: Vec<IpAddr>) {
-        let before = match &self.mapping {
-            Mapping::All(before) if self.settled => before.clone(),
-            _ => Vec::new(),
-        };
-        let choose = |v4: bool| {
-            let family = |ip: &&IpAddr| ip.is_ipv4() == v4;
-            let last = before.iter().find(family);
-            last.filter(|last| found.contains(last)).or(found.iter().find(family)).or(last).copied()
-        };
-        let now: Vec<_> = choose(true).into_iter().chain(choose(false)).collect();
-        if before.is_empty() {
-            tracing::info!(name = self.name(), addresses = ?now, "rtc.ice_host_override resolved");
-        } else if before != now {
-            tracing::info!(name = self.name(), ?before, ?now, "rtc.ice_host_override has another address");
-        }
-        self.mapping = Mapping::All(now);
-        self.settled = true;
-    }
-
-    fn learn_public(&mut self, local: IpAddr, answer: &Result<IpAddr, String>, public: &mut BTreeMap<IpAddr, IpAddr>) {
-        match answer {
-            Ok(new) => {
-                let again = self.failing.works(&Some(local));
-                match public.insert(local, *new) {
-                    Some(before) if before != *new => {
-                        tracing::info!(%local, %before, public = %new, "our public address has changed");
-                    }
-                    None => tracing::info!(%local, public = %new, "public address found by STUN"),
-                    Some(_) if again => tracing::info!(%local, "STUN servers answer again"),
-                    Some(_) => {}
-                }
-            }
-            Err(why) if self.failing.failed(Some(local)) => match public.get(&local) {
-                Some(last) => {
-                    tracing::warn!(%local, why, %last, "no STUN server answers, the last known is advertised")
-                }
-                None => {
-                    let kept = self.kept();
-                    tracing::warn!(%local, why, "no STUN server answers, {kept}");
-                }
-            },
-            Err(_) => {}
-        }
-    }
-
-    fn kept(&self) -> &'static str {
-        if self.mapping == Mapping::none() {
-            "local addresses are advertised"
-        } else {
-            "what was known before is advertised"
-        }
-    }
-
-    fn name(&self) -> &str {
-        if let Source::Name(name) = &self.source { name } else { "" }
-    }
-
-    fn own(&self) -> Vec<IpAddr> {
-        let own: BTreeSet<_> = self.udp.iter().chain(&self.tcp).map(SocketAddr::ip).collect();
-        own.into_iter().collect()
-    }
-
-    /// Until the next look.
-    fn pause(&self) -> Duration {
-        let interval = if matches!(self.source, Source::Stun(_)) { STUN_INTERVAL } else { NAME_INTERVAL };
-        match self.failures {
-            0 => interval,
-            failures => interval.min(FIRST_RETRY * 2u32.saturating_pow(failures.saturating_sub(1).min(16))),
-        }
-    }
-
-    fn complain(&mut self) {
-        let bound: Vec<_> = self.udp.iter().chain(&self.tcp).copied().collect();
-        for complaint in self.complained.only(complaints(&self.rtc, &self.mapping, &bound)) {
+    fn complain(&mut self, told: &[Candidate]) {
+        let bound: Vec<_> = self.local.bind.udp.iter().chain(&self.local.bind.tcp).copied().collect();
+        let mut all = complaints(&self.rtc, self.external.mapping(), &bound);
+        let ips: Vec<IpAddr> = told.iter().map(|candidate| candidate.address.ip()).collect();
+        all.extend(nobody_outside(&self.rtc, &ips));
+        for complaint in self.complained.only(all) {
             tracing::warn!("{complaint}");
         }
     }
 
-    /// Sockets are bound when the daemon starts: what comes later carries no media, and what goes carries none any more.
-    fn notice_local_addresses(&mut self) {
-        // The kernel may be short of memory: the next look is in seconds.
-        let Ok(bind) = addresses::to_bind(&self.rtc) else { return };
-        let now: BTreeSet<_> = bind.udp.iter().chain(&bind.tcp).map(SocketAddr::ip).collect();
-        for ip in now.difference(&self.local) {
-            tracing::warn!(%ip, "a new address of this machine is not used for media until the daemon is restarted");
+    /// Says what participants are told and where that comes from, when either is news.
+    fn say(&mut self, candidates: &[Candidate], changed: bool) {
+        let shown = [Protocol::Udp, Protocol::Tcp].map(|protocol| {
+            let of_it = candidates.iter().filter(|candidate| candidate.protocol == protocol);
+            of_it.map(|candidate| self.with_origin(candidate)).collect::<Vec<_>>().join(", ")
+        });
+        if shown == self.said {
+            return;
         }
-        for ip in self.local.difference(&now) {
-            tracing::warn!(%ip, "an address that media is bound to has gone from this machine");
-        }
-        self.local = now;
+        let what = match changed {
+            true => "newcomers are told other addresses from now on",
+            false => "participants are told these addresses",
+        };
+        let [udp_candidates, tcp_candidates] = &shown;
+        tracing::info!(udp_candidates, tcp_candidates, "{what}");
+        self.said = shown;
     }
-}
 
-fn shown(candidates: &[Candidate]) -> Vec<SocketAddr> {
-    candidates.iter().map(|candidate| candidate.address).collect()
+    /// An address, and where it came from: an interface, or whoever said what stands in for a local one.
+    fn with_origin(&self, candidate: &Candidate) -> String {
+        let (ip, port) = (candidate.address.ip(), candidate.address.port());
+        let bound = if candidate.protocol == Protocol::Udp { &self.local.bind.udp } else { &self.local.bind.tcp };
+        let local = candidate.base.unwrap_or(ip);
+        let origin = match candidate.base {
+            Some(local) => format!("{}, for {local}", self.external.origin(local)),
+            None if self.external.names(ip) => self.external.origin(ip).to_owned(),
+            None => match self.local.interfaces.get(&ip) {
+                Some(interface) => interface.clone(),
+                None => "named in the configuration".to_owned(),
+            },
+        };
+        let same_port = bound.iter().any(|bound: &SocketAddr| bound.ip() == local && bound.port() == port);
+        let port = if same_port { "" } else { "; rtc.ice_host_port_override" };
+        format!("{} ({origin}{port})", candidate.address)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{self, Environment};
+    use crate::net::addresses::Bind;
 
-    fn rtc(variables: &[(&str, &str)]) -> Rtc {
+    fn discovery(variables: &[(&str, &str)], bound: &[(&str, &str)]) -> Discovery {
         let environment: Environment =
             variables.iter().map(|(name, value)| (format!("RTCD_RTC_{name}"), (*value).to_owned())).collect();
-        config::from_text("x".as_ref(), "", &environment).expect("valid").config.rtc
-    }
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().expect("an address")
-    }
-
-    fn told(discovery: &Discovery) -> Vec<String> {
-        discovery.candidates().iter().map(|candidate| candidate.address.ip().to_string()).collect()
-    }
-
-    fn discovery(variables: &[(&str, &str)]) -> Discovery {
-        Discovery::new(&rtc(variables), &["10.0.0.1:8443".parse().expect("an address")], &[])
+        let rtc = config::from_text("x".as_ref(), "", &environment).expect("valid").config.rtc;
+        let addresses: Vec<IpAddr> = bound.iter().map(|(ip, _)| ip.parse().expect("an address")).collect();
+        let interfaces = addresses.iter().zip(bound).filter(|(_, bound)| !bound.1.is_empty());
+        let local = Local {
+            bind: Bind { udp: addresses.iter().map(|ip| SocketAddr::new(*ip, 8443)).collect(), tcp: Vec::new() },
+            interfaces: interfaces.map(|(ip, bound)| (*ip, bound.1.to_owned())).collect(),
+        };
+        Discovery::new(&rtc, local)
     }
 
     #[test]
-    fn a_name_is_told_as_soon_as_it_is_known_and_never_forgotten() {
-        let mut discovery = discovery(&[("ICEHOSTOVERRIDE", "rtcd.example.com")]);
-        assert_eq!(told(&discovery), ["10.0.0.1"]);
-        discovery.learn(Found::Name(Err("silence".into())));
-        assert_eq!((told(&discovery), discovery.settled), (vec!["10.0.0.1".into()], false));
-        discovery.learn(Found::Name(Ok(vec![ip("192.0.2.1")])));
-        assert_eq!((told(&discovery), discovery.settled), (vec!["192.0.2.1".into()], true));
-        discovery.learn(Found::Name(Err("silence".into())));
-        assert_eq!(told(&discovery), ["192.0.2.1"]);
-        discovery.learn(Found::Name(Ok(vec![ip("192.0.2.2"), ip("192.0.2.1")])));
-        assert_eq!(told(&discovery), ["192.0.2.1"], "it is among them still");
-        discovery.learn(Found::Name(Ok(vec![ip("192.0.2.2"), ip("192.0.2.3")])));
-        assert_eq!(told(&discovery), ["192.0.2.2"]);
-    }
-
-    #[test]
-    fn a_reload_that_must_ask_first_keeps_what_was_known() {
-        let mut discovery = discovery(&[("ICEHOSTOVERRIDE", "192.0.2.1")]);
-        assert_eq!(told(&discovery), ["192.0.2.1"]);
-        for variables in [("ICEHOSTOVERRIDE", "rtcd.example.com"), ("ICESERVERS", r#"["stun:a"]"#)] {
-            discovery.set(rtc(&[variables]));
-            assert_eq!((told(&discovery), discovery.settled), (vec!["192.0.2.1".into()], false));
-        }
-        discovery.learn(Found::Public([(ip("10.0.0.1"), Err("silence".into()))].into()));
-        assert_eq!(told(&discovery), ["192.0.2.1"]);
-        discovery.learn(Found::Public([(ip("10.0.0.1"), Ok(ip("192.0.2.3")))].into()));
-        assert_eq!(told(&discovery), ["192.0.2.3"]);
-        discovery.learn(Found::Public([(ip("10.0.0.1"), Err("silence".into()))].into()));
-        assert_eq!(told(&discovery), ["192.0.2.3"]);
-        discovery.set(rtc(&[]));
-        assert_eq!(told(&discovery), ["10.0.0.1"], "the operator's word");
-    }
-
-    #[test]
-    fn what_fails_is_asked_again_soon_and_then_less_often() {
-        let mut discovery = discovery(&[("ICESERVERS", r#"["stun:a"]"#)]);
-        let mut pauses = Vec::new();
-        for _ in 0..7 {
-            discovery.learn(Found::Public([(ip("10.0.0.1"), Err("silence".into()))].into()));
-            pauses.push(discovery.pause().as_secs());
-        }
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
-        discovery.learn(Found::Public([(ip("10.0.0.1"), Ok(ip("192.0.2.1")))].into()));
-        assert_eq!(discovery.pause(), STUN_INTERVAL);
+    fn every_address_is_shown_with_its_origin() {
+        let check = |variables: &[(&str, &str)], expected: &[&str]| {
+            let bound = [("10.0.0.1", "eth0"), ("fd00::1", "eth0"), ("10.0.0.2", ""), ("127.0.0.1", "lo")];
+            let discovery = discovery(variables, &bound);
+            let shown: Vec<_> = discovery.candidates().iter().map(|one| discovery.with_origin(one)).collect();
+            assert_eq!(shown, expected);
+        };
+        let (eth, lo) = ("10.0.0.1:8443 (eth0)", "127.0.0.1:8443 (lo)");
+        let named = "10.0.0.2:8443 (named in the configuration)";
+        check(&[], &[eth, "[fd00::1]:8443 (eth0)", named, lo]);
+        check(
+            &[("ICEHOSTOVERRIDE", "192.0.2.1"), ("ICEHOSTPORTOVERRIDE", "443")],
+            &[
+                "192.0.2.1:443 (rtc.ice_host_override, for 10.0.0.1; rtc.ice_host_port_override)",
+                "[fd00::1]:8443 (eth0)",
+                lo,
+            ],
+        );
+        check(
+            &[("ICEHOSTOVERRIDE", "2001:db8::7/fd00::1")],
+            &["[2001:db8::7]:8443 (rtc.ice_host_override, for fd00::1)"],
+        );
+        let own = "10.0.0.1:8443 (rtc.ice_host_override)";
+        check(&[("ICEHOSTOVERRIDE", "10.0.0.1")], &[own, "[fd00::1]:8443 (eth0)", lo]);
     }
 }

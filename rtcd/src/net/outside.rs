@@ -22,8 +22,8 @@ const GRACE: Duration = Duration::from_millis(500);
 pub enum Source {
     /// Nobody: all is said in the configuration.
     Nobody,
-    /// The name servers, for this name.
-    Name(String),
+    /// The name servers, for this name. Which of several addresses is ours, STUN servers may know.
+    Name(String, Vec<IceUrl>),
     /// Each answers with the address that it sees (RFC 8489).
     Stun(Vec<IceUrl>),
 }
@@ -33,13 +33,32 @@ impl Source {
     pub fn of(rtc: &Rtc) -> Self {
         // pion asks over UDP whatever the URL's transport, and so do we; under TLS we cannot.
         let stun = || rtc.ice_servers.iter().flat_map(|server| &server.urls).filter(|url| !url.turn && !url.tls);
+        let urls: Vec<_> = stun().cloned().collect();
         match &rtc.ice_host_override {
-            Some(HostOverride::Name(name)) => Self::Name(name.clone()),
+            Some(HostOverride::Name(name)) => Self::Name(name.clone(), urls),
             Some(_) => Self::Nobody,
-            None if stun().next().is_none() => Self::Nobody,
-            None => Self::Stun(stun().cloned().collect()),
+            None if urls.is_empty() => Self::Nobody,
+            None => Self::Stun(urls),
         }
     }
+}
+
+/// A public address of ours.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Public {
+    /// The address.
+    pub ip: IpAddr,
+    /// Who sees it.
+    pub server: IceUrl,
+}
+
+/// What a name means.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Named {
+    /// All addresses that are of use here.
+    pub ips: Vec<IpAddr>,
+    /// Those of them that are known to be ours; `None`: nobody who was asked could tell.
+    pub ours: Option<Vec<IpAddr>>,
 }
 
 /// What a look has found, or why it has found nothing.
@@ -47,10 +66,10 @@ impl Source {
 pub enum Found {
     /// Nobody was asked: local addresses are told.
     Nothing,
-    /// All addresses that are of use here.
-    Name(Result<Vec<IpAddr>, String>),
+    /// Of the name.
+    Name(Result<Named, String>),
     /// Of each local address that a server could be asked from.
-    Public(BTreeMap<IpAddr, Result<IpAddr, String>>),
+    Public(BTreeMap<IpAddr, Result<Public, String>>),
 }
 
 /// Looks once, for [`PATIENCE`] at most. `local`: the addresses that media is bound to.
@@ -58,7 +77,13 @@ pub async fn look(source: &Source, local: &[IpAddr], resolver: &Resolver) -> Fou
     let deadline = Instant::now() + PATIENCE;
     match source {
         Source::Nobody => Found::Nothing,
-        Source::Name(name) => Found::Name(resolve(name, local, resolver, deadline).await),
+        Source::Name(name, urls) => Found::Name(match resolve(name, local, resolver, deadline).await {
+            Ok(ips) => {
+                let ours = recognize(&ips, urls, local, resolver, deadline).await;
+                Ok(Named { ips, ours })
+            }
+            Err(why) => Err(why),
+        }),
         Source::Stun(urls) => Found::Public(discover(local, urls, resolver, deadline).await),
     }
 }
@@ -70,7 +95,7 @@ async fn discover(
     urls: &[IceUrl],
     resolver: &Resolver,
     deadline: Instant,
-) -> BTreeMap<IpAddr, Result<IpAddr, String>> {
+) -> BTreeMap<IpAddr, Result<Public, String>> {
     let silence = Err("no answer in time".to_owned());
     let mut found: BTreeMap<_, _> = local.iter().map(|local| (*local, Some(silence.clone()))).collect();
     let mut questions: FuturesUnordered<_> =
@@ -102,6 +127,25 @@ async fn resolve(name: &str, local: &[IpAddr], resolver: &Resolver, deadline: In
     Err(format!("applies to nothing: {} is loopback, or of a family that media is not bound to", shown.join(", ")))
 }
 
+/// Which of a name's addresses are ours. One name may stand for many machines, and which of them is this one is seen by the
+/// addresses that media is bound to, or else by those that STUN servers see.
+async fn recognize(
+    ips: &[IpAddr],
+    urls: &[IceUrl],
+    local: &[IpAddr],
+    resolver: &Resolver,
+    deadline: Instant,
+) -> Option<Vec<IpAddr>> {
+    let ours = |own: &[IpAddr]| ips.iter().copied().filter(|ip| own.contains(ip)).collect::<Vec<_>>();
+    let bound = ours(local);
+    if !bound.is_empty() || urls.is_empty() || ips.len() == 1 {
+        return Some(bound);
+    }
+    let seen = discover(local, urls, resolver, deadline).await;
+    let seen: Vec<_> = seen.into_values().flatten().map(|public| public.ip).collect();
+    Some(ours(&seen)).filter(|_| !seen.is_empty())
+}
+
 /// Asks all servers at once and takes the first answer; `None` where none can be asked. From loopback only servers on
 /// loopback can be.
 async fn ask_all(
@@ -109,7 +153,7 @@ async fn ask_all(
     urls: &[IceUrl],
     resolver: &Resolver,
     deadline: Instant,
-) -> Option<Result<IpAddr, String>> {
+) -> Option<Result<Public, String>> {
     let ask = async |url: &IceUrl| {
         let servers = match resolver.lookup(&url.host, url.port, deadline).await {
             Ok(servers) => servers,
@@ -127,7 +171,8 @@ async fn ask_all(
             return Err(None);
         }
         let answer = select_ok(questions).await;
-        answer.map(|(public, _)| public.ip()).map_err(|error| Some(format!("{url}: {error}")))
+        let public = answer.map(|(public, _)| Public { ip: public.ip(), server: url.clone() });
+        public.map_err(|error| Some(format!("{url}: {error}")))
     };
     let mut failures = Vec::new();
     let mut waiting: Vec<_> = urls.iter().map(|url| Box::pin(ask(url))).collect();
@@ -154,14 +199,18 @@ mod tests {
     }
 
     /// Answers each request with a made-up address.
-    pub async fn stun_server() -> SocketAddr {
-        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+    async fn stun_server() -> SocketAddr {
+        stun_server_at("127.0.0.1:0", "192.0.2.77").await
+    }
+
+    async fn stun_server_at(address: &str, seen: &str) -> SocketAddr {
+        let seen = SocketAddr::new(ip(seen), 4242);
+        let socket = tokio::net::UdpSocket::bind(address).await.expect("a free port");
         let address = socket.local_addr().expect("bound");
         tokio::spawn(async move {
             let mut buffer = [0; 200];
             while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
                 let request = rtcd_media::stun::Request::parse(&buffer[..len]).expect("STUN");
-                let seen = SocketAddr::new(ip("192.0.2.77"), 4242);
                 let answer = rtcd_media::stun::Answer::success(&request.transaction, seen, None);
                 socket.send_to(answer.as_ref(), from).await.expect("sent");
             }
@@ -183,7 +232,19 @@ mod tests {
         let local = [ip("127.0.0.1"), ip("::1")];
         let found = look(&Source::Stun(urls), &local, &Resolver::default()).await;
         let Found::Public(found) = found else { panic!("{found:?}") };
-        assert_eq!(found.get(&local[0]), Some(&Ok(ip("192.0.2.77"))));
+        let Some(Ok(public)) = found.get(&local[0]) else { panic!("{found:?}") };
+        assert_eq!((public.ip, public.server.port), (ip("192.0.2.77"), good.port()));
+    }
+
+    #[tokio::test]
+    async fn each_family_is_asked_for_by_its_own() {
+        let (v4, v6) = (stun_server().await, stun_server_at("[::1]:0", "2001:db8::77").await);
+        let urls = vec![url("127.0.0.1", v4.port(), false), url("::1", v6.port(), false)];
+        let local = [ip("127.0.0.1"), ip("::1")];
+        let found = look(&Source::Stun(urls), &local, &Resolver::default()).await;
+        let Found::Public(found) = found else { panic!("{found:?}") };
+        let seen: Vec<_> = found.values().flatten().map(|public| public.ip).collect();
+        assert_eq!(seen, [ip("192.0.2.77"), ip("2001:db8::77")]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -197,12 +258,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_several_addresses_of_a_name_ours_are_those_that_are_bound_or_seen() {
+        let deadline = Instant::now() + PATIENCE;
+        let ips = ["192.0.2.76", "192.0.2.77"].map(ip);
+        let urls = [url("127.0.0.1", stun_server().await.port(), false)];
+        let ours = async |urls: &[IceUrl], local: &[IpAddr]| {
+            recognize(&ips, urls, local, &Resolver::default(), deadline).await
+        };
+        assert_eq!(ours(&urls, &[ip("127.0.0.1")]).await, Some(vec![ip("192.0.2.77")]));
+        assert_eq!(ours(&urls, &[ip("127.0.0.1"), ip("192.0.2.76")]).await, Some(vec![ip("192.0.2.76")]));
+        assert_eq!(ours(&[], &[ip("127.0.0.1")]).await, Some(vec![]));
+        let closed = [url("127.0.0.1", 1, false)];
+        assert_eq!(ours(&closed, &[ip("127.0.0.1")]).await, None, "nobody could tell");
+    }
+
+    #[tokio::test]
     async fn of_a_name_what_is_of_use_is_taken() {
         let find = async |local: &[&str]| {
             let local: Vec<_> = local.iter().map(|text| ip(text)).collect();
-            look(&Source::Name("localhost".into()), &local, &Resolver::default()).await
+            look(&Source::Name("localhost".into(), Vec::new()), &local, &Resolver::default()).await
         };
-        assert_eq!(find(&["127.0.0.1"]).await, Found::Name(Ok(vec![ip("127.0.0.1")])));
+        let own = vec![ip("127.0.0.1")];
+        assert_eq!(find(&["127.0.0.1"]).await, Found::Name(Ok(Named { ips: own.clone(), ours: Some(own) })));
         let Found::Name(Err(why)) = find(&["10.0.0.1", "127.0.0.1"]).await else {
             panic!("loopback is of use to nobody")
         };

@@ -32,10 +32,21 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn new(listeners: Vec<TcpListener>, now: Instant) -> Self {
-        let mut acceptor = Self { listeners, reserve: Vec::new(), refills_at: now, accepts_again: None };
-        acceptor.refill_reserve(now);
-        acceptor
+    pub(super) fn new(now: Instant) -> Self {
+        Self { listeners: Vec::new(), reserve: Vec::new(), refills_at: now, accepts_again: None }
+    }
+
+    /// A listener in the place of that number. The one before is closed, which takes it out of the poll set.
+    pub(super) fn take(&mut self, now: Instant, number: usize, listener: TcpListener, io: &Io) {
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, LISTENER | number as u64);
+        if let Err(error) = io.epoll.add(&listener, event) {
+            tracing::error!(%error, address = ?listener.local_addr(), "a listener is not listened to");
+        }
+        match self.listeners.get_mut(number) {
+            Some(place) => *place = listener,
+            None => self.listeners.push(listener),
+        }
+        self.refill_reserve(now);
     }
 
     /// Takes who waits at a listener.

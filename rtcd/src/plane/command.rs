@@ -1,6 +1,9 @@
 //! What control tells a worker: what its switch is to do, and what is the worker's own business.
 use super::relay::{OpenRelay, RelayId};
+use super::socket::UdpSocket;
 use rtcd_media::sfu::command::{Command as SwitchCommand, TrackId};
+use rtcd_media::sfu::switch::LocalSocket;
+use std::net::TcpListener;
 
 /// What control tells a worker.
 #[derive(Debug)]
@@ -14,6 +17,22 @@ pub enum Command {
         /// In seconds.
         writes: prometheus::Histogram,
     },
+    /// Its own socket of an address, in the place of the one that had the number before.
+    Socket {
+        /// The next one, or one that is known: `Path::local` of what travels by it.
+        number: usize,
+        /// The socket.
+        socket: UdpSocket,
+    },
+    /// The same for a listener. Its number is in no path.
+    Listener {
+        /// The next one, or one that is known.
+        number: usize,
+        /// The listener.
+        listener: TcpListener,
+    },
+    /// The sockets whose addresses this machine has now: checks of ours leave from them alone.
+    LocalSockets(Vec<LocalSocket>),
     /// An allocation of a TURN server, for this worker's sockets and everybody's sessions.
     OpenRelay(Box<OpenRelay>),
     /// It is given back.

@@ -159,6 +159,14 @@ impl Shared {
         Ok(())
     }
 
+    /// The same, for whoever keeps what there is no room for.
+    pub fn offer(&self, worker: WorkerId, command: Command) -> Result<(), Command> {
+        let inbox = self.inbox(worker);
+        inbox.commands.push(command)?;
+        inbox.ring();
+        Ok(())
+    }
+
     /// Puts a message into a worker's box without ringing, so that a batch rings once; false when it is full.
     pub fn hand_over(&self, worker: WorkerId, handoff: Handoff) -> bool {
         match self.inbox(worker).handoffs.push(handoff) {

@@ -41,12 +41,12 @@ pub(super) struct Io {
 }
 
 impl Io {
-    pub(super) fn new(id: WorkerId, shared: Arc<Shared>, epoll: Epoll, sockets: Vec<UdpSocket>) -> Self {
+    pub(super) fn new(id: WorkerId, shared: Arc<Shared>, epoll: Epoll) -> Self {
         Self {
             id,
             shared,
             epoll,
-            sockets,
+            sockets: Vec::new(),
             connections: Connections::default(),
             relays: Relays::default(),
             batch: SendBatch::new(),

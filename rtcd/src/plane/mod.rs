@@ -1,6 +1,6 @@
 //! The packet plane: one OS thread per core, each owning sockets, peers, buffers and a clock. It knows no signalling.
 //!
-//! [`worker`] is the loop. What a [`socket`] gives goes into the worker's switch (the SFU, `rtcd_media::sfu::switch`); what
+//! [`worker`] is the loop, [`sockets`] binds what it listens on. What a [`socket`] gives goes into the worker's switch (the SFU, `rtcd_media::sfu::switch`); what
 //! the switch sends leaves by `io`: the `batch` and the sockets, or the [`outbox`] of a TCP connection. Control speaks
 //! through [`command`], workers to each other through [`handoff`].
 mod accept;
@@ -14,6 +14,7 @@ pub mod outbox;
 pub mod owner;
 pub mod relay;
 pub mod socket;
+pub mod sockets;
 mod stalls;
 mod strangers;
 pub mod tcp;
@@ -23,9 +24,8 @@ use command::Command;
 use handoff::Shared;
 use rtcd_media::dtls::Identity;
 use rtcd_media::sfu::command::{Event, MAX_WORKERS, WorkerId};
-use socket::{BufferSizes, UdpSocket};
 use std::io::Error as IoError;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
@@ -39,17 +39,13 @@ const EVENTS: usize = 16 * 1024;
 /// What a plane is made of.
 #[derive(Clone, Debug)]
 pub struct PlaneConfig {
-    /// Addresses of UDP sockets; port 0 is settled by the first worker.
-    pub udp: Vec<SocketAddr>,
-    /// Addresses of TCP listeners.
-    pub tcp: Vec<SocketAddr>,
     /// Threads.
     pub workers: usize,
     /// Packets kept per stream for retransmission: 0 or a power of two.
     pub nack_buffer: usize,
 }
 
-/// Why a plane could not be started: the operator's to fix.
+/// Why a plane could not be started, or an address not be bound: the operator's to fix.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaneError {
     /// An address is taken, or not ours, or we may not bind it.
@@ -72,6 +68,14 @@ pub enum PlaneError {
         /// Who it is, if that can be seen.
         owner: owner::PortOwner,
     },
+    /// Nothing that is bound has gone for long enough to make room.
+    #[error("cannot bind {protocol} {address}: media is bound to {} addresses already", sockets::MAX_ADDRESSES)]
+    TooMany {
+        /// `UDP` or `TCP`.
+        protocol: &'static str,
+        /// Where.
+        address: SocketAddr,
+    },
     /// The machine refuses threads, event descriptors or the like.
     #[error("cannot start the packet plane")]
     System(#[from] IoError),
@@ -92,12 +96,6 @@ impl PlaneError {
 pub struct Plane {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-    /// Addresses that are really bound, UDP.
-    pub udp: Vec<SocketAddr>,
-    /// Addresses that are really bound, TCP.
-    pub tcp: Vec<SocketAddr>,
-    /// The smallest buffers that the kernel gave.
-    pub buffers: Option<BufferSizes>,
 }
 
 /// A cheap handle that control sends commands through.
@@ -108,6 +106,10 @@ impl PlaneHandle {
     /// The workers.
     pub fn workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
         self.0.workers()
+    }
+    /// Gives the command back when the worker's queue is full.
+    fn offer(&self, worker: WorkerId, command: Command) -> Result<(), Command> {
+        self.0.offer(worker, command)
     }
     /// Tells one worker.
     pub fn send(&self, worker: WorkerId, command: impl Into<Command>) -> Result<(), handoff::QueueFull> {
@@ -133,41 +135,18 @@ impl PlaneHandle {
 }
 
 impl Plane {
-    /// Binds all sockets, then starts the workers. Events come out of the receiver.
+    /// Starts the workers, which listen nowhere yet: see [`sockets`]. Events come out of the receiver.
     pub fn start(config: &PlaneConfig, identity: Identity) -> Result<(Self, mpsc::Receiver<Event>), PlaneError> {
         let count = config.workers.clamp(1, MAX_WORKERS);
         let shared = Arc::new(Shared::new(identity, config.nack_buffer, count)?);
-        let (mut udp, mut tcp) = (config.udp.clone(), config.tcp.clone());
-        let mut buffers: Option<BufferSizes> = None;
         let (sender, events) = mpsc::channel(EVENTS);
-        let mut workers = Vec::with_capacity(count);
-        for id in shared.workers() {
-            let mut sockets = Vec::with_capacity(udp.len());
-            for address in &mut udp {
-                let sharing = socket::Sharing::of(id.0 == 0, address, sockets.iter().map(UdpSocket::local_addr));
-                let (socket, sizes) =
-                    UdpSocket::bind_as(*address, sharing).map_err(PlaneError::bind("UDP", *address))?;
-                *address = socket.local_addr()?;
-                buffers = Some(buffers.map_or(sizes, |known| BufferSizes {
-                    receive: known.receive.min(sizes.receive),
-                    send: known.send.min(sizes.send),
-                }));
-                sockets.push(socket);
-            }
-            let mut listeners = Vec::with_capacity(tcp.len());
-            for address in &mut tcp {
-                let sharing = socket::Sharing::of(id.0 == 0, address, listeners.iter().map(TcpListener::local_addr));
-                let listener = socket::listen_tcp(*address, sharing).map_err(PlaneError::bind("TCP", *address))?;
-                *address = listener.local_addr()?;
-                listeners.push(listener);
-            }
-            workers.push(Worker::new(id, shared.clone(), sockets, listeners, sender.clone(), Instant::now())?);
-        }
+        let make = |id| Worker::new(id, shared.clone(), sender.clone(), Instant::now());
+        let workers = shared.workers().map(make).collect::<Result<Vec<_>, _>>()?;
         let mut threads = Vec::with_capacity(count);
         for (at, worker) in workers.into_iter().enumerate() {
             threads.push(std::thread::Builder::new().name(format!("plane-{at}")).spawn(move || worker.run())?);
         }
-        Ok((Self { shared, threads, udp, tcp, buffers }, events))
+        Ok((Self { shared, threads }, events))
     }
 
     /// A handle for control.

@@ -42,6 +42,7 @@ const MAX_WITHOUT_OFFLOAD: usize = 8;
 pub const SOCKET_BUFFER: usize = 16 * 1024 * 1024;
 
 /// A bound UDP socket that shares its port with those of the other workers.
+#[derive(Debug)]
 pub struct UdpSocket {
     inner: std::net::UdpSocket,
     /// Whether the kernel and the device take UDP_SEGMENT; probed, then withdrawn when they say no to many.

@@ -17,9 +17,17 @@ pub struct Stalls {
 }
 
 impl Stalls {
-    /// For a worker with so many sockets.
-    pub fn new(sockets: usize, now: Instant) -> Self {
-        Self { last: now, behind: vec![false; sockets], until: None }
+    /// For a worker without sockets.
+    pub fn new(now: Instant) -> Self {
+        Self { last: now, behind: Vec::new(), until: None }
+    }
+
+    /// A socket that has nothing yet; all before it are known.
+    pub fn add(&mut self, socket: usize) {
+        match self.behind.get_mut(socket) {
+            Some(behind) => *behind = false,
+            None => self.behind.push(false),
+        }
     }
 
     /// A turn begins.
@@ -57,7 +65,8 @@ mod tests {
     #[test]
     fn after_a_stall_each_socket_is_behind_until_it_has_been_read_empty() {
         let start = Instant::now();
-        let mut stalls = Stalls::new(2, start);
+        let mut stalls = Stalls::new(start);
+        (0..2).for_each(|socket| stalls.add(socket));
         for at in 0..10 {
             stalls.turn(start + Duration::from_millis(500 * at));
             assert!(!stalls.is_behind(start, 0));

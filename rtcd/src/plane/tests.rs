@@ -1,4 +1,5 @@
 //! The plane as a whole, over loopback.
+use super::sockets::{Kind, Sockets};
 use super::*;
 use rtcd_media::dtls::Role;
 use rtcd_media::ice::Credentials;
@@ -7,16 +8,45 @@ use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
 
-fn start(udp: &[SocketAddr], tcp: &[SocketAddr], workers: usize) -> Result<Plane, PlaneError> {
-    let config = PlaneConfig { udp: udp.to_vec(), tcp: tcp.to_vec(), workers, nack_buffer: 0 };
-    Plane::start(&config, Identity::generate().expect("a certificate")).map(|(plane, _)| plane)
+/// A plane and what it listens on.
+struct Listening {
+    plane: Plane,
+    sockets: Sockets,
+    udp: Vec<SocketAddr>,
+    tcp: Vec<SocketAddr>,
+}
+
+impl Listening {
+    fn stop(self) {
+        self.plane.stop();
+    }
+    fn handle(&self) -> PlaneHandle {
+        self.plane.handle()
+    }
+}
+
+fn start(udp: &[SocketAddr], tcp: &[SocketAddr], workers: usize) -> Result<Listening, PlaneError> {
+    let config = PlaneConfig { workers, nack_buffer: 0 };
+    let (plane, _) = Plane::start(&config, Identity::generate().expect("a certificate"))?;
+    let mut sockets = Sockets::new(plane.handle());
+    let mut bind = |kind, addresses: &[SocketAddr]| {
+        addresses.iter().map(|address| sockets.bind(kind, *address, Instant::now())).collect::<Result<Vec<_>, _>>()
+    };
+    let bound = bind(Kind::Udp, udp).and_then(|udp| Ok((udp, bind(Kind::Tcp, tcp)?)));
+    match bound {
+        Ok((udp, tcp)) => Ok(Listening { plane, sockets, udp, tcp }),
+        Err(error) => {
+            plane.stop();
+            Err(error)
+        }
+    }
 }
 
 fn loopback() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
-fn counter(plane: &Plane, name: &str) -> u64 {
+fn counter(plane: &Listening, name: &str) -> u64 {
     plane.handle().counters().iter().find(|counter| counter.0 == name).expect("a counter").2
 }
 
@@ -48,7 +78,7 @@ fn check(local: &Credentials) -> Vec<u8> {
     bytes
 }
 
-fn announce(plane: &Plane, local: Credentials) {
+fn announce(plane: &Listening, local: Credentials) {
     let open = Arc::new(Open {
         transport: TransportId(1),
         local,
@@ -87,6 +117,28 @@ fn a_check_that_comes_before_its_transport_is_answered_when_that_comes() {
         assert!(Instant::now() < deadline, "it waits for ever");
         std::thread::sleep(Duration::from_millis(5));
     }
+    plane.stop();
+}
+
+#[test]
+fn an_address_that_is_bound_later_serves_sessions_of_every_worker() {
+    let mut plane = start(&[loopback()], &[], 4).expect("started");
+    let local = Credentials::generate();
+    announce(&plane, local.clone());
+    let later = SocketAddr::from(([127, 0, 0, 2], 0));
+    let later = plane.sockets.bind(Kind::Udp, later, Instant::now()).expect("bound");
+    // By its port each comes to another worker's socket, and the session is on one of them.
+    for _ in 0..16 {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
+        socket.set_read_timeout(Some(Duration::from_millis(200))).expect("set");
+        let mut answer = [0; 200];
+        let answered = || {
+            socket.send_to(&check(&local), later).expect("sent");
+            socket.recv_from(&mut answer).is_ok_and(|(_, from)| from == later)
+        };
+        assert!(std::iter::repeat_with(answered).take(20).any(|answered| answered));
+    }
+    assert_eq!(counter(&plane, "stun_refused"), 0);
     plane.stop();
 }
 

@@ -12,10 +12,9 @@ use super::tcp::Connection;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use rtcd_media::demux::{Path, Protocol};
 use rtcd_media::sfu::command::{Event, WorkerId};
-use rtcd_media::sfu::switch::{Age, LocalSocket, Switch, SwitchConfig};
+use rtcd_media::sfu::switch::{Age, Switch, SwitchConfig};
 use std::collections::VecDeque;
 use std::io;
-use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -56,39 +55,19 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker over its own sockets.
-    pub fn new(
-        id: WorkerId,
-        shared: Arc<Shared>,
-        sockets: Vec<UdpSocket>,
-        listeners: Vec<TcpListener>,
-        control: mpsc::Sender<Event>,
-        now: Instant,
-    ) -> io::Result<Self> {
-        let stalls = Stalls::new(sockets.len(), now);
+    /// A worker that gets its own sockets by commands.
+    pub fn new(id: WorkerId, shared: Arc<Shared>, control: mpsc::Sender<Event>, now: Instant) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let readable = |tag| EpollEvent::new(EpollFlags::EPOLLIN, tag);
-        epoll.add(shared.inbox(id).bell(), readable(BELL))?;
-        for (at, socket) in sockets.iter().enumerate() {
-            epoll.add(socket, readable(SOCKET | at as u64))?;
-        }
-        for (at, listener) in listeners.iter().enumerate() {
-            epoll.add(listener, readable(LISTENER | at as u64))?;
-        }
+        epoll.add(shared.inbox(id).bell(), EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         let config = SwitchConfig { worker: id, identity: shared.identity.clone(), nack_buffer: shared.nack_buffer };
-        let mut switch = Switch::new(config, now);
-        let local = |(at, socket): (usize, &UdpSocket)| {
-            socket.local_addr().ok().map(|address| LocalSocket { local: at as u32, address })
-        };
-        switch.set_local_sockets(sockets.iter().enumerate().filter_map(local).collect());
         Ok(Self {
-            switch,
-            io: Io::new(id, shared, epoll, sockets),
-            acceptor: Acceptor::new(listeners, now),
+            switch: Switch::new(config, now),
+            io: Io::new(id, shared, epoll),
+            acceptor: Acceptor::new(now),
             media: Vec::with_capacity(RECV_BATCH),
             waiting_events: VecDeque::new(),
             control,
-            stalls,
+            stalls: Stalls::new(now),
             stopping: false,
         })
     }
@@ -195,6 +174,9 @@ impl Worker {
                     let switch = &self.switch;
                     self.io.measure(track, writes, |track| switch.knows_track(track));
                 }
+                Command::Socket { number, socket } => self.take_socket(number, socket),
+                Command::Listener { number, listener } => self.acceptor.take(now, number, listener, &self.io),
+                Command::LocalSockets(sockets) => self.switch.set_local_sockets(sockets),
                 Command::Stop => self.stopping = true,
             }
         }
@@ -223,6 +205,19 @@ impl Worker {
             }
         }
         self.forward_media(now);
+    }
+
+    /// A socket in the place of that number. The one before is closed, which takes it out of the poll set.
+    fn take_socket(&mut self, number: usize, socket: UdpSocket) {
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, SOCKET | number as u64);
+        if let Err(error) = self.io.epoll.add(&socket, event) {
+            tracing::error!(%error, address = ?socket.local_addr(), "a socket is not read");
+        }
+        match self.io.sockets.get_mut(number) {
+            Some(place) => *place = socket,
+            None => self.io.sockets.push(socket),
+        }
+        self.stalls.add(number);
     }
 
     /// Forwards what other workers have given: per track, all packets, so that they leave together.

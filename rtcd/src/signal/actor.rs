@@ -98,6 +98,7 @@ impl Actor {
                 let _ = reply.send(self.signalling.sessions(&client, &call));
             }
             Input::Advertise(candidates) => self.step(|signalling, _| signalling.set_candidates(candidates)),
+            Input::SetPeers(peers) => self.step(|signalling, _| signalling.set_peers(peers)),
             Input::AdvertiseRelays(relays) => self.step(|signalling, _| signalling.set_relays(relays)),
             Input::ClientGone(client) => self.step(|signalling, now| signalling.handle_client_gone(now, &client)),
             Input::SetDraining(draining) => self.step(|signalling, _| signalling.set_draining(draining)),

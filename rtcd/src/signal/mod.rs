@@ -62,6 +62,8 @@ pub enum Input {
     Advertise(Arc<[Candidate]>),
     /// And these relayed ones.
     AdvertiseRelays(Arc<[Candidate]>),
+    /// Where participants may be from now on, as far as they are sent anything before they have been heard.
+    SetPeers(PeerPolicy),
     /// A client has been unregistered: its sessions end and its WebSockets are closed.
     ClientGone(ClientId),
     /// Whether new calls shall go elsewhere from now on.
@@ -198,6 +200,10 @@ impl SignalHandle {
     /// And these relayed ones, beside what [`advertise`](Self::advertise) has said.
     pub async fn advertise_relays(&self, relays: Vec<Candidate>) -> Result<(), Stopped> {
         self.send(Input::AdvertiseRelays(relays.into())).await
+    }
+    /// Addresses of this machine have come or gone, and with them where participants may be.
+    pub async fn set_peers(&self, peers: PeerPolicy) -> Result<(), Stopped> {
+        self.send(Input::SetPeers(peers)).await
     }
     /// A client has been unregistered: nothing of it is left when what is queued before has been seen to.
     pub async fn client_gone(&self, client: ClientId) -> Result<(), Stopped> {

@@ -4,7 +4,7 @@ use super::session::{Link, Session};
 use crate::metrics::ErrorKind;
 use crate::signal::message::{RtcType, ServerMessage};
 use crate::signal::reading::object;
-use rtcd_media::ice::candidate::{remember, udp_address};
+use rtcd_media::ice::candidate::{PeerPolicy, remember, udp_address};
 use rtcd_media::sdp::write::Candidate;
 use rtcd_media::sfu::command::{Command, TransportId, WorkerId};
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,11 @@ impl Signalling {
     pub(in crate::signal) fn set_relays(&mut self, relays: Arc<[Candidate]>) {
         self.relays = relays;
         self.renew_candidates();
+    }
+
+    /// Participants may be at these addresses from now on.
+    pub(in crate::signal) fn set_peers(&mut self, peers: PeerPolicy) {
+        self.settings.peers = peers;
     }
 
     /// Who is connected is told what is new, as the path that it has may end; who still looks for a way to us is told all.
