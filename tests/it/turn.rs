@@ -212,9 +212,10 @@ fn over_tcp_and_tls_with_credentials_that_end_a_server_that_is_down_delays_nobod
     let files = format!("cert={}\npkey={}\n", cert.display(), key.display());
     let _server = wall.turn_server(&(LIMITED.to_owned() + &files));
     let trusted = cert.display().to_string();
-    for (url, shown) in
-        [("turn:10.77.1.1?transport=tcp", "turn:10.77.1.1:3478"), ("turns:10.77.1.1:5349", "turns:10.77.1.1:5349")]
-    {
+    for (url, shown) in [
+        ("turn:10.77.1.1?transport=tcp", "turn:10.77.1.1:3478?transport=tcp"),
+        ("turns:10.77.1.1:5349", "turns:10.77.1.1:5349"),
+    ] {
         let servers = format!(r#"["turn:10.77.1.99", "{url}", "turn:no-such-name.invalid"]"#);
         let environment = [("RTCD_RTC_ICESERVERS", &*servers), SECRET, ("SSL_CERT_FILE", &trusted)];
         let daemon = wall.daemon(&environment);
@@ -316,6 +317,19 @@ fn a_wrong_secret_is_told_in_words_and_calls_that_need_no_relay_go_on() {
     assert!(!log.contains("another-secret") && !check.contains("another-secret"));
     let refused = r#"rtcd_turn_failures_total{family="ipv4",reason="unauthorized",server="turn:10.77.1.1:3478"}"#;
     assert!(wall.inside.run(|| daemon.metric(refused)) >= 1.0);
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_told_in_words_and_what_there_is_stays() {
+    let wall = Wall::new();
+    let _server = wall.turn_server(&(STATIC.to_owned() + "user-quota=1\n"));
+    let servers = r#"[{"urls": ["turn:10.77.1.1", "turn:10.77.1.1?transport=tcp"], "username": "rtcd", "credential": "a-password"}]"#;
+    let daemon = wall.daemon(&[("RTCD_RTC_ICESERVERS", servers)]);
+    wait_for("the refusal", || daemon.log().contains("the server's quota is used up (486)"));
+    wait_for("the other one", || daemon.log().contains("relay address allocated"));
+    let states =
+        ["turn:10.77.1.1:3478", "turn:10.77.1.1:3478?transport=tcp"].map(|server| wall.allocated(&daemon, server));
+    assert!(states == [0.0, 1.0] || states == [1.0, 0.0], "{states:?}");
 }
 
 #[test]

@@ -189,8 +189,13 @@ impl fmt::Display for IceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, s) = (if self.turn { "turn" } else { "stun" }, if self.tls { "s" } else { "" });
         match self.host.contains(':') {
-            true => write!(f, "{scheme}{s}:[{}]:{}", self.host, self.port),
-            false => write!(f, "{scheme}{s}:{}:{}", self.host, self.port),
+            true => write!(f, "{scheme}{s}:[{}]:{}", self.host, self.port)?,
+            false => write!(f, "{scheme}{s}:{}:{}", self.host, self.port)?,
+        }
+        // STUN is spoken over UDP whatever the URL says.
+        match self.turn && self.tcp != self.tls {
+            true => f.write_str(if self.tcp { "?transport=tcp" } else { "?transport=udp" }),
+            false => Ok(()),
         }
     }
 }

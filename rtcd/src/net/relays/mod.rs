@@ -44,8 +44,18 @@ fn places(rtc: &Rtc) -> Vec<Place> {
         let Some(credentials) = Credentials::of(server, rtc.turn.as_ref()) else { continue };
         for url in server.urls.iter().filter(|url| url.turn) {
             for local in &locals {
+                let name = match local.filter(|_| locals.len() > 1) {
+                    Some(local) => format!("{url} from {local}"),
+                    None => url.to_string(),
+                };
                 for ipv6 in [false, true].into_iter().filter(|ipv6| !ipv6 || rtc.enable_ipv6) {
-                    places.push(Place { url: url.clone(), credentials: credentials.clone(), ipv6, local: *local });
+                    places.push(Place {
+                        name: name.clone(),
+                        url: url.clone(),
+                        credentials: credentials.clone(),
+                        ipv6,
+                        local: *local,
+                    });
                 }
             }
         }
@@ -87,7 +97,7 @@ impl Relays {
         self.metrics.forget();
         let (states, told) = mpsc::channel(STATES);
         for (number, place) in places.iter().enumerate() {
-            self.metrics.expect(&place.url.to_string(), family(place.ipv6));
+            self.metrics.expect(&place.name, family(place.ipv6));
             let context = Context {
                 plane: self.plane.clone(),
                 resolver: self.resolver.clone(),
@@ -143,7 +153,7 @@ mod tests {
             variables.iter().map(|(name, value)| (format!("RTCD_RTC_{name}"), (*value).to_owned())).collect();
         let rtc = config::from_text("x".as_ref(), "", &environment).expect("valid").config.rtc;
         let shown =
-            places(&rtc).iter().map(|place| format!("{} {}", place.url, family(place.ipv6))).collect::<Vec<_>>();
+            places(&rtc).iter().map(|place| format!("{} {}", place.name, family(place.ipv6))).collect::<Vec<_>>();
         assert_eq!(shown, expected);
     }
 

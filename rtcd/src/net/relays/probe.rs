@@ -33,7 +33,7 @@ pub async fn probe(rtc: &Rtc) -> Vec<(String, Result<Allocated, String>)> {
             (false, false) => "UDP",
         };
         let family = if place.ipv6 { format!(", {}", family(true)) } else { String::new() };
-        (format!("{} over {transport}{family}", place.url), ask(&place).await)
+        (format!("{} over {transport}{family}", place.name), ask(&place).await)
     };
     join_all(places(rtc).into_iter().map(ask)).await
 }

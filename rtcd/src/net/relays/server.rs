@@ -27,6 +27,8 @@ const EVENTS: usize = 64;
 /// An allocation that the configuration asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
+    /// The server, as logs and metrics call it; and where requests leave from, if there are several such places.
+    pub name: String,
     /// The server.
     pub url: IceUrl,
     /// For it.
@@ -129,7 +131,7 @@ impl Server {
     }
 
     fn tell(&mut self, failure: &Failure) {
-        let (server, family) = (self.place.url.to_string(), family(self.place.ipv6));
+        let (server, family) = (self.place.name.clone(), family(self.place.ipv6));
         self.context.metrics.failed(&server, family, failure.word);
         if self.told.as_ref() != Some(&failure.why) {
             // IPv6 is asked for beside IPv4, and many servers have none.
@@ -183,7 +185,7 @@ impl Server {
                     self.context.metrics.denied.inc();
                     // Private addresses, as a rule, which browsers name beside their public ones.
                     if !std::mem::replace(&mut denied, true) {
-                        let server = self.place.url.to_string();
+                        let server = &*self.place.name;
                         tracing::info!(
                             server,
                             "the TURN server relays nothing to some addresses of participants (403)"
@@ -199,7 +201,7 @@ impl Server {
     }
 
     fn allocated(&mut self, relayed: SocketAddr, round_trip: Option<Duration>) {
-        let (server, family) = (self.place.url.to_string(), family(self.place.ipv6));
+        let (server, family) = (self.place.name.clone(), family(self.place.ipv6));
         self.context.metrics.allocated(&server, family, round_trip);
         let again = self.told.take().is_some();
         tracing::info!(server, %relayed, again, "relay address allocated");
