@@ -4,9 +4,12 @@
 //! One [`Relay`] is one allocation and ends with it: whoever owns it makes the next one. A server that has been restarted is
 //! noticed by a Refresh, as soon as it is silent while we send.
 mod channels;
+mod ending;
 mod message;
 mod permissions;
 mod requests;
+
+pub use ending::Ending;
 
 use crate::random::fill;
 use crate::stun::{IntegrityKey, TransactionId};
@@ -47,83 +50,6 @@ pub struct Account {
 impl std::fmt::Debug for Account {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Account").field("username", &self.username).finish_non_exhaustive()
-    }
-}
-
-/// Why a relay is no more. The text says what an operator is to look at.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Ending {
-    /// No answer.
-    #[error("the server does not answer")]
-    Silence,
-    /// 401 or 441 to credentials.
-    #[error(
-        "the server refuses the credentials (401): is the username, credential or static_auth_secret the server's?"
-    )]
-    Unauthorized,
-    /// 437: it has been restarted, or the allocation has expired.
-    #[error("the server does not know the allocation any more (437): it was restarted")]
-    Forgotten,
-    /// 486.
-    #[error("the server's quota is used up (486): raise its user or total quota")]
-    Quota,
-    /// 508.
-    #[error("the server has no relay address left (508)")]
-    Capacity,
-    /// 440 or 442: no relay for this family, or none over UDP.
-    #[error("the server does not relay this address family ({0})")]
-    Unsupported(u16),
-    /// 403 to an allocation.
-    #[error("the server forbids allocations to us (403)")]
-    Forbidden,
-    /// 300: RFC 8489, section 10.
-    #[error("the server sends us to another one (300), which is not followed: name that one")]
-    Redirected,
-    /// Any other error.
-    #[error("the server refuses with {code} {reason}")]
-    Refused {
-        /// ERROR-CODE
-        code: u16,
-        /// The server's words, printable ASCII of them.
-        reason: String,
-    },
-    /// What it answers is not TURN.
-    #[error("the server's answers are not of a TURN server")]
-    Nonsense,
-}
-
-impl Ending {
-    fn of(code: u16, reason: &[u8]) -> Self {
-        match code {
-            300 => Self::Redirected,
-            401 | 441 => Self::Unauthorized,
-            403 => Self::Forbidden,
-            437 => Self::Forgotten,
-            440 | 442 => Self::Unsupported(code),
-            486 => Self::Quota,
-            508 => Self::Capacity,
-            _ => {
-                let printable = |byte: &&u8| byte.is_ascii_graphic() || **byte == b' ';
-                let reason = reason.iter().filter(printable).take(64).map(|byte| char::from(*byte)).collect();
-                Self::Refused { code, reason }
-            }
-        }
-    }
-
-    /// A constant word for metrics.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Silence => "silence",
-            Self::Unauthorized => "unauthorized",
-            Self::Forgotten => "forgotten",
-            Self::Quota => "quota",
-            Self::Capacity => "capacity",
-            Self::Unsupported(_) => "unsupported",
-            Self::Forbidden => "forbidden",
-            Self::Redirected => "redirected",
-            Self::Refused { .. } => "refused",
-            Self::Nonsense => "nonsense",
-        }
     }
 }
 
@@ -262,7 +188,7 @@ impl Relay {
     fn handle_response(&mut self, now: Instant, response: &Response<'_>) {
         let Some(waiting) = self.requests.get(&response.transaction) else { return };
         // An answer to a signed request is signed, but for those that say that the signature was not understood.
-        let key = self.challenge.as_ref().map(|challenge| &challenge.key).filter(|_| waiting.signed);
+        let key = self.challenge.as_ref().map(|challenge| &challenge.key).filter(|_| waiting.nonce.is_some());
         let challenges = matches!(response.error, Some((401 | 438, _)));
         let holds = key.is_none_or(|key| response.verify(key));
         if !holds && (response.is_signed() || response.error.is_none()) && !challenges {
@@ -282,8 +208,8 @@ impl Relay {
     fn handle_challenge(&mut self, now: Instant, request: &requests::Request, response: &Response<'_>) {
         let realm = response.realm.or(self.challenge.as_ref().map(|known| &*known.realm));
         let (Some(realm), Some(nonce)) = (realm, response.nonce) else { return self.end(Ending::Nonsense) };
-        let is_known = self.challenge.as_ref().is_some_and(|known| *known.nonce == *nonce && *known.realm == *realm);
-        if request.challenged >= MAX_CHALLENGES || (request.signed && is_known) {
+        // Several requests may be under way when a nonce goes stale: each is told so.
+        if request.challenged >= MAX_CHALLENGES || request.nonce.as_deref() == Some(nonce) {
             return self.end(Ending::Unauthorized);
         }
         let key = IntegrityKey::long_term(&self.account.username, realm, &self.account.password);
@@ -351,7 +277,8 @@ impl Relay {
         let id = transaction();
         match message::request(&ask, &id, &self.account.username, self.challenge.as_ref()) {
             Some(bytes) => {
-                self.requests.insert(now, id, ask, challenged, self.challenge.is_some(), &bytes);
+                let nonce = self.challenge.as_ref().map(|challenge| challenge.nonce.clone());
+                self.requests.insert(now, id, ask, challenged, nonce, &bytes);
                 self.datagrams.push_back(bytes);
             }
             None => self.end(Ending::Unauthorized),

@@ -1,12 +1,14 @@
 //! Metrics under the names that the published dashboards read (contract, section 6). A registry of our own, no global.
 //!
 //! A label's values are bounded by what is live: the series of a client go when its last connection and session are gone.
+mod labels;
 mod process;
 mod render;
 #[cfg(test)]
 mod tests;
 mod turn;
 
+pub use labels::{ConnState, Direction, ErrorKind, MessageName, TrackType};
 pub use turn::TurnMetrics;
 
 use crate::ids::ClientId;
@@ -17,100 +19,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Seconds, for all durations.
 const LATENCY: [f64; 14] = [0.001, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0];
 const LOSS: [f64; 12] = [0.001, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0];
-
-macro_rules! labels {
-    ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $vdoc:literal])+ $variant:ident = $label:literal),+ $(,)? }) => {
-        $(#[doc = $doc])+
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum $name { $($(#[doc = $vdoc])+ $variant),+ }
-        impl $name {
-            /// Every value of the label.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-            /// The value as Prometheus shows it.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $label),+ }
-            }
-        }
-    };
-}
-
-labels! {
-    /// Which way a message or a track goes, seen from here.
-    Direction {
-        /// From the peer to us.
-        In = "in",
-        /// From us to the peer.
-        Out = "out",
-    }
-}
-labels! {
-    /// `type` of `rtcd_rtc_conn_states_total`.
-    ConnState {
-        /// The DTLS handshake is complete: media can flow.
-        Connected = "connected",
-        /// No packet for a while.
-        Disconnected = "disconnected",
-        /// No connection in time, or lost for good.
-        Failed = "failed",
-        /// Ended by either side.
-        Closed = "closed",
-    }
-}
-labels! {
-    /// `type` of `rtcd_rtc_errors_total`.
-    ErrorKind {
-        /// Media that cannot be taken.
-        Rtp = "rtp",
-        /// A track that nobody announced, or that cannot be forwarded.
-        Track = "track",
-        /// A candidate that cannot be read.
-        Ice = "ice",
-        /// A message or description that cannot be read, or is out of turn.
-        Signaling = "signaling",
-        /// The signalling lock was not free within 5 s.
-        SignalingLockTimeout = "signaling_lock_timeout",
-        /// Our offer got no answer.
-        SignalingAnswerTimeout = "signaling_answer_timeout",
-        /// A join that is refused.
-        Join = "join",
-        /// A data channel message that cannot be read.
-        DataChannel = "data_channel",
-        /// A message that could not be handed on: nobody to take it, or a full queue.
-        Undelivered = "undelivered",
-    }
-}
-labels! {
-    /// `type` of the track metrics: MIME types.
-    TrackType {
-        /// Voice, and the sound of a screen.
-        Opus = "audio/opus",
-        /// RFC 7741.
-        Vp8 = "video/VP8",
-        /// Screens, for those who can.
-        Av1 = "video/AV1",
-    }
-}
-labels! {
-    /// Names of WebSocket messages; what a client invents counts as one of them.
-    MessageName {
-        /// Out, the first message: the connection id.
-        Hello = "hello",
-        /// From the plugin only.
-        Join = "join",
-        /// From the plugin only.
-        Leave = "leave",
-        /// From the plugin only.
-        Reconnect = "reconnect",
-        /// In and out: what concerns one session.
-        Rtc = "rtc",
-        /// Out: a voice began or ended.
-        Vad = "vad",
-        /// Out, the last message about a session.
-        Close = "close",
-        /// In: what cannot be read.
-        Invalid = "invalid",
-    }
-}
 
 /// What of a client is live.
 #[derive(Default)]

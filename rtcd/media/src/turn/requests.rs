@@ -20,8 +20,8 @@ pub struct Request {
     pub ask: Ask,
     /// How often the same was asked before and came back with another challenge.
     pub challenged: u32,
-    /// Whether it was signed.
-    pub signed: bool,
+    /// Under which it was signed, if it was.
+    pub nonce: Option<Box<[u8]>>,
     bytes: Box<[u8]>,
     first: Instant,
     due: Instant,
@@ -51,10 +51,17 @@ impl Requests {
     }
 
     /// Notes a request that is being sent.
-    pub fn insert(&mut self, now: Instant, id: TransactionId, ask: Ask, challenged: u32, signed: bool, bytes: &[u8]) {
-        let wait = if self.reliable { RELIABLE_WAIT } else { FIRST_WAIT };
-        let bytes = bytes.into();
-        self.waiting.push(Request { id, ask, challenged, signed, bytes, first: now, due: now + wait, sends: 1 });
+    pub fn insert(
+        &mut self,
+        now: Instant,
+        id: TransactionId,
+        ask: Ask,
+        challenged: u32,
+        nonce: Option<Box<[u8]>>,
+        bytes: &[u8],
+    ) {
+        let due = now + if self.reliable { RELIABLE_WAIT } else { FIRST_WAIT };
+        self.waiting.push(Request { id, ask, challenged, nonce, bytes: bytes.into(), first: now, due, sends: 1 });
     }
 
     /// The request of an answer, which waits no longer; and the round trip if it was said once.

@@ -198,6 +198,18 @@ fn many_peers_are_asked_for_in_few_requests() {
 }
 
 #[test]
+fn requests_that_are_under_way_together_outlive_a_nonce_that_goes_stale() {
+    let mut world = World::allocated("secret");
+    world.server.set_nonce_expiry_duration(Duration::from_secs(30));
+    for last in 0..200 {
+        world.relay.want(world.now, IpAddr::from([192, 0, 2, last]));
+    }
+    world.settle();
+    world.pass(Duration::from_secs(900));
+    assert_eq!((&world.events[..], world.relay.peers().0), (&[][..], 200));
+}
+
+#[test]
 fn wrong_credentials_are_told_at_once() {
     let mut world = World::new("wrong");
     world.settle();
