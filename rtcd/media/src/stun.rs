@@ -58,6 +58,13 @@ pub struct Request<'a> {
     raw: &'a [u8],
 }
 
+/// A new one, which nobody can guess (RFC 8489, section 5).
+pub(crate) fn transaction_id() -> TransactionId {
+    let mut id = [0; 12];
+    crate::random::fill(&mut id);
+    id
+}
+
 /// The value of FINGERPRINT behind a message whose length field counts it already (RFC 8489, section 14.7).
 pub(crate) fn fingerprint(message: &[u8]) -> u32 {
     crc32fast::hash(message) ^ FINGERPRINT_XOR

@@ -11,8 +11,7 @@ mod requests;
 
 pub use ending::Ending;
 
-use crate::random::fill;
-use crate::stun::{IntegrityKey, TransactionId};
+use crate::stun::{IntegrityKey, transaction_id};
 use channels::Channels;
 use message::{Ask, Challenge, Received, Response, indication_header, wrap_in_channel, wrap_in_indication};
 use permissions::Permissions;
@@ -146,7 +145,7 @@ impl Relay {
         if binds {
             self.bind(now, peer);
         }
-        wrap_in_indication(peer, &transaction(), slot, len)
+        wrap_in_indication(peer, &transaction_id(), slot, len)
     }
 
     /// Most bytes that are put in front of a packet and behind it.
@@ -274,7 +273,7 @@ impl Relay {
     }
 
     fn ask(&mut self, now: Instant, ask: Ask, challenged: u32) {
-        let id = transaction();
+        let id = transaction_id();
         match message::request(&ask, &id, &self.account.username, self.challenge.as_ref()) {
             Some(bytes) => {
                 let nonce = self.challenge.as_ref().map(|challenge| challenge.nonce.clone());
@@ -290,12 +289,7 @@ impl Relay {
         let allocated = matches!(self.phase, Phase::Allocated { .. });
         self.phase = Phase::Ended;
         let challenge = self.challenge.as_ref().filter(|_| allocated)?;
-        message::request(&Ask::Refresh(0), &transaction(), &self.account.username, Some(challenge))
-    }
-
-    /// The way to the server is gone.
-    pub fn handle_closed(&mut self) {
-        self.end(Ending::Silence);
+        message::request(&Ask::Refresh(0), &transaction_id(), &self.account.username, Some(challenge))
     }
 
     fn end(&mut self, why: Ending) {
@@ -363,12 +357,6 @@ impl Relay {
     pub fn peers(&self) -> (usize, usize) {
         (self.permissions.granted(), self.channels.bound())
     }
-}
-
-fn transaction() -> TransactionId {
-    let mut id = [0; 12];
-    fill(&mut id);
-    id
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::net::lookup::Resolver;
 use crate::plane::PlaneHandle;
 use crate::plane::command::Command;
 use crate::plane::relay::{OpenRelay, RelayId};
-use rtcd_media::turn::{Ending, RelayEvent};
+use rtcd_media::turn::RelayEvent;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -244,11 +244,5 @@ struct Failure {
 impl Failure {
     fn of(word: &'static str, why: String) -> Self {
         Self { word, why, lived: false }
-    }
-}
-
-impl From<Ending> for Failure {
-    fn from(ending: Ending) -> Self {
-        Self::of(ending.as_str(), ending.to_string())
     }
 }

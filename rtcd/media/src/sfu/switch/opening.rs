@@ -6,9 +6,9 @@ use super::{Sink, Switch};
 use crate::demux::{Path, Protocol};
 use crate::ice::Credentials;
 use crate::ice::candidate::MAX_CANDIDATES;
-use crate::random::{fill, random_u64};
+use crate::random::random_u64;
 use crate::sfu::command::{Claim, TransportId};
-use crate::stun::{CheckRequest, IntegrityKey};
+use crate::stun::{CheckRequest, IntegrityKey, transaction_id};
 use crate::timers::Timers;
 use crate::token_bucket::TokenBucket;
 use std::collections::HashMap;
@@ -145,8 +145,7 @@ impl Switch {
                         self.counters.opening_limited += 1;
                         continue;
                     }
-                    let mut id = [0; 12];
-                    fill(&mut id);
+                    let id = transaction_id();
                     let (local, remote) = (&opening.local, &opening.remote);
                     let check = CheckRequest::new(&id, local, remote, &opening.key, PRIORITY, opening.tie_breaker);
                     if let Some(bytes) = check.bytes() {
