@@ -1,37 +1,36 @@
-//! One SCTP association with its data channels, by `sctp-proto`, behind a face of our own (RFC 8831, RFC 8832).
-mod backlog;
+//! One SCTP association with its data channels, by `dcsctp`, behind a face of our own (RFC 8831, RFC 8832).
 mod dcep;
 mod guard;
 mod handshake;
 
-use backlog::Backlog;
 use bytes::Bytes;
-use guard::SctpGuard;
-use sctp_proto::{
-    Association, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, EndpointEvent, Event,
-    Payload, PayloadProtocolIdentifier as Ppi, ReliabilityType, ServerConfig, StreamEvent, TransportConfig,
+use dcsctp::api::{
+    DcSctpSocket as _, LifecycleId, Message, Options, PpId, SendOptions, Socket, SocketEvent, SocketTime, StreamId,
+    ZERO_CHECKSUM_ALTERNATE_ERROR_DETECTION_METHOD_LOWER_LAYER_DTLS as DTLS_PROTECTS,
 };
+use guard::SctpGuard;
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The longest message either way, as browsers have it: a description of 1 MiB (contract, section 2) is compressed to a
 /// tenth of that.
 pub const MAX_MESSAGE: usize = 256 * 1024;
-/// What the peer may have in flight towards us: the longest message, and a half.
-const RECEIVE_BUFFER: u32 = 384 * 1024;
+/// What the peer may have in flight towards us: the longest message, and a half. The crate drops what exceeds nine tenths.
+const RECEIVE_BUFFER: usize = 432 * 1024;
 /// Streams in either direction: `calls-dc` needs one.
 const MAX_STREAMS: u16 = guard::STREAMS as u16;
-/// Start of the retransmission timer; RFC 9260 says 1 s for networks of 1990. A spurious INIT costs 100 bytes.
-const RTO_INITIAL_MS: u64 = 250;
-/// A peer may delay its acknowledgement by 200 ms.
-const RTO_MIN_MS: u64 = 200;
-/// After an outage the channel is back within this time.
-const RTO_MAX_MS: u64 = 2_000;
+/// What we keep for a peer that does not read; beyond it the channel is considered dead.
+const MAX_BUFFERED: usize = 512 * 1024;
+/// What a message costs besides its payload: a peer that acknowledges nothing could make us keep half a million answers of
+/// one byte.
+const OVERHEAD: usize = 512;
 
-/// The crate keys associations by address; ours has one peer whose address is ICE's business.
-const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5000);
+/// Payload protocol identifiers (RFC 8831, section 8).
+const DCEP: PpId = PpId(50);
+const STRING: PpId = PpId(51);
+const BINARY: PpId = PpId(53);
+const STRING_EMPTY: PpId = PpId(56);
+const BINARY_EMPTY: PpId = PpId(57);
 
 /// A data channel: the SCTP stream that carries it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -74,69 +73,83 @@ pub enum SendError {
     TooLong,
 }
 
-/// One association. Drain [`poll_packet`](Self::poll_packet) and [`poll_event`](Self::poll_event) after each input.
-pub struct Sctp {
-    config: Arc<TransportConfig>,
-    endpoint: Endpoint,
-    handle: AssociationHandle,
-    association: Option<Association>,
-    guard: SctpGuard,
-    backlog: Backlog,
-    answer: handshake::Answer,
-    /// Streams, of those few that the guard lets through, with something to read ahead of the COOKIE ACK.
-    early: Vec<u16>,
-    packets: VecDeque<Bytes>,
-    events: VecDeque<SctpEvent>,
+/// A channel that the peer has opened, and how it wants to be written to.
+#[derive(Clone, Copy)]
+struct Channel {
+    id: u16,
+    unordered: bool,
+    max_retransmissions: Option<u16>,
+    lifetime: Option<Duration>,
 }
 
-fn transport_config() -> TransportConfig {
-    TransportConfig::default()
-        .with_max_send_message_size(MAX_MESSAGE as u32)
-        .with_max_receive_message_size(MAX_MESSAGE as u32)
-        .with_max_receive_buffer_size(RECEIVE_BUFFER)
-        .with_max_num_inbound_streams(MAX_STREAMS)
-        .with_max_num_outbound_streams(MAX_STREAMS)
+/// One association. Drain [`poll_packet`](Self::poll_packet) and [`poll_event`](Self::poll_event) after each input.
+pub struct Sctp {
+    socket: Box<Socket>,
+    /// The socket counts time from here.
+    epoch: Instant,
+    guard: SctpGuard,
+    answer: handshake::Answer,
+    channels: Vec<Channel>,
+    /// Messages and bytes that were sent and not acknowledged.
+    backlog: (usize, usize),
+    packets: VecDeque<Bytes>,
+    events: VecDeque<SctpEvent>,
+    lost: bool,
+}
+
+fn options() -> Options {
+    Options {
+        announced_maximum_incoming_streams: MAX_STREAMS,
+        announced_maximum_outgoing_streams: MAX_STREAMS,
+        max_message_size: MAX_MESSAGE,
+        max_receiver_window_buffer_size: RECEIVE_BUFFER,
+        max_send_buffer_size: MAX_BUFFERED,
+        per_stream_send_queue_limit: MAX_BUFFERED,
+        // RFC 9260 says 1 s for networks of 1990. A spurious INIT costs 100 bytes.
+        t1_init_timeout: Duration::from_millis(250),
+        t1_cookie_timeout: Duration::from_millis(250),
+        rto_initial: Duration::from_millis(250),
+        // A peer may delay its acknowledgement by 200 ms.
+        rto_min: Duration::from_millis(200),
+        // After an outage the channel is back within this time.
+        rto_max: Duration::from_secs(2),
+        max_timer_backoff_duration: Some(Duration::from_secs(2)),
+        min_rtt_variance: Duration::from_millis(100),
         // A peer that is silent is ICE's business, which gives it 30 s.
-        .with_max_init_retransmits(None)
-        .with_max_data_retransmits(None)
-        .with_rto_initial_ms(RTO_INITIAL_MS)
-        .with_rto_min_ms(RTO_MIN_MS)
-        .with_rto_max_ms(RTO_MAX_MS)
+        max_retransmissions: None,
+        max_init_retransmits: None,
+        heartbeat_interval: Duration::ZERO,
+        zero_checksum_alternate_error_detection_method: DTLS_PROTECTS,
+        enable_handover_with_outstanding_data: true,
+        ..Options::default()
+    }
 }
 
 impl Sctp {
     /// A side that waits for the peer's INIT; the DTLS server does.
     pub fn new(now: Instant) -> Self {
-        Self::with(transport_config(), now)
+        Self::with(&options(), now)
     }
 
-    fn with(config: TransportConfig, now: Instant) -> Self {
-        let config = Arc::new(config);
-        let mut server = ServerConfig::new();
-        server.transport = config.clone();
+    fn with(options: &Options, now: Instant) -> Self {
         Self {
-            config,
-            endpoint: Endpoint::new(Arc::new(EndpointConfig::new()), Some(Arc::new(server))),
-            handle: AssociationHandle(0),
-            association: None,
+            socket: Box::new(Socket::new("", options)),
+            epoch: now,
             guard: SctpGuard::new(now),
-            backlog: Backlog::default(),
             answer: handshake::Answer::default(),
-            early: Vec::new(),
+            channels: Vec::new(),
+            backlog: (0, 0),
             packets: VecDeque::new(),
             events: VecDeque::new(),
+            lost: false,
         }
     }
 
     /// Sends INIT; the DTLS client does.
     pub fn connect(&mut self, now: Instant) {
-        let mut config = ClientConfig::new();
-        config.transport = self.config.clone();
-        if let Ok((handle, association)) = self.endpoint.connect(config, PEER) {
-            self.handle = handle;
-            self.association = Some(association);
-            self.drain(now);
-        }
+        self.advance(now);
+        self.socket.connect();
+        self.drain(now);
     }
 
     /// Handles one packet, which came in one DTLS record.
@@ -146,51 +159,45 @@ impl Sctp {
             return;
         }
         self.answer.heard();
-        match self.endpoint.handle(now, PEER, None, None, packet.into()) {
-            Some((handle, DatagramEvent::NewAssociation(association))) if self.association.is_none() => {
-                self.handle = handle;
-                self.association = Some(association);
-            }
-            // A second INIT must not replace the association.
-            Some((handle, DatagramEvent::NewAssociation(_))) => {
-                self.endpoint.handle_event(handle, EndpointEvent::drained());
-            }
-            Some((handle, DatagramEvent::AssociationEvent(event))) if handle == self.handle => {
-                if let Some(association) = &mut self.association {
-                    association.handle_event(event);
-                }
-            }
-            _ => {}
-        }
+        self.advance(now);
+        self.socket.handle_input(&packet);
         self.drain(now);
     }
 
     /// The time that [`next_timeout`](Self::next_timeout) gave has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Some(association) = &mut self.association {
-            association.handle_timeout(now);
-        }
+        self.advance(now);
         self.packets.extend(self.answer.repeat(now));
         self.drain(now);
     }
 
-    /// A peer whose timers are those of browsers (dcsctp), for tests.
+    /// A peer whose timers are those of browsers, for tests.
     #[cfg(test)]
     pub(crate) fn browser(now: Instant) -> Self {
-        let config = transport_config().with_rto_initial_ms(1_000).with_rto_min_ms(400).with_rto_max_ms(3_000);
-        Self::with(config, now)
+        let defaults = Options::default();
+        let timers = Options {
+            t1_init_timeout: defaults.t1_init_timeout,
+            t1_cookie_timeout: defaults.t1_cookie_timeout,
+            rto_initial: defaults.rto_initial,
+            rto_min: defaults.rto_min,
+            max_timer_backoff_duration: Some(Duration::from_secs(3)),
+            ..options()
+        };
+        Self::with(&timers, now)
     }
 
     /// Opens a channel, as only peers do; for tests. False while there is no association.
     #[cfg(test)]
     pub(crate) fn open(&mut self, now: Instant, label: &str) -> bool {
-        let Some(association) = self.association.as_mut().filter(|association| !association.is_handshaking()) else {
+        if self.socket.state() != dcsctp::api::SocketState::Connected {
             return false;
-        };
+        }
         let mut open = vec![3, 0, 0, 0, 0, 0, 0, 0, 0, label.len() as u8, 0, 0];
         open.extend(label.as_bytes());
-        let Ok(mut stream) = association.open_stream(1, Ppi::Dcep) else { return false };
-        let is_sent = stream.write_with_ppi(&open, Ppi::Dcep).is_ok();
+        let channel = Channel { id: 1, unordered: false, max_retransmissions: None, lifetime: None };
+        self.advance(now);
+        let is_sent = self.write(channel, DCEP, &open).is_ok();
+        self.channels.push(channel);
         self.drain(now);
         is_sent
     }
@@ -201,21 +208,39 @@ impl Sctp {
             return Err(SendError::TooLong);
         }
         // An empty message travels as one zero byte with a type of its own (RFC 8831, section 6.6).
-        let (ppi, data) = match (text, data.is_empty()) {
-            (true, false) => (Ppi::String, data),
-            (false, false) => (Ppi::Binary, data),
-            (true, true) => (Ppi::StringEmpty, &[0][..]),
-            (false, true) => (Ppi::BinaryEmpty, &[0][..]),
+        let (ppid, data) = match (text, data.is_empty()) {
+            (true, false) => (STRING, data),
+            (false, false) => (BINARY, data),
+            (true, true) => (STRING_EMPTY, &[0][..]),
+            (false, true) => (BINARY_EMPTY, &[0][..]),
         };
-        let association = self.association.as_mut().ok_or(SendError::NotOpen)?;
-        if !self.backlog.has_room(association, data.len()) {
-            return Err(SendError::Stalled);
-        }
-        let mut stream = association.stream(id.0).map_err(|_| SendError::NotOpen)?;
-        stream.write_with_ppi(data, ppi).map_err(|_| SendError::NotOpen)?;
-        self.backlog.push(id.0, data.len());
+        let channel = *self.channels.iter().find(|channel| channel.id == id.0).ok_or(SendError::NotOpen)?;
+        self.advance(now);
+        self.write(channel, ppid, data)?;
         self.drain(now);
         Ok(())
+    }
+
+    /// Queues a message. The name of its life is its length: when it ends, that much is no longer kept.
+    fn write(&mut self, channel: Channel, ppid: PpId, data: &[u8]) -> Result<(), SendError> {
+        let (messages, bytes) = self.backlog;
+        if bytes + data.len() + (messages + 1) * OVERHEAD > MAX_BUFFERED {
+            return Err(SendError::Stalled);
+        }
+        let options = SendOptions {
+            unordered: channel.unordered,
+            lifetime: channel.lifetime,
+            max_retransmissions: channel.max_retransmissions,
+            lifecycle_id: LifecycleId::new(data.len() as u64),
+        };
+        match self.socket.send(Message::new(StreamId(channel.id), ppid, data.to_vec()), &options) {
+            Ok(()) => {
+                self.backlog = (messages + 1, bytes + data.len());
+                Ok(())
+            }
+            Err(dcsctp::api::SendError::ResourceExhaustion) => Err(SendError::Stalled),
+            Err(_) => Err(SendError::NotOpen),
+        }
     }
 
     /// The next packet for the peer, to be sent in one DTLS record.
@@ -230,89 +255,86 @@ impl Sctp {
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn next_timeout(&self) -> Option<Instant> {
-        [self.association.as_ref()?.poll_timeout(), self.answer.next()].into_iter().flatten().min()
+        let at = self.socket.poll_timeout();
+        let socket = (at != SocketTime::infinite_future()).then(|| self.epoch + (at - SocketTime::zero()));
+        [socket, self.answer.next()].into_iter().flatten().min()
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.socket.advance_time(SocketTime::zero() + now.saturating_duration_since(self.epoch));
     }
 
     fn drain(&mut self, now: Instant) {
-        let Some(association) = &mut self.association else { return };
-        while let Some(event) = association.poll() {
-            match event {
-                Event::HandshakeFailed { .. } | Event::AssociationLost { .. } => {
-                    self.events.push_back(SctpEvent::Lost);
-                }
-                Event::Stream(StreamEvent::Opened { .. }) => while association.accept_stream().is_some() {},
-                // Its COOKIE ACK is late or lost: nothing can be written yet, and what is read now would not be answered.
-                Event::Stream(StreamEvent::Readable { id }) if association.is_handshaking() => {
-                    self.early.retain(|known| *known != id);
-                    self.early.push(id);
-                }
-                Event::Stream(StreamEvent::Readable { id }) => {
-                    read_stream(association, id, &mut self.guard, &mut self.backlog, &mut self.events);
-                }
-                Event::Connected => {
-                    for id in self.early.drain(..) {
-                        read_stream(association, id, &mut self.guard, &mut self.backlog, &mut self.events);
-                    }
-                }
-                _ => {}
+        loop {
+            while let Some(message) = self.socket.get_next_message() {
+                self.receive(message);
             }
-        }
-        while let Some(event) = association.poll_endpoint_event() {
-            self.endpoint.handle_event(self.handle, event);
-        }
-        while let Some(transmit) = association.poll_transmit(now) {
-            if let Payload::RawEncode(packets) = transmit.payload {
-                for packet in packets {
+            let Some(event) = self.socket.poll_event() else { return };
+            match event {
+                SocketEvent::SendPacket(packet) => {
+                    let packet = Bytes::from(packet);
                     self.guard.sent(&packet);
                     self.answer.sent(now, &packet);
                     self.packets.push_back(packet);
                 }
+                SocketEvent::OnLifecycleEnd(id) => {
+                    let (messages, bytes) = self.backlog;
+                    self.backlog = (messages.saturating_sub(1), bytes.saturating_sub(id.value() as usize));
+                }
+                SocketEvent::OnAborted(..) | SocketEvent::OnClosed() => {
+                    if !std::mem::replace(&mut self.lost, true) {
+                        self.events.push_back(SctpEvent::Lost);
+                    }
+                }
+                SocketEvent::OnIncomingStreamReset(streams) => self.close_channels(&streams),
+                SocketEvent::OnConnectionRestarted() => self.backlog = (0, 0),
+                _ => {}
             }
         }
     }
-}
 
-fn read_stream(
-    association: &mut Association,
-    id: u16,
-    guard: &mut SctpGuard,
-    backlog: &mut Backlog,
-    events: &mut VecDeque<SctpEvent>,
-) {
-    while let Ok(mut stream) = association.stream(id) {
-        let Ok(Some(chunks)) = stream.read_sctp() else { return };
-        guard.delivered(id);
-        let mut data = vec![0; chunks.len().min(MAX_MESSAGE)];
-        if chunks.read(&mut data).is_err() {
-            continue;
+    /// The peer has closed channels: we close our direction (RFC 8831, section 6.7). No streams means all of them.
+    fn close_channels(&mut self, streams: &[StreamId]) {
+        let gone = |channel: &mut Channel| streams.is_empty() || streams.contains(&StreamId(channel.id));
+        let ours: Vec<_> = self.channels.extract_if(.., gone).map(|channel| StreamId(channel.id)).collect();
+        if !ours.is_empty() {
+            // A peer that cannot reset streams would not have reset its own.
+            let _ = self.socket.reset_streams(&ours);
         }
-        match chunks.ppi {
-            Ppi::Dcep => {
-                let Some(open) = dcep::Open::parse(&data) else { continue };
-                // Openings without end whose ACKs nobody takes are not answered.
-                if !backlog.has_room(association, dcep::ACK.len()) {
-                    continue;
-                }
-                let Ok(mut stream) = association.stream(id) else { return };
-                let kind = match open.reliability {
-                    dcep::Reliability::Reliable => ReliabilityType::Reliable,
-                    dcep::Reliability::Retransmits => ReliabilityType::Rexmit,
-                    dcep::Reliability::Lifetime => ReliabilityType::Timed,
-                };
-                // The stream exists, as we have just read from it: neither call can fail but by the peer's leaving.
-                let _ = stream.set_reliability_params(open.unordered, kind, open.parameter);
-                let _ = stream.write_with_ppi(&dcep::ACK, Ppi::Dcep);
-                backlog.push(id, dcep::ACK.len());
-                events.push_back(SctpEvent::ChannelOpen { id: ChannelId(id), label: open.label });
-            }
-            Ppi::StringEmpty | Ppi::BinaryEmpty => {
-                let text = chunks.ppi == Ppi::StringEmpty;
-                events.push_back(SctpEvent::Message { id: ChannelId(id), text, data: Vec::new() });
-            }
-            ppi => {
-                events.push_back(SctpEvent::Message { id: ChannelId(id), text: ppi == Ppi::String, data });
-            }
+    }
+
+    fn receive(&mut self, message: Message) {
+        let StreamId(stream) = message.stream_id;
+        let id = ChannelId(stream);
+        self.guard.delivered(stream);
+        let (text, data) = match message.ppid {
+            DCEP => return self.accept_channel(stream, &message.payload),
+            STRING_EMPTY => (true, Vec::new()),
+            BINARY_EMPTY => (false, Vec::new()),
+            ppid => (ppid == STRING, message.payload),
+        };
+        if data.len() <= MAX_MESSAGE {
+            self.events.push_back(SctpEvent::Message { id, text, data });
         }
+    }
+
+    fn accept_channel(&mut self, id: u16, data: &[u8]) {
+        let Some(open) = dcep::Open::parse(data) else { return };
+        let ordered = Channel { id, unordered: false, max_retransmissions: None, lifetime: None };
+        // Openings without end whose ACKs nobody takes are not answered.
+        if self.write(ordered, DCEP, &dcep::ACK).is_err() {
+            return;
+        }
+        let limit = open.parameter;
+        self.channels.retain(|channel| channel.id != id);
+        self.channels.push(Channel {
+            unordered: open.unordered,
+            max_retransmissions: (open.reliability == dcep::Reliability::Retransmits)
+                .then_some(u16::try_from(limit).unwrap_or(u16::MAX)),
+            lifetime: (open.reliability == dcep::Reliability::Lifetime).then_some(Duration::from_millis(limit.into())),
+            ..ordered
+        });
+        self.events.push_back(SctpEvent::ChannelOpen { id: ChannelId(id), label: open.label });
     }
 }
 

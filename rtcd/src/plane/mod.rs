@@ -140,11 +140,13 @@ impl Plane {
         let count = config.workers.clamp(1, MAX_WORKERS);
         let shared = Arc::new(Shared::new(identity, config.nack_buffer, count)?);
         let (sender, events) = mpsc::channel(EVENTS);
-        let make = |id| Worker::new(id, shared.clone(), sender.clone(), Instant::now());
-        let workers = shared.workers().map(make).collect::<Result<Vec<_>, _>>()?;
+        // What can fail comes before the first thread. A worker itself never leaves its own: SCTP associations cannot.
+        let polls = shared.workers().map(|id| worker::poll_set(&shared, id)).collect::<Result<Vec<_>, _>>()?;
         let mut threads = Vec::with_capacity(count);
-        for (at, worker) in workers.into_iter().enumerate() {
-            threads.push(std::thread::Builder::new().name(format!("plane-{at}")).spawn(move || worker.run())?);
+        for (id, epoll) in shared.workers().zip(polls) {
+            let (shared, sender) = (shared.clone(), sender.clone());
+            let work = move || Worker::new(id, shared, epoll, sender, Instant::now()).run();
+            threads.push(std::thread::Builder::new().name(format!("plane-{}", id.0)).spawn(work)?);
         }
         Ok((Self { shared, threads }, events))
     }

@@ -54,13 +54,18 @@ pub struct Worker {
     stopping: bool,
 }
 
+/// What a worker waits for: its bell.
+pub fn poll_set(shared: &Shared, id: WorkerId) -> io::Result<Epoll> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    epoll.add(shared.inbox(id).bell(), EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
+    Ok(epoll)
+}
+
 impl Worker {
-    /// A worker that gets its own sockets by commands.
-    pub fn new(id: WorkerId, shared: Arc<Shared>, control: mpsc::Sender<Event>, now: Instant) -> io::Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        epoll.add(shared.inbox(id).bell(), EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
+    /// A worker over its [`poll_set`]; it gets its own sockets by commands.
+    pub fn new(id: WorkerId, shared: Arc<Shared>, epoll: Epoll, control: mpsc::Sender<Event>, now: Instant) -> Self {
         let config = SwitchConfig { worker: id, identity: shared.identity.clone(), nack_buffer: shared.nack_buffer };
-        Ok(Self {
+        Self {
             switch: Switch::new(config, now),
             io: Io::new(id, shared, epoll),
             acceptor: Acceptor::new(now),
@@ -69,7 +74,7 @@ impl Worker {
             control,
             stalls: Stalls::new(now),
             stopping: false,
-        })
+        }
     }
 
     /// Works until told to stop.

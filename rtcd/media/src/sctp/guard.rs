@@ -39,6 +39,10 @@ const RE_CONFIG: u8 = 130;
 const FORWARD_TSN: u8 = 192;
 const I_FORWARD_TSN: u8 = 194;
 
+/// Parameters of INIT by which a peer says that it may send FORWARD TSN (RFC 3758, section 3.1; RFC 5061, section 4.2.7).
+const FORWARD_TSN_SUPPORTED: u16 = 0xc000;
+const SUPPORTED_EXTENSIONS: u16 = 0x8008;
+
 /// What is known of one incoming stream.
 #[derive(Clone, Copy, Default)]
 struct Stream {
@@ -59,6 +63,8 @@ struct Window {
     up: bool,
     streams: [Stream; STREAMS],
     reconfigs: u32,
+    /// FORWARD TSN was agreed upon; of a peer that has not, the crate would end the association.
+    forwards: bool,
 }
 
 pub(super) struct SctpGuard {
@@ -68,8 +74,13 @@ pub(super) struct SctpGuard {
 
 impl SctpGuard {
     pub(super) fn new(now: Instant) -> Self {
-        let window =
-            Window { cumulative: None, up: false, streams: [Stream::default(); STREAMS], reconfigs: RECONFIGS };
+        let window = Window {
+            cumulative: None,
+            up: false,
+            streams: [Stream::default(); STREAMS],
+            reconfigs: RECONFIGS,
+            forwards: false,
+        };
         Self { window, packets: TokenBucket::new(PACKETS_PER_SECOND, PACKET_BURST, now) }
     }
 
@@ -123,6 +134,10 @@ impl Window {
                 if chunk.kind == INIT && self.cumulative.is_none() {
                     self.cumulative = Some(initial.wrapping_sub(1));
                 }
+                let mut says = parameters(&value[16..]);
+                self.forwards |= says.by_ref().flatten().any(|(kind, value)| {
+                    kind == FORWARD_TSN_SUPPORTED || (kind == SUPPORTED_EXTENSIONS && value.contains(&FORWARD_TSN))
+                });
                 parameters_fit(&value[16..])
             }
             SACK => {
@@ -144,7 +159,9 @@ impl Window {
                 self.streams.iter_mut().for_each(|stream| stream.next = 0);
                 self.reconfigs > 0 && value.len() >= 4 && parameters_fit(value)
             }
-            FORWARD_TSN | I_FORWARD_TSN => be32(value, 0).is_some_and(|tsn| self.is_near(tsn)),
+            FORWARD_TSN => self.forwards && be32(value, 0).is_some_and(|tsn| self.is_near(tsn)),
+            // Message interleaving is not agreed upon (RFC 8260, section 2.2).
+            I_FORWARD_TSN => false,
             // Types whose highest bit says "skip if unknown" (RFC 9260, section 3.2).
             kind => kind & 0x80 != 0,
         }
@@ -202,16 +219,27 @@ impl<'a> Iterator for Chunks<'a> {
     }
 }
 
-/// Parameters of INIT, HEARTBEAT and RE-CONFIG: each at least its header, none past the end.
-fn parameters_fit(mut bytes: &[u8]) -> bool {
-    while !bytes.is_empty() {
-        let Some(len) = be16(bytes, 2).map(usize::from) else { return false };
-        if len < 4 || len > bytes.len() {
-            return false;
+/// Parameters of INIT, HEARTBEAT and RE-CONFIG, type and value; `None` for one that is shorter than its header or goes past
+/// the end, and then no more.
+fn parameters(mut bytes: &[u8]) -> impl Iterator<Item = Option<(u16, &[u8])>> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
         }
-        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
-    }
-    true
+        let rest = std::mem::take(&mut bytes);
+        let parameter = || {
+            let (kind, len) = (be16(rest, 0)?, usize::from(be16(rest, 2)?));
+            Some((kind, len, rest.get(4..len)?))
+        };
+        Some(parameter().map(|(kind, len, value)| {
+            bytes = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+            (kind, value)
+        }))
+    })
+}
+
+fn parameters_fit(bytes: &[u8]) -> bool {
+    parameters(bytes).all(|parameter| parameter.is_some())
 }
 
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {

@@ -1,8 +1,16 @@
 #![allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
 use super::*;
-use std::time::Duration;
+use sctp_proto::{
+    Association, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, Payload,
+    PayloadProtocolIdentifier as Ppi,
+};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-/// Our side, and a client of the crate below it that has opened `calls-dc`.
+/// The client's crate keys associations by address.
+const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5000);
+
+/// Our side, and a client of an independent crate that has opened `calls-dc`.
 struct Pair {
     server: Sctp,
     client: Association,
