@@ -1,20 +1,25 @@
-//! One DTLS 1.2 association, by `dimpl`, behind a face of our own: bytes and `now` in; datagrams and events out.
+//! One DTLS 1.2 association behind a face of our own: bytes and `now` in; datagrams and events out. The handshake is
+//! `dimpl`'s; once the peer is known to be through it, `record` is all that is left.
 mod guard;
+mod handshake;
 mod provider;
+mod record;
+mod tap;
 mod timing;
 
-use crate::srtp::{KeyingMaterial, Profile};
+use crate::handover;
+use crate::srtp::KeyingMaterial;
 use aws_lc_rs::digest;
 use guard::{DtlsGuard, Verdict};
+use handshake::Handshake;
+use record::{ALERT, APPLICATION_DATA, Opened, Records};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use timing::{LastFlight, LogicalClock};
-
-/// The longest datagram that we hand to the network.
-const MAX_DATAGRAM: usize = 2048;
+use zeroize::Zeroizing;
 
 /// SHA-256 of a certificate in DER (RFC 8122, section 5).
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
@@ -56,7 +61,7 @@ impl std::fmt::Debug for Fingerprint {
 }
 
 /// Who sends the ClientHello.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Role {
     /// We do: `a=setup:active`.
     Client,
@@ -100,19 +105,45 @@ pub struct Identity {
     fingerprint: Fingerprint,
 }
 
-/// A certificate could not be made: ours to fix, at start.
+/// A certificate could not be made or read: ours to fix, at start.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot make a DTLS certificate: {0}")]
+#[error("no DTLS certificate: {0}")]
 pub struct IdentityError(String);
+
+const IDENTITY_VERSION: u8 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct IdentityRecord {
+    certificate: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
+}
 
 impl Identity {
     /// Makes a self-signed certificate (ECDSA P-256).
     pub fn generate() -> Result<Self, IdentityError> {
         let certificate =
             dimpl::certificate::generate_self_signed_certificate().map_err(|error| IdentityError(error.to_string()))?;
+        Self::of(certificate)
+    }
+
+    fn of(certificate: dimpl::DtlsCertificate) -> Result<Self, IdentityError> {
         let configs = timing::Configs::new().map_err(|error| IdentityError(error.to_string()))?;
         let fingerprint = Fingerprint::of(&certificate.certificate);
         Ok(Self { configs: Arc::new(configs), certificate, fingerprint })
+    }
+
+    /// Certificate and key, for the process that goes on: its descriptions must announce the same.
+    pub fn write(&self, out: &mut Vec<u8>, now: Instant) {
+        let dimpl::DtlsCertificate { certificate, private_key } = &self.certificate;
+        let record = IdentityRecord { certificate: certificate.clone(), key: Zeroizing::new(private_key.clone()) };
+        handover::write(out, IDENTITY_VERSION, now, &record);
+    }
+
+    /// What [`write`](Self::write) wrote.
+    pub fn read(bytes: &[u8], now: Instant) -> Result<Self, IdentityError> {
+        let record: IdentityRecord =
+            handover::read(bytes, IDENTITY_VERSION, now).map_err(|error| IdentityError(error.to_string()))?;
+        Self::of(dimpl::DtlsCertificate { certificate: record.certificate, private_key: record.key.to_vec() })
     }
 
     /// What our descriptions announce.
@@ -121,22 +152,20 @@ impl Identity {
     }
 }
 
+/// How far an association is.
+enum Phase {
+    /// Until the peer is known to be through the handshake.
+    Handshake(Box<Handshake>),
+    /// From then on.
+    Records(Records),
+}
+
 /// One association with its guard. Drain [`poll_datagram`](Self::poll_datagram) and
 /// [`poll_event`](Self::poll_event) after every `handle_*` and `send`.
 pub struct Dtls {
-    inner: Box<dimpl::Dtls>,
+    phase: Phase,
     guard: DtlsGuard,
     role: Role,
-    expected: Fingerprint,
-    peer: Option<Fingerprint>,
-    keys: Option<KeyingMaterial>,
-    handshake_done: bool,
-    clock: LogicalClock,
-    /// Our last flight, until the peer shows that it has it.
-    last_flight: Option<LastFlight>,
-    rto: Duration,
-    /// The time of the last input.
-    now: Instant,
     datagrams: Vec<Vec<u8>>,
     events: Vec<DtlsEvent>,
 }
@@ -155,29 +184,16 @@ impl Dtls {
         round_trip: Option<Duration>,
         now: Instant,
     ) -> Result<Self, DtlsError> {
-        let (rto, config) = identity.configs.get(role, round_trip);
-        // `new_12`, as its server picks the SRTP profile in its own order: GCM whenever the peer offers it.
-        let mut inner = dimpl::Dtls::new_12(config, identity.certificate.clone(), now);
-        inner.set_active(role == Role::Client);
-        let mut dtls = Self {
-            inner: Box::new(inner),
-            guard: DtlsGuard::new(role, now),
-            role,
-            expected,
-            peer: None,
-            keys: None,
-            handshake_done: false,
-            clock: LogicalClock::default(),
-            last_flight: None,
-            rto,
-            now,
-            datagrams: Vec::new(),
-            events: Vec::new(),
-        };
+        let handshake = Handshake::new(identity, role, expected, round_trip, now);
+        let mut dtls = Self::at(Phase::Handshake(Box::new(handshake)), role, now);
         if role == Role::Client {
             dtls.handle_timeout(now)?;
         }
         Ok(dtls)
+    }
+
+    fn at(phase: Phase, role: Role, now: Instant) -> Self {
+        Self { phase, guard: DtlsGuard::new(role, now), role, datagrams: Vec::new(), events: Vec::new() }
     }
 
     /// Which side we are.
@@ -188,45 +204,76 @@ impl Dtls {
     /// Handles one datagram; false when something of it was dropped as malformed, forged or too much. An error is the
     /// end of the session: the handshake has failed, or the peer itself broke the protocol.
     pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> Result<bool, DtlsError> {
-        self.now = now;
         let (records, whole) = match self.guard.admit(now, datagram) {
             Verdict::Pass { records, whole } => (records, whole),
             Verdict::Refused => return Ok(false),
             Verdict::OverBudget => return Err(DtlsError::HandshakeBudget),
         };
-        // dimpl wants to know the time before the bytes.
-        self.inner.handle_timeout(self.clock.at(now)).map_err(protocol)?;
-        let verdict = match self.inner.handle_packet(&records) {
-            Ok(()) => Ok(whole),
-            Err(error) if is_refusal(&error) => Ok(false),
-            Err(error) => Err(protocol(error)),
+        let handshake = match &mut self.phase {
+            Phase::Handshake(handshake) => handshake,
+            Phase::Records(open) => {
+                let (events, mut verdict) = (&mut self.events, Ok(()));
+                let opened = open.open(&records, |Opened { kind, plain }| match (kind, &plain[..]) {
+                    (APPLICATION_DATA, _) => events.push(DtlsEvent::Data(plain)),
+                    // close_notify; any other alert of level fatal (RFC 5246, section 7.2).
+                    (ALERT, [_, 0]) => events.push(DtlsEvent::Closed),
+                    (ALERT, [2, what]) => verdict = Err(DtlsError::Protocol(format!("fatal alert {what}"))),
+                    // The peer's Finished once more, or its wish to negotiate anew, which WebRTC does not know.
+                    _ => {}
+                });
+                return verdict.map(|()| whole && opened);
+            }
         };
+        let verdict = handshake.handle_packet(now, &records);
         self.drain()?;
-        verdict
+        verdict.map(|taken| taken && whole)
     }
 
     /// The time that [`next_timeout`](Self::next_timeout) gave has come.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsError> {
-        self.now = now;
-        let verdict = self.inner.handle_timeout(self.clock.at(now)).map_err(protocol);
+        let Phase::Handshake(handshake) = &mut self.phase else { return Ok(()) };
+        let verdict = handshake.handle_timeout(now);
         self.drain()?;
-        if let Some(flight) = &mut self.last_flight {
-            flight.repeat(now, &mut self.datagrams);
+        if let Phase::Handshake(handshake) = &mut self.phase {
+            handshake.repeat_last_flight(now, &mut self.datagrams);
         }
         verdict
     }
 
     /// Sends a record of the layer above.
     pub fn send(&mut self, data: &[u8]) -> Result<(), DtlsError> {
-        self.inner.send_application_data(data).map_err(protocol)?;
-        self.drain()
+        match &mut self.phase {
+            Phase::Records(records) => {
+                let sealed = records.seal(APPLICATION_DATA, data);
+                self.datagrams.push(sealed.ok_or_else(|| DtlsError::Protocol("numbers are used up".into()))?);
+                Ok(())
+            }
+            Phase::Handshake(handshake) => {
+                handshake.send(data)?;
+                self.drain()
+            }
+        }
+    }
+
+    /// The peer has shown, beside DTLS, that it is through the handshake.
+    pub fn confirm(&mut self) {
+        if let Phase::Handshake(handshake) = &mut self.phase {
+            handshake.confirm();
+            self.leave_handshake();
+        }
     }
 
     /// Says goodbye (close_notify), if the handshake is complete.
     pub fn close(&mut self) {
-        if self.handshake_done && self.inner.close().is_ok() {
+        match &mut self.phase {
+            // Level warning, close_notify.
+            Phase::Records(records) => self.datagrams.extend(records.seal(ALERT, &[1, 0])),
             // We are leaving: what cannot be said now is not said.
-            let _ = self.drain();
+            Phase::Handshake(handshake) => {
+                if handshake.close() {
+                    let _ = self.drain();
+                }
+            }
         }
     }
 
@@ -242,95 +289,54 @@ impl Dtls {
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn next_timeout(&self) -> Option<Instant> {
-        let repeat = self.last_flight.as_ref().and_then(LastFlight::next);
-        [self.clock.next(self.handshake_done), repeat].into_iter().flatten().min()
+        match &self.phase {
+            Phase::Handshake(handshake) => handshake.next_timeout(),
+            Phase::Records(_) => None,
+        }
     }
 
     fn drain(&mut self) -> Result<(), DtlsError> {
-        let (was_done, first) = (self.handshake_done, self.datagrams.len());
-        let verdict = self.drain_inner();
-        if self.datagrams.len() > first {
-            self.clock.sent(self.now);
-        }
-        if self.handshake_done && !was_done && self.role == Role::Server {
-            self.last_flight = Some(LastFlight::new(self.now, self.rto, &self.datagrams[first..]));
-        }
+        let Phase::Handshake(handshake) = &mut self.phase else { return Ok(()) };
+        let verdict = handshake.drain(&mut self.guard, &mut self.datagrams, &mut self.events);
+        self.leave_handshake();
         verdict
     }
 
-    fn drain_inner(&mut self) -> Result<(), DtlsError> {
-        use dimpl::Output;
-        let mut buffer = [0; MAX_DATAGRAM];
-        let mut grown = Vec::new();
-        loop {
-            let output = self.inner.poll_output(if grown.is_empty() { &mut buffer[..] } else { &mut grown });
-            match output {
-                Output::Packet(bytes) if self.role == Role::Server && !self.guard.is_established() => {
-                    self.datagrams.push(provider::on_the_wire(bytes));
-                }
-                Output::Packet(bytes) => self.datagrams.push(bytes.to_vec()),
-                Output::PeerCert(der) => self.peer = Some(Fingerprint::of(der)),
-                Output::KeyingMaterial(material, profile) => {
-                    let profile = match profile {
-                        dimpl::SrtpProfile::AES128_CM_SHA1_80 => Profile::AesCm128HmacSha1_80,
-                        dimpl::SrtpProfile::AEAD_AES_128_GCM => Profile::AeadAes128Gcm,
-                        dimpl::SrtpProfile::AEAD_AES_256_GCM => Profile::AeadAes256Gcm,
-                        _ => return Err(DtlsError::NoSrtpProfile),
-                    };
-                    self.keys = KeyingMaterial::new(profile, &material);
-                }
-                Output::Connected => self.handshake_done = true,
-                Output::ApplicationData(bytes) => {
-                    // Authentic: the peer has our last flight.
-                    self.last_flight = None;
-                    self.events.push(DtlsEvent::Data(bytes.to_vec()));
-                }
-                Output::CloseNotify => self.events.push(DtlsEvent::Closed),
-                Output::BufferTooSmall { needed } => grown.resize(needed, 0),
-                Output::Timeout(at) => {
-                    self.clock.due(self.now, at);
-                    return self.announce();
-                }
-                // `Output` may gain variants that an SFU has no use for.
-                _ => {}
-            }
+    /// Once the peer is through as well, nothing of the handshake is needed any more.
+    fn leave_handshake(&mut self) {
+        if let Phase::Handshake(handshake) = &self.phase
+            && self.guard.is_established()
+            && let Some(records) = handshake.records()
+        {
+            self.phase = Phase::Records(records);
         }
     }
 
-    /// Connected and the keys come in either order: announce once, with both, and only to the announced peer.
-    fn announce(&mut self) -> Result<(), DtlsError> {
-        if !self.handshake_done || self.guard.is_established() {
-            return Ok(());
+    /// The association as another process goes on with it; `None` until the handshake is behind both sides.
+    pub(crate) fn state(&self) -> Option<DtlsState<'_>> {
+        match &self.phase {
+            Phase::Records(records) => Some(DtlsState(records)),
+            Phase::Handshake(_) => None,
         }
-        if self.peer != Some(self.expected) {
-            self.events.clear();
-            return Err(DtlsError::FingerprintMismatch);
-        }
-        let keys = self.keys.take().ok_or(DtlsError::NoSrtpProfile)?;
-        self.guard.establish();
-        // Data of the same batch belongs behind the announcement.
-        self.events.insert(0, DtlsEvent::Connected(keys));
-        Ok(())
+    }
+
+    /// Goes on with an association of another process.
+    pub(crate) fn resume(records: SavedDtls, role: Role, now: Instant) -> Self {
+        let mut dtls = Self::at(Phase::Records(records.0), role, now);
+        dtls.guard.establish();
+        dtls
     }
 }
 
-/// Errors that the crate calls fatal and that leave it as it was: a sealed record that does not open before the
-/// handshake is complete (anybody could have sent it), and a datagram more than it wants to keep.
-fn is_refusal(error: &dimpl::Error) -> bool {
-    use dimpl::{CryptoError, CryptoOperation, Error};
-    matches!(
-        error,
-        Error::CryptoError(
-            CryptoError::OperationFailed(CryptoOperation::Decrypt)
-                | CryptoError::CiphertextTooShort { .. }
-                | CryptoError::InvalidNonce
-        ) | Error::ReceiveQueueFull
-    )
-}
+/// An association as it is written down.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(crate) struct DtlsState<'a>(&'a Records);
 
-fn protocol(error: dimpl::Error) -> DtlsError {
-    DtlsError::Protocol(error.to_string())
-}
+/// The same as it was read.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct SavedDtls(Records);
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ pub mod demux;
 pub mod dtls;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+pub mod handover;
 pub mod ice;
 mod random;
 pub mod rtcp;

@@ -3,6 +3,7 @@
 //! As a server we ask for RSA as well, by another CertificateRequest than the crate wrote. Both sides hash what was on
 //! the wire (RFC 5246, sections 7.4.8 and 7.4.9), so the crate's transcript gets the same change before it is hashed or
 //! verified. No other message is touched, and nothing of a client's transcript: its request is the peer's own.
+use super::tap::TAPPED_SUITES;
 use ::aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RsaParameters,
     UnparsedPublicKey,
@@ -32,12 +33,17 @@ const OID_RSA: &str = "1.2.840.113549.1.1.1";
 
 /// The default provider with our verifier; for a client.
 pub(super) fn client() -> CryptoProvider {
-    CryptoProvider { signature_verification: &Verifier { server: false }, ..backend::default_provider() }
+    CryptoProvider {
+        cipher_suites: &TAPPED_SUITES,
+        signature_verification: &Verifier { server: false },
+        ..backend::default_provider()
+    }
 }
 
 /// The same with the transcript of a server.
 pub(super) fn server() -> CryptoProvider {
     CryptoProvider {
+        cipher_suites: &TAPPED_SUITES,
         signature_verification: &Verifier { server: true },
         hash_provider: &TranscriptHash,
         ..backend::default_provider()

@@ -56,6 +56,27 @@ fn two_sides_agree_and_carry_data() {
 }
 
 #[test]
+fn the_handshake_is_forgotten_when_it_is_behind_both_sides_and_no_sooner() {
+    let now = Instant::now();
+    let (mut client, mut server) = pair(now);
+    assert_eq!(handshake(&mut client, &mut server, now, None), Ok(true));
+    assert!(client.state().is_some(), "the server's flight is the last one");
+    assert!(server.state().is_none(), "the client may not have it");
+    assert!(server.next_timeout().is_some(), "it is sent again");
+    client.send(b"hello").expect("sent");
+    server.handle_datagram(now, &client.poll_datagram().expect("a record")).expect("read");
+    assert!(server.state().is_some());
+    assert_eq!(server.next_timeout(), None);
+    let (mut other, mut told) = pair(now);
+    assert_eq!(handshake(&mut other, &mut told, now, None), Ok(true));
+    told.confirm();
+    assert!(told.state().is_some(), "media says it, too");
+    other.close();
+    told.handle_datagram(now, &other.poll_datagram().expect("a goodbye")).expect("read");
+    assert!(matches!(told.poll_event(), Some(DtlsEvent::Closed)));
+}
+
+#[test]
 fn a_lost_datagram_of_the_handshake_is_repeated() {
     for lost in 0..3 {
         let now = Instant::now();
@@ -154,58 +175,91 @@ fn the_first_retransmission_follows_the_round_trip() {
     }
 }
 
-/// OpenSSL as a participant with a certificate of its own; whether the handshake succeeds. `None` without openssl.
-fn openssl_connects(key: &[&str]) -> Option<Result<(), String>> {
-    use std::process::{Command, Stdio};
-    let dir = std::env::temp_dir().join(format!("rtcd-dtls-{}-{}", std::process::id(), key.join("-").replace(':', "")));
-    std::fs::create_dir_all(&dir).expect("a directory");
-    let openssl = |arguments: &[&str]| {
-        let mut command = Command::new("openssl");
-        command.args(arguments).current_dir(&dir).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    };
-    let request = ["req", "-x509", "-nodes", "-subj", "/CN=WebRTC", "-days", "2", "-keyout", "key.pem", "-out"];
-    openssl(&[&request[..], &["cert.der", "-outform", "DER"], key].concat()).status().ok()?;
-    openssl(&["x509", "-inform", "DER", "-in", "cert.der", "-out", "cert.pem"]).status().ok()?;
-    let fingerprint = Fingerprint::of(&std::fs::read(dir.join("cert.der")).expect("a certificate"));
-
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
-    socket.set_read_timeout(Some(Duration::from_millis(20))).expect("set");
-    let address = socket.local_addr().expect("bound").to_string();
-    let connect = ["s_client", "-dtls1_2", "-connect", &address, "-cert", "cert.pem", "-key", "key.pem"];
-    let mut client = openssl(&[&connect[..], &["-use_srtp", "SRTP_AES128_CM_SHA1_80"]].concat()).spawn().ok()?;
-    let ours = Identity::generate().expect("certificate");
-    let start = Instant::now();
-    let mut server = Dtls::new(&ours, Role::Server, fingerprint, start).expect("server");
-    let (mut buffer, mut remote) = ([0; 2048], None);
-    let verdict = loop {
-        let now = Instant::now();
-        if now > start + Duration::from_secs(20) {
-            break Err("nothing happened".to_owned());
-        }
-        let handled = match socket.recv_from(&mut buffer) {
-            Ok((len, from)) => {
-                remote = Some(from);
-                server.handle_datagram(now, &buffer[..len]).map(|_| ())
-            }
-            Err(_) => server.handle_timeout(now),
-        };
-        if let Err(error) = handled {
-            break Err(error.to_string());
-        }
-        while let Some((datagram, remote)) = server.poll_datagram().zip(remote) {
-            socket.send_to(&datagram, remote).expect("sent");
-        }
-        if std::iter::from_fn(|| server.poll_event()).any(|event| matches!(event, DtlsEvent::Connected(_))) {
-            break Ok(());
-        }
-    };
-    // It may have ended by itself.
-    let _ = client.kill();
-    client.wait().expect("it was started");
-    std::fs::remove_dir_all(&dir).expect("was made");
-    Some(verdict)
+/// A participant that OpenSSL plays.
+struct Openssl {
+    client: std::process::Child,
+    socket: std::net::UdpSocket,
+    remote: Option<std::net::SocketAddr>,
+    server: Dtls,
+    dir: std::path::PathBuf,
 }
+
+impl Openssl {
+    /// With a certificate of its own and these further arguments; `None` without openssl.
+    fn start(key: &[&str], further: &[&str]) -> Option<Self> {
+        use std::process::{Command, Stdio};
+        let name = format!("rtcd-dtls-{}-{}", std::process::id(), [key, further].concat().join("-").replace(':', ""));
+        let dir = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let openssl = |arguments: &[&str]| {
+            let mut command = Command::new("openssl");
+            command
+                .args(arguments)
+                .current_dir(&dir)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null());
+            command
+        };
+        let request = ["req", "-x509", "-nodes", "-subj", "/CN=WebRTC", "-days", "2", "-keyout", "key.pem", "-out"];
+        openssl(&[&request[..], &["cert.der", "-outform", "DER"], key].concat()).status().ok()?;
+        openssl(&["x509", "-inform", "DER", "-in", "cert.der", "-out", "cert.pem"]).status().ok()?;
+        let fingerprint = Fingerprint::of(&std::fs::read(dir.join("cert.der")).expect("a certificate"));
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
+        socket.set_read_timeout(Some(Duration::from_millis(20))).expect("set");
+        let address = socket.local_addr().expect("bound").to_string();
+        let connect = ["s_client", "-quiet", "-dtls1_2", "-connect", &address, "-cert", "cert.pem", "-key", "key.pem"];
+        let srtp = ["-use_srtp", "SRTP_AES128_CM_SHA1_80"];
+        let client = openssl(&[&connect[..], &srtp, further].concat()).spawn().ok()?;
+        let ours = Identity::generate().expect("certificate");
+        let server = Dtls::new(&ours, Role::Server, fingerprint, Instant::now()).expect("server");
+        Some(Self { client, socket, remote: None, server, dir })
+    }
+
+    /// Exchanges datagrams until `done` has an answer for an event.
+    fn until<T>(&mut self, mut done: impl FnMut(DtlsEvent) -> Option<T>) -> Result<T, String> {
+        let (start, mut buffer) = (Instant::now(), [0; 2048]);
+        loop {
+            let now = Instant::now();
+            if now > start + Duration::from_secs(20) {
+                return Err("nothing happened".to_owned());
+            }
+            match self.socket.recv_from(&mut buffer) {
+                Ok((len, from)) => {
+                    self.remote = Some(from);
+                    self.server.handle_datagram(now, &buffer[..len]).map_err(|error| error.to_string())?;
+                }
+                Err(_) => self.server.handle_timeout(now).map_err(|error| error.to_string())?,
+            }
+            self.flush();
+            if let Some(answer) = std::iter::from_fn(|| self.server.poll_event()).find_map(&mut done) {
+                return Ok(answer);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        let Some(remote) = self.remote else { return };
+        while let Some(datagram) = self.server.poll_datagram() {
+            self.socket.send_to(&datagram, remote).expect("sent");
+        }
+    }
+
+    fn connect(&mut self) -> Result<(), String> {
+        self.until(|event| matches!(event, DtlsEvent::Connected(_)).then_some(()))
+    }
+}
+
+impl Drop for Openssl {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.client.kill();
+        self.client.wait().expect("it was started");
+        std::fs::remove_dir_all(&self.dir).expect("was made");
+    }
+}
+
+const P256: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-sha256"];
 
 #[test]
 fn participants_with_rsa_and_large_ecdsa_certificates_are_let_in() {
@@ -213,11 +267,52 @@ fn participants_with_rsa_and_large_ecdsa_certificates_are_let_in() {
         &["-newkey", "rsa:2048", "-sha256"][..],
         &["-newkey", "rsa:4096", "-sha384"],
         &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-sha384"],
-        &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-sha256"],
+        &P256,
     ] {
-        match openssl_connects(key) {
-            Some(verdict) => assert_eq!(verdict, Ok(()), "{key:?}"),
+        match Openssl::start(key, &[]) {
+            Some(mut openssl) => assert_eq!(openssl.connect(), Ok(()), "{key:?}"),
             None => eprintln!("not tested: openssl is missing"),
         }
+    }
+}
+
+/// Both directions, before and after the handshake is forgotten, and after another process has taken over.
+#[test]
+fn every_cipher_suite_carries_data_to_and_from_another_implementation() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    for cipher in ["AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"] {
+        let suite = format!("ECDHE-ECDSA-{cipher}");
+        let Some(mut openssl) = Openssl::start(&P256, &["-cipher", &suite]) else {
+            return eprintln!("not tested: openssl is missing");
+        };
+        openssl.connect().expect(cipher);
+        let mut stdin = openssl.client.stdin.take().expect("piped");
+        let mut stdout = BufReader::new(openssl.client.stdout.take().expect("piped"));
+        for round in 0..4 {
+            let question = format!("question {round} {cipher}\n");
+            stdin.write_all(question.as_bytes()).expect("written");
+            let heard = openssl.until(|event| match event {
+                DtlsEvent::Data(data) => Some(data),
+                _ => None,
+            });
+            assert_eq!(heard.as_deref(), Ok(question.as_bytes()));
+            let state = openssl.server.state().expect("the peer is through");
+            if round == 2 {
+                let (mut bytes, now) = (Vec::new(), Instant::now());
+                handover::write(&mut bytes, 1, now, &state);
+                let saved = handover::read(&bytes, 1, now).expect("readable");
+                openssl.server = Dtls::resume(saved, Role::Server, now);
+            }
+            openssl.server.send(format!("answer {round}\n").as_bytes()).expect("sent");
+            openssl.flush();
+            let mut line = String::new();
+            stdout.read_line(&mut line).expect("read");
+            assert_eq!(line, format!("answer {round}\n"), "{cipher}");
+        }
+        openssl.server.close();
+        openssl.flush();
+        // close_notify ends it by itself.
+        let end = std::io::read_to_string(stdout).expect("it ends");
+        assert_eq!(end, "", "{cipher}");
     }
 }
