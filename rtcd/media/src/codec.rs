@@ -1,7 +1,9 @@
 //! Codecs: their names in SDP, and what of their payload an SFU reads.
 
+use serde::{Deserialize, Serialize};
+
 /// A codec that is forwarded.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub enum Codec {
     /// RFC 7587.
     #[default]

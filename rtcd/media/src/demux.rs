@@ -1,4 +1,5 @@
 //! What a datagram is, by its first bytes (RFC 7983), and where it travels.
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// The kind of a datagram on the media port.
@@ -29,7 +30,7 @@ pub fn kind(datagram: &[u8]) -> Kind {
 }
 
 /// The transport protocol below ICE.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Protocol {
     /// A datagram is a packet.
     Udp,
@@ -40,7 +41,7 @@ pub enum Protocol {
 }
 
 /// One way between us and a peer: what ICE calls a candidate pair.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Path {
     /// Decides about framing, and about what may be dropped.
     pub protocol: Protocol,

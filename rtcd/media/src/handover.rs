@@ -72,6 +72,12 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8], version: u8, now: Instant) -> Res
     }
 }
 
+/// The moment of the record that is being read on this thread.
+pub(crate) fn moment() -> Instant {
+    // What is read outside of a record is our own mistake, and shows at the first test.
+    NOW.get().expect("a record is being read")
+}
+
 /// An [`Instant`] as its age, for `serde_with`.
 pub struct Age;
 

@@ -3,8 +3,11 @@
 pub mod candidate;
 
 use crate::demux::Path;
+use crate::handover::Age;
 use crate::random::alphanumeric;
 use crate::stun::{Answer, IntegrityKey, Request};
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::time::{Duration, Instant};
 
 /// Checks have stopped for this long: the path may be dead. Firefox renews consent every 4 to 6 s, Chromium every 2.5 s.
@@ -15,7 +18,7 @@ pub const FAILED_AFTER: Duration = Duration::from_secs(30);
 pub const MAX_PATHS: usize = 8;
 
 /// One side's short-term credentials (RFC 8445, section 5.3).
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
     /// `a=ice-ufrag` (RFC 8839, section 5.4).
     pub ufrag: String,
@@ -64,14 +67,33 @@ pub enum Liveness {
 }
 
 /// One generation of credentials: an ICE restart makes another.
+#[derive(Serialize, Deserialize)]
+#[serde(from = "Agreed")]
 struct Generation {
     local: Credentials,
+    #[serde(skip)]
     key: IntegrityKey,
     /// `None` until the peer's description is known.
     remote_ufrag: Option<String>,
 }
 
+/// What a [`Generation`] is made of.
+#[derive(Deserialize)]
+struct Agreed {
+    local: Credentials,
+    remote_ufrag: Option<String>,
+}
+
+impl From<Agreed> for Generation {
+    fn from(Agreed { local, remote_ufrag }: Agreed) -> Self {
+        let key = IntegrityKey::new(&local.password);
+        Self { local, key, remote_ufrag }
+    }
+}
+
 /// ICE-lite state of one transport.
+#[serde_as]
+#[derive(Serialize, Deserialize)]
 pub struct IceLite {
     current: Generation,
     /// Still honoured until the first check of the new generation comes (RFC 8445, section 7.3).
@@ -80,15 +102,15 @@ pub struct IceLite {
     selected: Option<Path>,
     /// Whether the peer has nominated the selected path, or it is only the best guess so far.
     nominated: bool,
+    #[serde_as(as = "Option<Age>")]
     last_check: Option<Instant>,
 }
 
 impl IceLite {
     /// An agent with the given local credentials, before any check.
     pub fn new(local: Credentials, remote_ufrag: Option<String>) -> Self {
-        let key = IntegrityKey::new(&local.password);
         Self {
-            current: Generation { local, key, remote_ufrag },
+            current: Agreed { local, remote_ufrag }.into(),
             previous: None,
             paths: Vec::new(),
             selected: None,
@@ -99,8 +121,7 @@ impl IceLite {
 
     /// The peer has restarted ICE: checks must use the new credentials, media goes on over the old path until they do.
     pub fn restart(&mut self, local: Credentials, remote_ufrag: Option<String>) {
-        let key = IntegrityKey::new(&local.password);
-        let old = std::mem::replace(&mut self.current, Generation { local, key, remote_ufrag });
+        let old = std::mem::replace(&mut self.current, Agreed { local, remote_ufrag }.into());
         self.previous = Some(old);
     }
 
@@ -128,6 +149,24 @@ impl IceLite {
     pub fn forget(&mut self, path: &Path) {
         self.paths.retain(|known| known != path);
         if self.selected == Some(*path) {
+            self.selected = self.paths.last().copied();
+            self.nominated = false;
+        }
+    }
+
+    /// In another process sockets and connections have other numbers: `place` says which, and `None` where nothing leads to
+    /// any more.
+    pub(crate) fn renumber_paths(&mut self, mut place: impl FnMut(Path) -> Option<Path>) {
+        let selected = self.selected.take();
+        let old = std::mem::take(&mut self.paths);
+        for path in old {
+            let new = place(path);
+            if Some(path) == selected {
+                self.selected = new;
+            }
+            self.paths.extend(new);
+        }
+        if self.selected.is_none() {
             self.selected = self.paths.last().copied();
             self.nominated = false;
         }

@@ -10,6 +10,7 @@ pub use transport_cc::{INTERVAL as TRANSPORT_CC_INTERVAL, TransportCcRecorder};
 pub use write::{nack, pli, receiver_report, sender_report, source_description};
 
 use crate::rtp::Ssrc;
+use serde::{Deserialize, Serialize};
 
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
@@ -27,7 +28,7 @@ const FMT_APPLICATION: u8 = 15;
 const MAX_PACKETS: usize = 32;
 
 /// What a sender says of its clock (RFC 3550, section 6.4.1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SenderInfo {
     /// The stream.
     pub ssrc: Ssrc,

@@ -1,9 +1,11 @@
 //! RTP headers (RFC 3550, section 5.1) and header extensions (RFC 8285): a walk over the bytes, no allocation.
 
+use serde::{Deserialize, Serialize};
+
 /// A synchronisation source.
 pub type Ssrc = u32;
 /// An RTP sequence number under its roll-over counter (RFC 3711, section 3.3.1); the low 16 bits travel in the header.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct SeqNo(pub u64);
 
 impl SeqNo {
@@ -36,7 +38,7 @@ pub fn header_len(packet: &[u8]) -> Option<usize> {
 }
 
 /// The ids under which one peer sends header extensions (`a=extmap`); 0 means not negotiated.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ExtensionIds {
     /// `urn:ietf:params:rtp-hdrext:sdes:mid`
     pub mid: u8,

@@ -1,7 +1,10 @@
 //! One SCTP association with its data channels, by `dcsctp`, behind a face of our own (RFC 8831, RFC 8832).
 mod dcep;
 mod guard;
+mod handover;
 mod handshake;
+
+pub(crate) use handover::SctpState;
 
 use bytes::Bytes;
 use dcsctp::api::{
@@ -9,6 +12,7 @@ use dcsctp::api::{
     ZERO_CHECKSUM_ALTERNATE_ERROR_DETECTION_METHOD_LOWER_LAYER_DTLS as DTLS_PROTECTS,
 };
 use guard::SctpGuard;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -33,7 +37,7 @@ const STRING_EMPTY: PpId = PpId(56);
 const BINARY_EMPTY: PpId = PpId(57);
 
 /// A data channel: the SCTP stream that carries it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ChannelId(pub u16);
 
 /// What an association tells.
@@ -74,7 +78,7 @@ pub enum SendError {
 }
 
 /// A channel that the peer has opened, and how it wants to be written to.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct Channel {
     id: u16,
     unordered: bool,

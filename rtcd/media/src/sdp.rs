@@ -7,6 +7,7 @@ use crate::dtls::{Fingerprint, Role};
 use crate::ice::candidate;
 use crate::rtp::{ExtensionIds, Ssrc};
 use rtc_sdp::description::session::SessionDescription;
+use serde::{Deserialize, Serialize};
 use std::io::Cursor;
 use std::net::SocketAddr;
 
@@ -45,7 +46,7 @@ pub mod extension {
 }
 
 /// Identifies a media section within a session (`a=mid`).
-#[derive(Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mid(pub Box<str>);
 
 impl std::fmt::Display for Mid {
@@ -55,11 +56,11 @@ impl std::fmt::Display for Mid {
 }
 
 /// Identifies a simulcast layer within a media section (`a=rid`).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Rid(pub Box<str>);
 
 /// What a media section carries.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum MediaKind {
     /// `m=audio`
     Audio,
@@ -70,7 +71,7 @@ pub enum MediaKind {
 }
 
 /// Who sends in a media section, seen from whoever wrote it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the attributes' names")]
 pub enum Direction {
     SendRecv,
@@ -116,7 +117,7 @@ impl Setup {
 }
 
 /// A payload type of a codec that we forward.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Format {
     /// 0..=127.
     pub payload_type: u8,
@@ -131,7 +132,7 @@ pub struct Format {
 }
 
 /// A media section of a peer's description.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Media {
     /// Sound, pictures or data.
     pub kind: MediaKind,

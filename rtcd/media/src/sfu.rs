@@ -18,9 +18,10 @@ pub mod voice_activity;
 
 use crate::codec::Codec;
 use crate::rtp::SeqNo;
+use serde::{Deserialize, Serialize};
 
 /// A simulcast layer, lowest first; 0 is also the only one of a track without RIDs.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Layer(pub u8);
 
 /// Layers that a track may have.
@@ -28,11 +29,11 @@ pub const MAX_LAYERS: usize = crate::sdp::MAX_RIDS;
 
 /// Which stream of a layer a packet belongs to: a sender that begins a layer anew under another SSRC numbers its packets
 /// anew, too. Each stream of a peer has its own, later ones higher ones.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Epoch(pub u32);
 
 /// What an SFU knows of a packet besides its payload. Plain values, so that it crosses threads with the payload.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Meta {
     /// The layer it belongs to.
     pub layer: Layer,

@@ -2,6 +2,8 @@
 //!
 //! Keys come from the DTLS exporter (RFC 5764, section 4.2). The sequence number of an outgoing packet is known to its
 //! track, so [`Protector`] keeps nothing per SSRC; [`Unprotector`] keeps a roll-over counter and a replay window each.
+
+use serde::{Deserialize, Serialize};
 mod crypt;
 mod protect;
 mod replay;
@@ -12,11 +14,15 @@ pub use protect::Protector;
 pub use replay::ReplayWindow;
 pub use unprotect::{SrtpError, Unprotector};
 
+use crate::dtls::Role;
+use streams::Streams;
+use zeroize::Zeroizing;
+
 /// Bytes that protecting a packet may add: a GCM tag, and for SRTCP the index behind it.
 pub const MAX_OVERHEAD: usize = 16 + 4;
 
 /// A DTLS-SRTP protection profile.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Profile {
     /// `AEAD_AES_128_GCM`.
     AeadAes128Gcm,
@@ -54,10 +60,30 @@ impl Profile {
 }
 
 /// What the DTLS exporter gave: both sides' master keys and salts. Never to be logged.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Material")]
 pub struct KeyingMaterial {
     profile: Profile,
-    bytes: Box<[u8]>,
+    bytes: Zeroizing<Box<[u8]>>,
+}
+
+/// [`KeyingMaterial`] as it was read.
+#[derive(Deserialize)]
+struct Material {
+    profile: Profile,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+/// Keys that are too short for their profile.
+#[derive(Debug, thiserror::Error)]
+#[error("too few bytes of keys for {}", .0.name())]
+struct TooShort(Profile);
+
+impl TryFrom<Material> for KeyingMaterial {
+    type Error = TooShort;
+    fn try_from(Material { profile, bytes }: Material) -> Result<Self, TooShort> {
+        Self::new(profile, &bytes).ok_or(TooShort(profile))
+    }
 }
 
 /// One direction's master key and salt.
@@ -70,7 +96,7 @@ impl KeyingMaterial {
     /// `bytes`: client key, server key, client salt, server salt; `None` when too few.
     pub fn new(profile: Profile, bytes: &[u8]) -> Option<Self> {
         let len = 2 * (profile.key_len() + profile.salt_len());
-        Some(Self { profile, bytes: bytes.get(..len)?.into() })
+        Some(Self { profile, bytes: Zeroizing::new(bytes.get(..len)?.into()) })
     }
 
     /// The negotiated profile.
@@ -91,6 +117,45 @@ impl KeyingMaterial {
             Protector::new(self.profile, &self.master(is_client)),
             Unprotector::new(self.profile, &self.master(!is_client)),
         )
+    }
+}
+
+/// Both directions of one participant's media.
+#[derive(Serialize)]
+pub struct Srtp {
+    keys: KeyingMaterial,
+    /// What we send.
+    #[serde(flatten)]
+    pub protector: Protector,
+    /// What we receive.
+    #[serde(flatten)]
+    pub unprotector: Unprotector,
+}
+
+impl Srtp {
+    /// Fresh ones, of the side that had this part in DTLS.
+    pub fn new(keys: KeyingMaterial, role: Role) -> Self {
+        let (protector, unprotector) = keys.split(role == Role::Client);
+        Self { keys, protector, unprotector }
+    }
+}
+
+/// [`Srtp`] as another process has written it.
+#[derive(Deserialize)]
+pub(crate) struct SavedSrtp {
+    keys: KeyingMaterial,
+    rtcp_index: u32,
+    streams: Streams,
+    rtcp_streams: Streams,
+}
+
+impl SavedSrtp {
+    /// Goes on.
+    pub(crate) fn resume(self, role: Role) -> Srtp {
+        let mut srtp = Srtp::new(self.keys, role);
+        srtp.protector.go_on(self.rtcp_index);
+        srtp.unprotector.go_on(self.streams, self.rtcp_streams);
+        srtp
     }
 }
 

@@ -1,9 +1,13 @@
 //! How much of something may be done in the long run, and how much at once.
+use crate::handover::Age;
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::time::{Duration, Instant};
 
 /// A token bucket: it starts full, and what does not fit is lost. What a token stands for (a packet, a byte, a second of
 /// work) is the caller's.
-#[derive(Debug, Clone, Copy)]
+#[serde_as]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct TokenBucket {
     /// Tokens a second.
     rate: f64,
@@ -11,6 +15,7 @@ pub struct TokenBucket {
     burst: f64,
     /// Negative after [`charge`](Self::charge): a debt.
     tokens: f64,
+    #[serde_as(as = "Age")]
     at: Instant,
 }
 

@@ -1,11 +1,15 @@
 //! One participant's transport: ICE-lite, then DTLS, then SCTP beside SRTP. Plain data on exactly one worker.
+mod handover;
+
 use crate::demux::Path;
 use crate::dtls::{Dtls, DtlsError, DtlsEvent, Fingerprint, Identity, Role};
 use crate::ice::{Check, Credentials, IceLite, Liveness};
 use crate::rtp::{SeqNo, Ssrc};
 use crate::sctp::{ChannelId, Sctp, SctpEvent, SendError};
-use crate::srtp::{Profile, Protector, SrtpError, Unprotector};
+use crate::srtp::{Profile, Protector, Srtp, SrtpError};
 use crate::stun::{Answer, Request};
+use handover::Channels;
+use serde::Deserialize;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -48,6 +52,9 @@ pub enum CloseReason {
     /// The peer does not read its data channel.
     #[error("the peer does not read its data channel")]
     Stalled,
+    /// It did not go on in this process, which has taken over from another one.
+    #[error("the process before this one had it: {0}")]
+    NotCarried(String),
 }
 
 impl CloseReason {
@@ -61,6 +68,7 @@ impl CloseReason {
             Self::Dtls(DtlsError::FingerprintMismatch) => "fingerprint_mismatch",
             Self::Dtls(_) => "dtls",
             Self::Stalled => "stalled",
+            Self::NotCarried(_) => "not_carried",
         }
     }
 }
@@ -92,15 +100,16 @@ pub enum TransportEvent {
 
 /// The state of one transport. After each `handle_*` and `send` drain [`poll_datagram`](Self::poll_datagram) and
 /// [`poll_event`](Self::poll_event), then sleep until [`next_timeout`](Self::next_timeout).
+#[derive(Deserialize)]
+#[serde(try_from = "handover::Saved")]
 pub struct Transport {
     ice: IceLite,
-    identity: Identity,
     fingerprint: Fingerprint,
     role: Role,
     created: Instant,
     dtls: Option<Dtls>,
-    sctp: Option<Sctp>,
-    srtp: Option<(Protector, Unprotector)>,
+    sctp: Channels,
+    srtp: Option<Srtp>,
     channel: Option<ChannelId>,
     disconnected: bool,
     closed: bool,
@@ -109,15 +118,14 @@ pub struct Transport {
 
 impl Transport {
     /// A transport that waits for the peer's first check.
-    pub fn new(identity: &Identity, parameters: Parameters, now: Instant) -> Self {
+    pub fn new(parameters: Parameters, now: Instant) -> Self {
         Self {
             ice: IceLite::new(parameters.local, Some(parameters.remote_ufrag)),
-            identity: identity.clone(),
             fingerprint: parameters.fingerprint,
             role: parameters.role,
             created: now,
             dtls: None,
-            sctp: None,
+            sctp: Channels::None,
             srtp: None,
             channel: None,
             disconnected: false,
@@ -146,27 +154,33 @@ impl Transport {
         self.srtp.is_some() && !self.closed
     }
 
-    /// Handles a connectivity check; the answer goes back over `path`.
-    pub fn handle_check(&mut self, now: Instant, path: Path, request: &Request<'_>) -> (Check, Option<Answer>) {
+    /// Handles a connectivity check; the answer goes back over `path`. `identity` is ours, and the same at each call.
+    pub fn handle_check(
+        &mut self,
+        now: Instant,
+        identity: &Identity,
+        path: Path,
+        request: &Request<'_>,
+    ) -> (Check, Option<Answer>) {
         let (check, answer) = self.ice.handle_check(now, path, request);
         if let Check::Accepted { .. } = check {
             if std::mem::take(&mut self.disconnected) {
                 self.events.push_back(TransportEvent::Recovered);
             }
             if self.role == Role::Client && self.dtls.is_none() && !self.closed {
-                self.start_dtls(now);
+                self.start_dtls(now, identity);
             }
         }
         (check, answer)
     }
 
-    fn start_dtls(&mut self, now: Instant) {
+    fn start_dtls(&mut self, now: Instant, identity: &Identity) {
         // A browser says hello as soon as it has our answer to a check: that was one round trip, or a little more.
         let round_trip = match self.role {
             Role::Server => self.ice.last_check().map(|at| now.saturating_duration_since(at)),
             Role::Client => None,
         };
-        match Dtls::over(&self.identity, self.role, self.fingerprint, round_trip, now) {
+        match Dtls::over(identity, self.role, self.fingerprint, round_trip, now) {
             Ok(dtls) => self.dtls = Some(dtls),
             Err(error) => self.end(error.into()),
         }
@@ -174,12 +188,12 @@ impl Transport {
 
     /// Handles a DTLS datagram; only from a path that ICE has verified. False when something of it was dropped as
     /// malformed, forged or too much.
-    pub fn handle_dtls(&mut self, now: Instant, path: &Path, datagram: &[u8]) -> bool {
+    pub fn handle_dtls(&mut self, now: Instant, identity: &Identity, path: &Path, datagram: &[u8]) -> bool {
         if self.closed || !self.ice.knows(path) {
             return true;
         }
         if self.dtls.is_none() {
-            self.start_dtls(now);
+            self.start_dtls(now, identity);
         }
         let Some(dtls) = &mut self.dtls else { return true };
         let (whole, verdict) = match dtls.handle_datagram(now, datagram) {
@@ -194,16 +208,16 @@ impl Transport {
         while let Some(event) = self.dtls.as_mut().and_then(Dtls::poll_event) {
             match event {
                 DtlsEvent::Connected(keys) => {
-                    self.srtp = Some(keys.split(self.role == Role::Client));
                     let mut sctp = Sctp::new(now);
                     if self.role == Role::Client {
                         sctp.connect(now);
                     }
-                    self.sctp = Some(sctp);
+                    self.sctp = Channels::Live(sctp);
                     self.events.push_back(TransportEvent::Connected { profile: keys.profile() });
+                    self.srtp = Some(Srtp::new(keys, self.role));
                 }
                 DtlsEvent::Data(data) => {
-                    if let Some(sctp) = &mut self.sctp {
+                    if let Channels::Live(sctp) = &mut self.sctp {
                         sctp.handle_packet(now, data);
                     }
                 }
@@ -217,7 +231,7 @@ impl Transport {
     }
 
     fn after_sctp(&mut self) {
-        let Some(sctp) = &mut self.sctp else { return };
+        let Channels::Live(sctp) = &mut self.sctp else { return };
         let mut lost = false;
         while let Some(event) = sctp.poll_event() {
             match event {
@@ -250,33 +264,42 @@ impl Transport {
     /// Opens an SRTP packet of this peer in place.
     #[inline]
     pub fn unprotect_rtp(&mut self, packet: &mut [u8]) -> Result<(usize, SeqNo), SrtpError> {
-        let (_, unprotector) = self.srtp.as_mut().ok_or(SrtpError::NotAuthentic)?;
-        unprotector.unprotect_rtp(packet)
+        let srtp = self.srtp.as_mut().ok_or(SrtpError::NotAuthentic)?;
+        srtp.unprotector.unprotect_rtp(packet)
     }
 
     /// Notes a packet that has come inside of an RTX stream; see [`Unprotector::accept_repaired`].
     pub fn accept_repaired(&mut self, ssrc: Ssrc, wire: u16) -> Option<SeqNo> {
-        self.srtp.as_mut()?.1.accept_repaired(ssrc, wire)
+        self.srtp.as_mut()?.unprotector.accept_repaired(ssrc, wire)
     }
 
     /// Opens an SRTCP packet of this peer in place.
     pub fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
-        let (_, unprotector) = self.srtp.as_mut().ok_or(SrtpError::NotAuthentic)?;
-        unprotector.unprotect_rtcp(packet)
+        let srtp = self.srtp.as_mut().ok_or(SrtpError::NotAuthentic)?;
+        let len = srtp.unprotector.unprotect_rtcp(packet)?;
+        // Whoever has the keys of the handshake is through it.
+        if let Some(dtls) = &mut self.dtls {
+            dtls.confirm();
+        }
+        Ok(len)
     }
 
     /// Where to send and how to protect it, once connected.
     #[inline]
     pub fn outgoing(&mut self) -> Option<(Path, &mut Protector)> {
         let path = self.ice.selected()?;
-        let (protector, _) = self.srtp.as_mut().filter(|_| !self.closed)?;
-        Some((path, protector))
+        let srtp = self.srtp.as_mut().filter(|_| !self.closed)?;
+        Some((path, &mut srtp.protector))
     }
 
     /// Sends a message on `calls-dc`. A peer that does not read ends its own session.
     pub fn send(&mut self, now: Instant, text: bool, data: &[u8]) -> Result<(), SendError> {
-        let (Some(sctp), Some(channel)) = (&mut self.sctp, self.channel) else { return Err(SendError::NotOpen) };
-        let verdict = sctp.send(now, channel, text, data);
+        let Some(channel) = self.channel else { return Err(SendError::NotOpen) };
+        let verdict = match &mut self.sctp {
+            Channels::None => Err(SendError::NotOpen),
+            Channels::Live(sctp) => sctp.send(now, channel, text, data),
+            Channels::Suspended(suspended) => suspended.queue(text, data),
+        };
         if verdict == Err(SendError::Stalled) {
             self.end(CloseReason::Stalled);
         }
@@ -320,7 +343,9 @@ impl Transport {
             let verdict = dtls.handle_timeout(now);
             self.after_dtls(now, verdict);
         }
-        if let Some(sctp) = self.sctp.as_mut().filter(|sctp| is_due(sctp.next_timeout())) {
+        if let Channels::Live(sctp) = &mut self.sctp
+            && is_due(sctp.next_timeout())
+        {
             sctp.handle_timeout(now);
             self.after_sctp();
         }
@@ -333,7 +358,7 @@ impl Transport {
         }
         let connect = self.srtp.is_none().then(|| self.created + CONNECT_TIMEOUT);
         let dtls = self.dtls.as_ref().and_then(Dtls::next_timeout);
-        let sctp = self.sctp.as_ref().and_then(Sctp::next_timeout);
+        let sctp = self.sctp.live().and_then(Sctp::next_timeout);
         [connect, dtls, sctp, self.ice.next_timeout(now)].into_iter().flatten().min()
     }
 

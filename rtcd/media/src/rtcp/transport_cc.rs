@@ -2,7 +2,10 @@
 //! when each of its packets arrived, so that it can find out how much it may send.
 use super::write::{finish, start};
 use super::{FMT_TRANSPORT_CC, TRANSPORT_FEEDBACK};
+use crate::handover::Age;
 use crate::rtp::Ssrc;
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::time::{Duration, Instant};
 
 /// How often feedback goes out. Senders expect 50 to 250 ms.
@@ -19,8 +22,10 @@ const MAX_DELTAS: usize = 700;
 const SYMBOLS: usize = 7;
 
 /// Arrivals since the last feedback.
-#[derive(Debug)]
+#[serde_as]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct TransportCcRecorder {
+    #[serde_as(as = "Age")]
     epoch: Instant,
     /// Extended sequence number and arrival in microseconds since `epoch`, ascending by number.
     arrivals: Vec<(u64, i64)>,

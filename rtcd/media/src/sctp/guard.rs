@@ -1,6 +1,7 @@
 //! What a peer may make the SCTP crate hold or compute, bounded before the crate sees a byte: well-formed chunks, few
 //! streams, windows of TSN and SSN, one bucket for packets.
 use crate::token_bucket::TokenBucket;
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
 /// Streams a peer may use.
@@ -44,7 +45,7 @@ const FORWARD_TSN_SUPPORTED: u16 = 0xc000;
 const SUPPORTED_EXTENSIONS: u16 = 0x8008;
 
 /// What is known of one incoming stream.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Stream {
     /// SSN of the next message to be delivered.
     next: u16,
@@ -54,8 +55,8 @@ struct Stream {
 }
 
 /// The part of the state that one packet changes; committed only when the whole packet is admitted.
-#[derive(Clone, Copy)]
-struct Window {
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Window {
     /// Cumulative TSN, once known.
     cumulative: Option<u32>,
     /// The handshake is over: an INIT is a late repetition. RFC 9260, section 5.2.2 wants the association unharmed; the
@@ -73,6 +74,21 @@ pub(super) struct SctpGuard {
 }
 
 impl SctpGuard {
+    /// Of an association that another process has watched.
+    pub(super) fn with_window(window: Window, now: Instant) -> Self {
+        Self { window, ..Self::new(now) }
+    }
+
+    /// The peer has begun a handshake that has not come to its end.
+    pub(super) fn is_shaking_hands(&self) -> bool {
+        self.window.cumulative.is_some() && !self.window.up
+    }
+
+    /// What another process goes on with.
+    pub(super) fn into_window(self) -> Window {
+        self.window
+    }
+
     pub(super) fn new(now: Instant) -> Self {
         let window = Window {
             cumulative: None,

@@ -5,6 +5,9 @@
 //! it was taken too early.
 use super::bandwidth::Bitrate;
 use super::{Layer, MAX_LAYERS};
+use crate::handover::Age;
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::time::{Duration, Instant};
 
 /// The reference compares the estimate with this part of a layer's measured rate, which has its peaks in it.
@@ -27,7 +30,7 @@ const RESUMES_SOONER: f64 = 5.0;
 const LEAST_THIN: Bitrate = Bitrate::kbit(30);
 
 /// What a track shows. The order is that of importance.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Kind {
     /// A screen.
     Screen,
@@ -49,7 +52,7 @@ pub struct Demand {
 }
 
 /// What one track gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Grant {
     /// Nothing.
     Paused,
@@ -79,25 +82,31 @@ impl Grant {
 }
 
 /// A track that has been granted something.
-#[derive(Clone, Copy, Debug)]
+#[serde_as]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Granted {
     track: u64,
     grant: Grant,
     /// When it last got more.
+    #[serde_as(as = "Option<Age>")]
     raised: Option<Instant>,
 }
 
 /// The choice for one receiver.
-#[derive(Debug)]
+#[serde_as]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Allocation {
     granted: Vec<Granted>,
     wanted: Bitrate,
     back_off: Duration,
     /// Nothing is taken up before.
+    #[serde_as(as = "Option<Age>")]
     up_from: Option<Instant>,
     /// When something last had to be left.
+    #[serde_as(as = "Option<Age>")]
     lowered: Option<Instant>,
     /// Since when what is sent has not quite fitted.
+    #[serde_as(as = "Option<Age>")]
     tight: Option<Instant>,
 }
 

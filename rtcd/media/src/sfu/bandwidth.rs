@@ -18,6 +18,7 @@ mod window;
 
 pub use bitrate::Bitrate;
 
+use crate::handover::Age;
 use groups::Groups;
 use least::LeastRoundTrip;
 use loss::LossControl;
@@ -26,6 +27,8 @@ use rate_control::RateControl;
 use remb::RembBound;
 use reports::ReportControl;
 use sent::SentPackets;
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::time::{Duration, Instant};
 use trendline::{Trendline, Usage};
 use window::RateWindow;
@@ -69,7 +72,7 @@ pub enum Sent {
 }
 
 /// The estimate before feedback stopped, and how often it has been halved since.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Silence {
     before: Bitrate,
     halved: i64,
@@ -80,7 +83,10 @@ struct Silence {
 /// Tell it of each packet, whether or not its number travels in it, and of all feedback; call [`handle_timeout`](Self::handle_timeout)
 /// when the time of [`next_timeout`](Self::next_timeout) has come, and then [`poll_padding`](Self::poll_padding). It takes
 /// its memory when it is made, some 17 KiB.
+#[serde_as]
+#[derive(Serialize, Deserialize)]
 pub struct Bandwidth {
+    #[serde_as(as = "Age")]
     epoch: Instant,
     packets: SentPackets,
     groups: Groups,

@@ -10,6 +10,9 @@ const VOICE_PACKETS: usize = 64;
 /// Longest packet of sound that is kept: 20 ms at 128 kbit/s.
 const MAX_VOICE_PAYLOAD: usize = 320;
 
+/// Packets that another process goes on with.
+const CARRIED_PACKETS: usize = 64;
+
 /// A ring of packets addressed by sequence number. Memory is taken when it is made, none per packet.
 pub struct PacketCache {
     epoch: Epoch,
@@ -72,6 +75,17 @@ impl PacketCache {
         }
         *slot = Slot { meta, len: payload.len() as u16, filled: true, ambiguous: false };
         self.payloads[place * self.room..][..payload.len()].copy_from_slice(payload);
+    }
+
+    /// The newest packets in the order of their numbers, as many as somebody may still ask for: 0.2 s of a screen in motion,
+    /// and of sound all that there are.
+    pub fn newest(&self) -> Vec<(Meta, Vec<u8>)> {
+        let filled = self.slots.iter().filter(|slot| slot.filled && !slot.ambiguous);
+        let mut numbers: Vec<SeqNo> = filled.map(|slot| slot.meta.seq).collect();
+        numbers.sort_unstable();
+        let older = numbers.len().saturating_sub(CARRIED_PACKETS);
+        let carried = numbers.into_iter().skip(older).filter_map(|seq| self.get(seq));
+        carried.map(|(meta, payload)| (*meta, payload.to_vec())).collect()
     }
 
     /// The packet with this number, if it is still here.

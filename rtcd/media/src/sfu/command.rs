@@ -7,20 +7,21 @@ use crate::sdp::{MediaKind, Mid, Rid};
 use crate::sfu::allocation::Kind;
 use crate::sfu::rewrite::Numbers;
 use crate::transport::{CloseReason, TransportEvent};
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// One participant's transport, unique in the life of the process.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct TransportId(pub u64);
 
 /// One incoming track, unique in the life of the process.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct TrackId(pub u64);
 
 /// The number of a worker.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct WorkerId(pub u8);
 
 /// Most workers that a plane has; a [`WorkerSet`] has a bit for each.
@@ -64,14 +65,24 @@ impl Claim {
         }
     }
 
+    /// One that has its owner.
+    pub fn owned(worker: WorkerId) -> Self {
+        Self(AtomicU8::new(worker.0))
+    }
+
+    /// The owner, once an authentic check has come.
+    pub fn owner(&self) -> Option<WorkerId> {
+        Some(self.0.load(Ordering::Acquire)).filter(|owner| *owner != u8::MAX).map(WorkerId)
+    }
+
     /// Whether an authentic check has come.
     pub fn is_claimed(&self) -> bool {
-        self.0.load(Ordering::Acquire) != u8::MAX
+        self.owner().is_some()
     }
 }
 
 /// A transport to wait for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Open {
     /// Its id.
     pub transport: TransportId,
@@ -86,7 +97,7 @@ pub struct Open {
 }
 
 /// A track that a peer may send, as its description announced it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Incoming {
     /// Its id.
     pub track: TrackId,

@@ -1,14 +1,20 @@
 //! Key frame requests to a sender: at most one a second per stream, none lost, none after it has been answered.
+use crate::handover::Age;
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::time::{Duration, Instant};
 
 /// Least time between two requests for the same stream (contract, section 5).
 pub const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The requests for one incoming stream.
-#[derive(Debug, Default, Clone, Copy)]
+#[serde_as]
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
 pub struct KeyframeRequests {
+    #[serde_as(as = "Option<Age>")]
     last_sent: Option<Instant>,
     /// Since when somebody has needed one.
+    #[serde_as(as = "Option<Age>")]
     wanted: Option<Instant>,
 }
 

@@ -1,5 +1,8 @@
 //! How much a layer of a track has carried of late, and whether it still runs.
 use super::bandwidth::Bitrate;
+use crate::handover::Age;
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::time::{Duration, Instant};
 
 /// The window: two seconds hold ten frames of a screen's low layer.
@@ -12,12 +15,15 @@ const LEAST_WINDOW: Duration = Duration::from_secs(1);
 const STOPPED_AFTER: Duration = Duration::from_millis(1200);
 
 /// Octets of the last two seconds.
-#[derive(Debug, Clone, Copy)]
+#[serde_as]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Meter {
     octets: [u32; BUCKETS],
     /// The newest bucket, counted from `began`.
     newest: u64,
+    #[serde_as(as = "Age")]
     began: Instant,
+    #[serde_as(as = "Age")]
     last: Instant,
 }
 

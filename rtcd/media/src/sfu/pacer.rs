@@ -1,6 +1,9 @@
 //! The pace towards one receiver: pictures come in bursts, and a burst in front of a thin way delays voice, or fills its
 //! queue so that voice is lost there. Voice is never held; pictures wait, a bounded time, for the budget that is left.
 use super::bandwidth::Bitrate;
+use crate::handover::Age;
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -44,15 +47,20 @@ pub enum Turn<T> {
 }
 
 /// The budget of one receiver and what waits for it. `T` says where a packet is found again.
-#[derive(Debug)]
+#[serde_as]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
 pub struct Pacer<T> {
     pace: Bitrate,
     burst: i64,
     /// Octets that may go out; at the time that it was computed.
     budget: i64,
+    #[serde_as(as = "Age")]
     at: Instant,
     max_age: Duration,
+    #[serde(skip)]
     retransmissions: VecDeque<Waiting<T>>,
+    #[serde(skip)]
     pictures: VecDeque<Waiting<T>>,
     dropped: u64,
 }
@@ -184,10 +192,12 @@ fn pace(estimate: Bitrate, is_limited: bool) -> (Bitrate, i64) {
 }
 
 /// Which frames of a layer go out that does not fit: as many whole ones as a rate has room for.
-#[derive(Debug, Clone, Copy)]
+#[serde_as]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct FrameBudget {
     rate: Bitrate,
     octets: i64,
+    #[serde_as(as = "Age")]
     at: Instant,
 }
 

@@ -1,7 +1,10 @@
 //! What we know of one incoming stream: statistics for receiver reports, and the packets to ask for again.
+use crate::handover::Age;
 use crate::rtcp::{ReportBlock, SenderInfo};
 use crate::rtp::{SeqNo, Ssrc};
 use crate::sfu::Epoch;
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::time::{Duration, Instant};
 
 /// Missing packets that are asked for; beyond it a key frame is the better cure.
@@ -15,7 +18,7 @@ const REORDERING: Duration = Duration::from_millis(10);
 
 /// How long an answer to a NACK takes: the round trip to the sender and what its pacer adds, smoothed as TCP does
 /// (RFC 6298, section 2). A packet that was asked for more than once tells nothing (section 3).
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct AnswerTime {
     /// Mean and deviation.
     smoothed: Option<(Duration, Duration)>,
@@ -41,18 +44,21 @@ impl AnswerTime {
 }
 
 /// The last sender report of a stream and when it came: maps the stream's clock to the sender's NTP time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[serde_as]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ClockReference {
     /// What the sender said.
     pub info: SenderInfo,
     /// When we heard it.
+    #[serde_as(as = "Age")]
     pub at: Instant,
     /// The stream whose clock it is.
     pub epoch: Epoch,
 }
 
 /// Reception of one stream.
-#[derive(Debug)]
+#[serde_as]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Reception {
     ssrc: Ssrc,
     stream: Epoch,
@@ -65,21 +71,25 @@ pub struct Reception {
     /// Jitter in ticks of the clock, times 16 (RFC 3550, appendix A.8).
     jitter_16: u32,
     last_transit: Option<i64>,
+    #[serde_as(as = "Age")]
     epoch: Instant,
     clock: Option<ClockReference>,
     asks: Option<Missing>,
 }
 
 /// Packets to ask for, in ascending order.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Missing(Vec<Ask>);
 
-#[derive(Debug)]
+#[serde_as]
+#[derive(Debug, Serialize, Deserialize)]
 struct Ask {
     seq: SeqNo,
     asked: u8,
+    #[serde_as(as = "Age")]
     due: Instant,
     /// When it was asked for last.
+    #[serde_as(as = "Age")]
     last: Instant,
 }
 

@@ -9,10 +9,13 @@ mod transport_numbers;
 
 use super::{Layer, Meta};
 use crate::codec::Codec;
+use crate::handover::Age;
 use crate::rtp::{OutHeader, SeqNo, Ssrc};
 use crate::sfu::receive::ClockReference;
 use crate::srtp::ReplayWindow;
 use segment::{Segment, picture_numbers, shift_picture_numbers};
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::collections::VecDeque;
 use std::time::Instant;
 use transport_numbers::TransportNumbers;
@@ -23,7 +26,7 @@ const HISTORY: usize = 4;
 const FIRST_SEQ: u32 = 1 << 15;
 
 /// What the receiver calls things, as it was agreed in the section that the track is sent in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Numbers {
     /// Of the track's codec.
     pub payload_type: u8,
@@ -36,7 +39,7 @@ pub struct Numbers {
 }
 
 /// The stream that retransmissions of another one travel in (RFC 4588).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Rtx {
     /// `a=rtpmap:.. rtx`, with the repaired payload type as its `apt`.
     pub payload_type: u8,
@@ -45,18 +48,20 @@ pub struct Rtx {
 }
 
 /// The latest of what the receiver has seen.
-#[derive(Clone, Copy, Debug)]
+#[serde_as]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Newest {
     seq: SeqNo,
     /// Timestamp in the outgoing stream, and when the packet was handled.
     timestamp: u32,
+    #[serde_as(as = "Age")]
     at: Instant,
     picture_id: u16,
     tl0: u8,
 }
 
 /// The rewriting state of one outgoing track.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Rewriter {
     ssrc: Ssrc,
     codec: Codec,
@@ -76,6 +81,7 @@ pub struct Rewriter {
     /// The next number of the RTX stream.
     rtx_seq: SeqNo,
     /// Transport-wide numbers of what went out, when it may have to be sent again as it was.
+    #[serde(skip)]
     transport_numbers: Option<TransportNumbers>,
 }
 

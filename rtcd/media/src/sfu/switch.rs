@@ -10,6 +10,7 @@ mod counters;
 mod early;
 mod feedback;
 mod forward;
+mod handover;
 mod ingress;
 mod layers;
 mod opening;
@@ -18,6 +19,7 @@ mod peer;
 mod sink;
 
 pub use counters::Counters;
+pub use handover::{PeerRecord, RegistrationRecord, SwitchRecord, SwitchStart, TrackRecord};
 pub use opening::LocalSocket;
 pub use peer::REPORT_INTERVAL;
 pub use sink::{Age, Class, Datagrams, SLOT_SIZE, Sink};

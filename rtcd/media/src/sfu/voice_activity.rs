@@ -1,5 +1,8 @@
 //! Voice activity from the audio level extension (contract, section 5): how much the level varies tells speech from
 //! silence and from steady noise.
+use crate::handover::Age;
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::time::{Duration, Instant};
 
 /// Levels looked at: one second of 20 ms packets.
@@ -19,15 +22,19 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The detector of one voice track.
-#[derive(Debug, Clone)]
+#[serde_as]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct VoiceActivity {
+    #[serde_as(as = "[_; WINDOW]")]
     levels: [u8; WINDOW],
     len: usize,
     next: usize,
     sum: u32,
     sum_of_squares: u32,
+    #[serde_as(as = "Option<Age>")]
     active_since: Option<Instant>,
     /// The last level, and until when it has been counted.
+    #[serde_as(as = "Option<(_, Age)>")]
     last: Option<(u8, Instant)>,
 }
 

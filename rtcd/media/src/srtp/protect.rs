@@ -3,10 +3,14 @@ use super::crypt::{CM_TAG, Crypt, GCM_TAG, Purpose, cm_apply, cm_tag, gcm_nonce}
 use super::{MAX_OVERHEAD, Master, Profile};
 use crate::rtp::{self, SeqNo};
 use aws_lc_rs::aead;
+use serde::Serialize;
 
 /// Protects what we send to one peer.
+#[derive(Serialize)]
 pub struct Protector {
+    #[serde(skip)]
     rtp: Crypt,
+    #[serde(skip)]
     rtcp: Crypt,
     /// SRTCP index of the next packet, 31 bits (RFC 3711, section 3.4). One for all our SSRCs: each of them grows by
     /// itself then, with gaps, which is all that a receiver's window for each SSRC asks for.
@@ -20,6 +24,11 @@ impl Protector {
             rtcp: Crypt::new(profile, master, Purpose::Rtcp),
             rtcp_index: 0,
         }
+    }
+
+    /// Goes on for another process, which has used up the numbers below.
+    pub(super) fn go_on(&mut self, rtcp_index: u32) {
+        self.rtcp_index = rtcp_index & 0x7fff_ffff;
     }
 
     /// Bytes that a protected RTP packet is longer than the plain one.

@@ -1,6 +1,7 @@
 //! Extended sequence numbers and the replay window of one stream (RFC 3711, sections 3.3.1 and 3.3.2).
 
 use crate::rtp::SeqNo;
+use serde::{Deserialize, Serialize};
 
 /// Packets that may arrive behind the newest one. A retransmission comes a round trip or two late: at 2.5 Mbit/s
 /// (265 packets/s) 1024 packets reach back 3.9 s, in 128 bytes.
@@ -8,7 +9,7 @@ const WINDOW: u64 = 1024;
 const WORDS: usize = (WINDOW / 64) as usize;
 
 /// Which sequence numbers of one stream have been seen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReplayWindow {
     newest: Option<u64>,
     seen: [u64; WORDS],

@@ -1,6 +1,7 @@
 //! The replay state of each stream that a peer sends, bounded, and what is left of it when a stream makes room.
 use super::ReplayWindow;
 use crate::rtp::SeqNo;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Streams of one peer whose replay windows are kept. A participant sends at most eight (voice, camera, two screens in
@@ -10,6 +11,7 @@ pub(super) const MAX_STREAMS: usize = 64;
 /// where it was, and what was recorded of it before is still a replay.
 const MAX_PAST: usize = 1024;
 
+#[derive(Serialize, Deserialize)]
 struct Stream {
     ssrc: u32,
     window: ReplayWindow,
@@ -18,7 +20,7 @@ struct Stream {
 }
 
 /// The streams of one peer, of RTP or of RTCP: both count for each SSRC (RFC 3711, sections 3.2.1 and 3.4; libsrtp).
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Streams {
     live: Vec<Stream>,
     past: VecDeque<(u32, SeqNo)>,

@@ -4,6 +4,7 @@ use super::streams::{Known, Streams};
 use super::{Master, Profile};
 use crate::rtp::{self, SeqNo, Ssrc};
 use aws_lc_rs::aead;
+use serde::Serialize;
 
 /// Why a packet was refused: the peer's fault or the network's, counted and dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,8 +30,11 @@ impl From<NotAuthentic> for SrtpError {
 }
 
 /// Unprotects what one peer sends.
+#[derive(Serialize)]
 pub struct Unprotector {
+    #[serde(skip)]
     rtp: Crypt,
+    #[serde(skip)]
     rtcp: Crypt,
     streams: Streams,
     /// By the SSRC of the compound packet's sender: each of them numbers its packets for itself (RFC 3711, 3.2.1).
@@ -45,6 +49,11 @@ impl Unprotector {
             streams: Streams::default(),
             rtcp_streams: Streams::default(),
         }
+    }
+
+    /// Goes on for another process, which has seen these streams of RTP and of RTCP.
+    pub(super) fn go_on(&mut self, streams: Streams, rtcp_streams: Streams) {
+        (self.streams, self.rtcp_streams) = (streams, rtcp_streams);
     }
 
     /// Opens an RTP packet in place; returns the plain length and the extended sequence number. Nothing is remembered

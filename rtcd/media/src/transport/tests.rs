@@ -37,6 +37,7 @@ type Lose = dyn FnMut(To, u64, &[u8]) -> bool;
 struct World {
     now: Instant,
     started: Instant,
+    ours: Identity,
     us: Transport,
     peer: Peer,
     flying: BinaryHeap<Flying>,
@@ -90,7 +91,8 @@ impl World {
         Self {
             now,
             started: now,
-            us: Transport::new(ours, parameters, now),
+            ours: ours.clone(),
+            us: Transport::new(parameters, now),
             peer,
             flying: BinaryHeap::new(),
             sent: 0,
@@ -134,11 +136,11 @@ impl World {
         match (to, kind(bytes)) {
             (To::Us, Kind::Stun) => {
                 let request = Request::parse(bytes).expect("a check");
-                if let (_, Some(answer)) = self.us.handle_check(self.now, path(), &request) {
+                if let (_, Some(answer)) = self.us.handle_check(self.now, &self.ours, path(), &request) {
                     self.send(To::Peer, answer.as_ref().to_vec());
                 }
             }
-            (To::Us, _) => self.refused += u32::from(!self.us.handle_dtls(self.now, &path(), bytes)),
+            (To::Us, _) => self.refused += u32::from(!self.us.handle_dtls(self.now, &self.ours, &path(), bytes)),
             (To::Peer, Kind::Stun) => {
                 self.peer.next_check = self.now + Duration::from_secs(2);
                 self.peer.start_dtls(self.now);
@@ -360,14 +362,14 @@ fn rubbish_from_the_peers_address_ends_nothing_at_any_time() {
             while !world.open {
                 assert!(world.now < world.started + Duration::from_secs(5), "{role:?} {piece:02x?}");
                 for _ in 0..20 {
-                    world.us.handle_dtls(world.now, &path(), piece);
+                    world.us.handle_dtls(world.now, &world.ours, &path(), piece);
                 }
                 world.drain();
                 let until = world.now + Duration::from_millis(1) - world.started;
                 world.join(until);
                 world.now = world.started + until;
             }
-            world.us.handle_dtls(world.now, &path(), piece);
+            world.us.handle_dtls(world.now, &world.ours, &path(), piece);
             world.drain();
             assert_eq!(world.closed, None, "{role:?} {piece:02x?}");
             assert!(world.us.is_connected());

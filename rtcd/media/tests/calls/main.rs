@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "a test's names are its documentation")]
 mod bandwidth;
 mod encoder;
+mod handover;
 mod heard;
 mod layers;
 mod model;

@@ -10,7 +10,7 @@ use rtcd_media::sfu::command::{TrackId, TransportId};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
-use str0m::channel::ChannelConfig;
+use str0m::channel::{ChannelConfig, ChannelId};
 use str0m::media::{KeyframeRequestKind, MediaKind, Mid};
 use str0m::net::{Protocol, Receive, TcpType};
 use str0m::rtp::rtcp::SenderInfo;
@@ -64,6 +64,8 @@ pub struct Seen {
     pub is_connected: bool,
     pub connected_at: Option<Instant>,
     pub channel_at: Option<Instant>,
+    /// What was said on the data channel.
+    pub messages: Vec<String>,
     pub keyframe_requests: Vec<Instant>,
     pub screens: HashMap<TrackId, Screen>,
     pub voices: HashMap<TrackId, Heard>,
@@ -80,6 +82,7 @@ pub struct Participant {
     /// Tracks that come, by the SSRC that they have here.
     pub received: HashMap<u32, (TrackId, MediaKind)>,
     pub seen: Seen,
+    channel: Option<ChannelId>,
     pub timeout: Instant,
     started: Instant,
     /// Its first words of DTLS, while nothing has come in answer.
@@ -121,6 +124,7 @@ impl Participant {
             sent: Vec::new(),
             received: HashMap::new(),
             seen: Seen::default(),
+            channel: None,
             timeout: now,
             started: began,
             hello: None,
@@ -215,6 +219,13 @@ impl Participant {
     }
 
     /// When it wants to be called: its own deadlines and what its tracks have to send.
+    /// Says something on the data channel.
+    pub fn say(&mut self, text: &str) {
+        let mut channel =
+            self.channel.and_then(|id| self.rtc.channel(id)).unwrap_or_else(|| panic!("no channel for {text:?}"));
+        assert!(matches!(channel.write(false, text.as_bytes()), Ok(true)), "no room for a message");
+    }
+
     pub fn next_timeout(&self) -> Instant {
         let frames = self.sent.iter().flat_map(|sent| &sent.encoders).filter(|(encoder, ..)| encoder.is_running);
         let frames = frames.map(|(encoder, ..)| encoder.next_frame);
@@ -320,8 +331,12 @@ impl Participant {
                 self.seen.is_connected = true;
                 self.seen.connected_at.get_or_insert(now);
             }
-            Event::ChannelOpen(..) => {
+            Event::ChannelOpen(id, _) => {
+                self.channel = Some(id);
                 self.seen.channel_at.get_or_insert(now);
+            }
+            Event::ChannelData(message) => {
+                self.seen.messages.push(String::from_utf8(message.data).expect("text"));
             }
             Event::KeyframeRequest(request) => {
                 self.seen.keyframe_requests.push(now);

@@ -1,8 +1,10 @@
 //! Switches, participants and the network between them, in virtual time. What the daemon's signalling does is done here
 //! at once and without descriptions.
+mod handover;
 mod tracks;
 mod wire;
 
+use crate::SECOND;
 use crate::network::{Conditions, Network};
 use crate::participant::{Manner, Participant, TCP_PORT, Wants};
 use crate::screen::Screen;
@@ -39,11 +41,15 @@ pub struct World {
     /// Those whose data channel is open.
     ready: Vec<TransportId>,
     pub closed: Vec<(TransportId, CloseReason)>,
+    /// What came on data channels.
+    pub messages: Vec<(TransportId, String)>,
     /// Voices that have begun and ended.
     pub activity: Vec<(TrackId, bool)>,
     next_ssrc: u32,
     /// Steps in a row at whose end something was due still.
     spins: u32,
+    /// The switches hand over to new ones again and again: how often, and when next.
+    hands_over: Option<(Duration, Instant)>,
 }
 
 impl World {
@@ -69,9 +75,11 @@ impl World {
             tracks: HashMap::new(),
             ready: Vec::new(),
             closed: Vec::new(),
+            messages: Vec::new(),
             activity: Vec::new(),
             next_ssrc: 1000,
             spins: 0,
+            hands_over: handover::always().map(|every| (every, now + every)),
         }
     }
 
@@ -118,6 +126,12 @@ impl World {
     pub fn set_gate(&mut self, at: usize, track: TrackId, open: bool) {
         let transport = self.people[at].id;
         self.command(transport, Command::SetGate { transport, track, open });
+    }
+
+    /// Says something on a participant's data channel.
+    pub fn tell(&mut self, at: usize, text: &str) {
+        let transport = self.people[at].id;
+        self.command(transport, Command::Send { transport, text: false, data: text.into() });
     }
 
     /// Both ways between a participant and the server have these conditions from now on.
@@ -186,6 +200,12 @@ impl World {
             let tick = self.now + Duration::from_millis(1);
             self.now = next.clamp(tick, end.max(tick));
             self.step();
+            if let Some((every, at)) = self.hands_over
+                && at <= self.now
+            {
+                self.hand_over(0 * SECOND);
+                self.hands_over = Some((every, self.now + every));
+            }
         }
     }
 
@@ -290,6 +310,9 @@ impl World {
             }
             Event::Transport { transport, event: TransportEvent::Closed(reason) } => {
                 self.closed.push((transport, reason));
+            }
+            Event::Transport { transport, event: TransportEvent::Message { data, .. } } => {
+                self.messages.push((transport, String::from_utf8(data).expect("text")));
             }
             Event::Transport { .. } => {}
             Event::Voice { track, active, .. } => self.activity.push((track, active)),

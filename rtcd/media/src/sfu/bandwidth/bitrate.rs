@@ -1,11 +1,12 @@
 //! The unit of all that is estimated here.
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::iter::Sum;
 use std::ops::Add;
 use std::time::Duration;
 
 /// Bits per second. Arithmetic saturates: what a peer claims may be any number.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Bitrate(pub u64);
 
 impl Bitrate {

@@ -1,6 +1,8 @@
 //! Packets that were sent together, and how the time between two such groups changed on the way (draft-ietf-rmcat-gcc-02,
 //! sections 5.1 and 5.2).
 
+use serde::{Deserialize, Serialize};
+
 /// Packets sent within this of a group's first one belong to it.
 const GROUP_US: i64 = 5_000;
 /// Packets that arrive this close to each other after they had to wait came as a burst and belong together ...
@@ -10,7 +12,7 @@ const MAX_BURST_US: i64 = 100_000;
 /// A difference between the two clocks' times that no queue explains: the receiver's clock was set, or it lies.
 const MAX_VARIATION_US: i64 = 3_000_000;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Group {
     first_sent: i64,
     last_sent: i64,
@@ -30,7 +32,7 @@ pub struct Variation {
 }
 
 /// The two groups under construction.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Groups {
     previous: Option<Group>,
     current: Option<Group>,

@@ -1,11 +1,12 @@
 //! The least round trip of late: what a way takes when nothing waits in front of it.
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Halves of the window: a way that has become longer is known for what it is after ten to twenty seconds.
 const HALF_US: i64 = 10_000_000;
 
 /// The least of the last ten to twenty seconds.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct LeastRoundTrip {
     /// Of this half and of the one before, and when this one began.
     halves: [Option<Duration>; 2],

@@ -1,6 +1,7 @@
 //! The loss-based limit. Loss means congestion only if it goes away when less is sent: what stays is the way's own, as on
 //! many radio links, and gives no reason to send less.
 use super::Bitrate;
+use serde::{Deserialize, Serialize};
 
 /// Loss is judged over at least so many packets and microseconds.
 const MIN_PACKETS: f64 = 20.0;
@@ -27,7 +28,7 @@ const COMPLETE: f64 = 0.9;
 const INCREASE: f64 = 1.08;
 
 /// Loss of one receiver's packets.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct LossControl {
     limit: Option<Bitrate>,
     /// When the limit was set, in microseconds. Packets that were sent before say nothing about it.

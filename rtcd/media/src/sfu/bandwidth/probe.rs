@@ -3,6 +3,7 @@
 use super::Bitrate;
 use super::cluster::{Cluster, Outcome};
 use super::sent::Packet;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Padding is due in steps of this.
@@ -26,8 +27,10 @@ const INTERVAL_GROWTH: f64 = 1.5;
 const ASK_AGAIN_US: i64 = 200_000;
 
 /// When and how much to probe.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Prober {
+    /// Not written down: what has become of its packets is not known afterwards.
+    #[serde(skip)]
     cluster: Option<Cluster>,
     last_id: u8,
     due: i64,

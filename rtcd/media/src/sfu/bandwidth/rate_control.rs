@@ -2,6 +2,7 @@
 //! (draft-ietf-rmcat-gcc-02, section 5.5).
 use super::trendline::Usage;
 use super::{Bitrate, MAX_ESTIMATE, MIN_ESTIMATE};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// What is left of the arriving bit rate when the queue grows, so that it drains.
@@ -40,7 +41,7 @@ pub struct Observation {
 }
 
 /// The estimate and its state.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct RateControl {
     estimate: Bitrate,
     /// Nothing grows between an overuse and the first steady queue after it.

@@ -1,5 +1,6 @@
 //! The bound that a receiver sets itself by REMB, for those that send nothing better.
 use super::Bitrate;
+use serde::{Deserialize, Serialize};
 
 /// A REMB holds for so many microseconds. Receivers repeat it every second.
 const EXPIRES_US: i64 = 10_000_000;
@@ -7,7 +8,7 @@ const EXPIRES_US: i64 = 10_000_000;
 const IS_A_GUESS: f64 = 1.2;
 
 /// The bound, if there is one.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct RembBound(Option<(Bitrate, i64)>);
 
 impl RembBound {

@@ -1,6 +1,7 @@
 //! The estimate for a receiver that knows receiver reports only: more and more until it loses (draft-ietf-rmcat-gcc-02,
 //! section 6).
 use super::{Bitrate, MAX_ESTIMATE};
+use serde::{Deserialize, Serialize};
 
 /// Acted upon at most once in so many microseconds: each stream has its own block in a report.
 const INTERVAL_US: i64 = 900_000;
@@ -17,7 +18,7 @@ const GUESSED: f64 = 1.02;
 const MIN_LIMIT: Bitrate = Bitrate::kbit(150);
 
 /// The estimate, and what the reports since it was last changed have said.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct ReportControl {
     limit: Bitrate,
     worst: f64,

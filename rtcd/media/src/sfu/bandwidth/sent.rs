@@ -1,7 +1,10 @@
 //! The packets that went out last, by their transport-wide numbers, until the receiver has said what became of them.
 
+use serde::{Deserialize, Serialize};
+
 /// Packets kept, a power of two: 10 Mbit/s in packets of 1200 octets for 2 s, in 16 KiB.
 const PACKETS: u64 = 2048;
+const FIRST: u64 = 1 << 16;
 
 /// One packet as the receiver reports on it for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,10 @@ struct Slot {
     fate: Fate,
 }
 
-/// A ring of them; memory is taken once.
+/// A ring of them; memory is taken once. It is written down as its next number alone: what was under way is not known
+/// afterwards, and reports on it are passed over.
+#[derive(Deserialize)]
+#[serde(from = "Next")]
 pub struct SentPackets {
     slots: Box<[Slot]>,
     /// The number that the next packet gets. It starts above a wrap, so that numbers below the first one exist.
@@ -44,9 +50,27 @@ pub struct SentPackets {
     reported: u64,
 }
 
+#[derive(Serialize, Deserialize)]
+struct Next(u64);
+
+impl Serialize for SentPackets {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Next(self.next).serialize(serializer)
+    }
+}
+
+impl From<Next> for SentPackets {
+    fn from(Next(next): Next) -> Self {
+        Self::from_number(next.clamp(FIRST, u64::MAX / 2))
+    }
+}
+
 impl SentPackets {
     pub fn new() -> Self {
-        let first = 1 << 16;
+        Self::from_number(FIRST)
+    }
+
+    fn from_number(first: u64) -> Self {
         Self { slots: vec![Slot::default(); PACKETS as usize].into(), next: first, first, reported: first }
     }
 

@@ -1,6 +1,7 @@
 //! Whether the queue on the way grows: a line through the latest delays, against a threshold that adapts itself
 //! (draft-ietf-rmcat-gcc-02, sections 5.3 and 5.4, with a least squares line in place of the Kalman filter).
 use super::groups::Variation;
+use serde::{Deserialize, Serialize};
 
 /// Groups that the line goes through.
 const WINDOW: usize = 20;
@@ -24,7 +25,7 @@ const MAX_FOLLOW_STEP_MS: f64 = 100.0;
 const OVERUSE_MS: f64 = 10.0;
 
 /// What the delays say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Usage {
     /// The queue stays as it is.
     #[default]
@@ -36,7 +37,7 @@ pub enum Usage {
 }
 
 /// The detector.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Trendline {
     /// Arrival and smoothed delay, in milliseconds, a ring.
     points: [(f64, f64); WINDOW],

@@ -1,5 +1,6 @@
 //! A bit rate over the last moments of some clock.
 use super::Bitrate;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// One bucket. Two frames of a screen share at 5 frames/s are 200 ms apart: ten buckets hold two and a half of them.
@@ -10,7 +11,7 @@ const RECENT: usize = 4;
 const ENOUGH: u64 = 8 * 1200;
 
 /// Octets of the last half second, in buckets.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct RateWindow {
     octets: [u64; BUCKETS],
     /// The newest bucket, counted from the clock's zero.

@@ -3,9 +3,10 @@ use super::Numbers;
 use crate::codec::{Codec, PictureId, Vp8Descriptor};
 use crate::rtp::SeqNo;
 use crate::sfu::{Epoch, Layer, Meta};
+use serde::{Deserialize, Serialize};
 
 /// Packets of one stream of a layer between two switches, how they are numbered, and by how much they are shifted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Segment {
     pub(super) layer: Layer,
     pub(super) epoch: Epoch,

@@ -7,6 +7,7 @@
 use crate::sfu::bandwidth::Bitrate;
 use crate::sfu::pacer::FrameBudget;
 use crate::sfu::{Layer, Meta};
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
 /// What becomes of a packet.
@@ -23,7 +24,7 @@ pub(super) enum Passage {
 }
 
 /// The choice of packets for one receiver of one track.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Admission {
     target: Layer,
     /// The layer that is admitted; `None`: a key frame of the target is waited for.

@@ -47,7 +47,7 @@ impl Switch {
             fingerprint: open.fingerprint,
             role: open.role,
         };
-        let transport = Transport::new(&self.config.identity, parameters, now);
+        let transport = Transport::new(parameters, now);
         let key = self.peers.insert(Peer::new(open.transport, transport, now));
         self.peers_by_id.insert(open.transport, key);
         self.events.push_back(Event::Claimed { transport: open.transport, worker: self.config.worker });

@@ -14,6 +14,15 @@ macro_rules! counters {
             pub fn values(&self) -> [u64; Self::NAMES.len()] {
                 [$(self.$name),+]
             }
+            /// Adds what was counted before, by the names of [`NAMES`](Self::NAMES); a name that is none is passed over.
+            pub fn add(&mut self, counted: &[(String, u64)]) {
+                for (name, value) in counted {
+                    match name.as_str() {
+                        $(stringify!($name) => self.$name = self.$name.saturating_add(*value),)+
+                        _ => {}
+                    }
+                }
+            }
         }
     };
 }

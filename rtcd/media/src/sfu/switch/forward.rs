@@ -2,6 +2,7 @@
 use super::admission::{Admission, Passage};
 use super::peer::{Held, Peer};
 use super::{Class, Counters, Sink, Switch};
+use crate::handover::Age;
 use crate::rtcp;
 use crate::rtp::{SeqNo, Ssrc};
 use crate::sfu::allocation::Kind;
@@ -12,14 +13,19 @@ use crate::sfu::meter::Meter;
 use crate::sfu::receive::ClockReference;
 use crate::sfu::rewrite::Rewriter;
 use crate::sfu::{Layer, MAX_LAYERS, Meta};
+use serde::{Deserialize, Serialize};
+use serde_with::{Bytes, serde_as};
 use std::time::Instant;
 
 /// Longest compound packet before protection: with SRTCP's trailer, UDP and IPv6 it stays below the least MTU of 1280.
 const MAX_COMPOUND: usize = 1100;
 
 /// One local receiver of a track.
+#[serde_as]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Receiver {
     /// Its place among the worker's peers.
+    #[serde(skip)]
     pub peer: usize,
     /// Its outgoing stream.
     pub rewriter: Rewriter,
@@ -32,6 +38,7 @@ pub(super) struct Receiver {
     /// Which packets it gets, when they are pictures'.
     pub admission: Admission,
     /// The last sender report: the middle of its NTP time, and when it went out.
+    #[serde_as(as = "Option<(_, Age)>")]
     pub reported: Option<(u32, Instant)>,
     /// How far the stream was at the last receiver report on it.
     progress: (u64, u64),
@@ -91,6 +98,22 @@ pub(super) struct ForwardTrack {
     panics: u32,
 }
 
+fn new_cache(size: usize, meta: &Meta) -> PacketCache {
+    if meta.codec.is_video() { PacketCache::new(size) } else { PacketCache::for_voice() }
+}
+
+/// What another process goes on with of a track.
+#[serde_as]
+#[derive(Serialize, Deserialize)]
+pub(super) struct KeptTrack {
+    clocks: [Option<ClockReference>; MAX_LAYERS],
+    meters: [Option<Meter>; MAX_LAYERS],
+    panics: u32,
+    /// The newest packets of each layer, in the order of their numbers.
+    #[serde_as(as = "[Option<Vec<(_, Bytes)>>; MAX_LAYERS]")]
+    packets: [Option<Vec<(Meta, Vec<u8>)>>; MAX_LAYERS],
+}
+
 /// The packets of a track that can be sent again.
 #[derive(Clone, Copy)]
 pub(super) struct Kept<'a>(&'a [Option<PacketCache>]);
@@ -116,6 +139,26 @@ impl ForwardTrack {
             meters: [None; MAX_LAYERS],
             cache_size,
             panics: 0,
+        }
+    }
+
+    /// What another process goes on with.
+    pub fn kept(&self) -> KeptTrack {
+        KeptTrack {
+            clocks: self.clocks,
+            meters: self.meters,
+            panics: self.panics,
+            packets: self.caches.each_ref().map(|cache| cache.as_ref().map(PacketCache::newest)),
+        }
+    }
+
+    /// Goes on with what another process has kept.
+    pub fn take(&mut self, kept: KeptTrack) {
+        (self.clocks, self.meters, self.panics) = (kept.clocks, kept.meters, kept.panics);
+        for (cache, packets) in self.caches.iter_mut().zip(kept.packets) {
+            let Some(packets) = packets.filter(|packets| self.cache_size > 0 && !packets.is_empty()) else { continue };
+            let cache = cache.get_or_insert_with(|| new_cache(self.cache_size, &packets[0].0));
+            packets.iter().for_each(|(meta, payload)| cache.insert(*meta, payload));
         }
     }
 
@@ -145,10 +188,8 @@ impl ForwardTrack {
         if self.cache_size == 0 {
             return;
         }
-        let size = self.cache_size;
-        let make = || if meta.codec.is_video() { PacketCache::new(size) } else { PacketCache::for_voice() };
         if let Some(cache) = self.caches.get_mut(layer) {
-            cache.get_or_insert_with(make).insert(meta, payload);
+            cache.get_or_insert_with(|| new_cache(self.cache_size, &meta)).insert(meta, payload);
         }
     }
 

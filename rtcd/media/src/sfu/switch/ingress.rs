@@ -62,7 +62,7 @@ impl Switch {
             Kind::Rtcp => self.handle_rtcp(now, key, bytes, sink),
             Kind::Dtls => {
                 if let Some(peer) = self.peers.get_mut(key)
-                    && !peer.transport.handle_dtls(now, &path, bytes)
+                    && !peer.transport.handle_dtls(now, &self.config.identity, &path, bytes)
                 {
                     self.counters.dtls_refused += 1;
                 }
@@ -235,7 +235,7 @@ impl Switch {
     fn handle_check(&mut self, now: Instant, key: usize, path: Path, request: &Request<'_>, sink: &mut impl Sink) {
         self.current = Some(key);
         let Some(peer) = self.peers.get_mut(key) else { return };
-        let (check, answer) = peer.transport.handle_check(now, path, request);
+        let (check, answer) = peer.transport.handle_check(now, &self.config.identity, path, request);
         // A path that another transport has used since is this one's again: addresses are handed on by NATs.
         let is_ours = matches!(self.paths.get(&path), Some(Owner::Peer(owner)) if *owner == key);
         if matches!(check, Check::Accepted { .. }) && !is_ours {

@@ -35,6 +35,13 @@ impl Switch {
         }
     }
 
+    /// Sends a peer all that waits, whatever its turn is: nobody will be here to do it.
+    pub(super) fn send_all_that_waits(&mut self, now: Instant, key: usize, sink: &mut impl Sink) {
+        while let Some(held) = self.peers.get_mut(key).and_then(|peer| peer.sending.as_mut()?.pacer.pop_for_probe()) {
+            self.send_held(now, key, held, sink);
+        }
+    }
+
     /// A packet of a stream has waited for too long: its receiver goes on with a key frame, and what waits beside is of no
     /// use.
     pub(super) fn break_picture(&mut self, now: Instant, key: usize, ssrc: Ssrc, sink: &mut impl Sink) {

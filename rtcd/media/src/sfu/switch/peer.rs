@@ -11,6 +11,7 @@ pub(super) use sending::{DECIDE_INTERVAL, Held, Sending};
 
 use super::Counters;
 use crate::codec::Codec;
+use crate::handover::Age;
 use crate::ice::Credentials;
 use crate::rtcp::TransportCcRecorder;
 use crate::rtp::{ExtensionMap, Header, SeqNo, Ssrc};
@@ -23,6 +24,8 @@ use crate::token_bucket::TokenBucket;
 use crate::transport::Transport;
 use repair::Repair;
 use repetition::Repetition;
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -70,6 +73,8 @@ struct Packet {
 }
 
 /// One participant on its worker.
+#[serde_as]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Peer {
     /// Its id.
     pub id: TransportId,
@@ -80,9 +85,12 @@ pub(super) struct Peer {
     /// What it does send.
     pub streams: Vec<Stream>,
     /// What it receives: stream and place in the forward table.
+    #[serde(skip)]
     pub receives: Vec<(Ssrc, usize)>,
     /// What the ids of header extensions mean, over all sections.
+    #[serde(skip)]
     extensions: ExtensionMap,
+    #[serde_as(as = "VecDeque<(_, Age)>")]
     retired: VecDeque<(Ssrc, Instant)>,
     /// RTX streams that it repairs others by.
     repairs: Vec<Repair>,
@@ -93,8 +101,10 @@ pub(super) struct Peer {
     /// Arrival times for the peer's congestion control.
     pub arrivals: TransportCcRecorder,
     /// When feedback on arrivals is due.
+    #[serde_as(as = "Option<Age>")]
     pub arrivals_due: Option<Instant>,
     /// When reports are due.
+    #[serde_as(as = "Option<Age>")]
     pub report_due: Option<Instant>,
     /// Whether packets go out to it twice.
     pub repetition: Repetition,
@@ -103,8 +113,10 @@ pub(super) struct Peer {
     /// Packets that may be sent again.
     pub retransmissions: TokenBucket,
     /// The timer entry that counts.
+    #[serde(skip)]
     pub scheduled: Option<Instant>,
     /// Its deadlines must be looked at when the batch is done.
+    #[serde(skip)]
     pub touched: bool,
 }
 
@@ -130,6 +142,18 @@ impl Peer {
             retransmissions: TokenBucket::new(RETRANSMISSIONS_PER_SECOND, RETRANSMISSION_BURST, now),
             scheduled: None,
             touched: false,
+        }
+    }
+
+    /// Goes on in another process; `places` of its tracks in the forward table, in their order.
+    pub fn go_on(&mut self, now: Instant, places: &[usize]) {
+        for (track, place) in self.tracks.iter_mut().zip(places) {
+            track.forward = *place;
+            self.extensions.add(&track.spec.extensions);
+        }
+        self.streams.truncate(MAX_STREAMS);
+        if let Some(sending) = &mut self.sending {
+            sending.decide_at = now;
         }
     }
 

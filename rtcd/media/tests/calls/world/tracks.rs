@@ -146,7 +146,7 @@ impl World {
     }
 
     /// Tells the sender's worker which workers have receivers.
-    fn route(&mut self, track: TrackId) {
+    pub(super) fn route(&mut self, track: TrackId) {
         let Published { publisher, receivers, .. } = &self.tracks[&track];
         let (publisher, mut workers) = (*publisher, WorkerSet::default());
         receivers.iter().filter_map(|id| self.owners.get(id)).for_each(|worker| workers.insert(*worker));

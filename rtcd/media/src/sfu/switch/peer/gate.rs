@@ -1,8 +1,9 @@
 //! The mute gate of one stream. What it swallows leaves no hole: numbering goes on where it stopped.
 use crate::rtp::SeqNo;
+use serde::{Deserialize, Serialize};
 
 /// How the numbers of one stream are shifted by what was swallowed. Whether it is open is the track's business.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Gate {
     /// A packet was swallowed since the last one that passed.
     swallowed: bool,

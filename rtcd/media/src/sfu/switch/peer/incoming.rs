@@ -1,6 +1,7 @@
 //! A track that a peer sends, and which of its packets belong to which stream of it.
 use super::gate::Gate;
 use crate::codec::Codec;
+use crate::handover::Age;
 use crate::rtp::Header;
 use crate::sdp::MediaKind;
 use crate::sfu::command::{Incoming, TrackId};
@@ -8,19 +9,25 @@ use crate::sfu::keyframe::KeyframeRequests;
 use crate::sfu::receive::Reception;
 use crate::sfu::voice_activity::VoiceActivity;
 use crate::sfu::{Layer, MAX_LAYERS};
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::time::{Duration, Instant};
 
 /// A sender that changes its codec again and again is followed once in this time: each change is negotiated anew.
 const CODEC_KEPT_FOR: Duration = Duration::from_secs(1);
 
 /// A track that the peer sends.
+#[serde_as]
+#[derive(Serialize, Deserialize)]
 pub(in crate::sfu::switch) struct IncomingTrack {
     /// As announced.
     pub spec: Incoming,
     /// Its place in the worker's forward table.
+    #[serde(skip)]
     pub forward: usize,
     pub(super) voice: Option<VoiceActivity>,
     /// What it carries, once its first packet has come, and since when.
+    #[serde_as(as = "Option<(_, Age)>")]
     codec: Option<(Codec, Instant)>,
     /// Layers whose key frame is wanted and whose stream has not been heard yet.
     wishes: [bool; MAX_LAYERS],
@@ -96,6 +103,8 @@ impl IncomingTrack {
 }
 
 /// One stream of a track: a layer.
+#[serde_as]
+#[derive(Serialize, Deserialize)]
 pub(in crate::sfu::switch) struct Stream {
     /// Statistics and what is missing.
     pub reception: Reception,
@@ -108,6 +117,7 @@ pub(in crate::sfu::switch) struct Stream {
     /// It carries pictures: what cannot be repaired needs a key frame.
     pub is_video: bool,
     /// When its last packet came.
+    #[serde_as(as = "Age")]
     pub(super) heard: Instant,
     pub(super) gate: Gate,
 }

@@ -4,12 +4,13 @@ use super::{Packet, Peer};
 use crate::rtp::{Header, Ssrc};
 use crate::sfu::Layer;
 use crate::sfu::command::TrackId;
+use serde::{Deserialize, Serialize};
 
 /// RTX streams that are remembered by their SSRC: one for each stream that is.
 const MAX_REPAIRS: usize = super::MAX_STREAMS;
 
 /// An RTX stream and the layer that it repairs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Repair {
     ssrc: Ssrc,
     track: TrackId,

@@ -4,6 +4,9 @@
 //! which have no estimate. The second packet is byte for byte the first: whoever has got that drops it as a replay.
 //! Pictures, in their RTX stream, where the estimate has room for everything twice: what has to be asked for is late, and
 //! what is lost twice is a freeze.
+use crate::handover::Age;
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::time::{Duration, Instant};
 
 /// A way that loses more than this part, in 1/256, is worth the double bit rate of voice: 3 %.
@@ -14,8 +17,10 @@ const GOES_ON: u8 = 1;
 const HOLDS: Duration = Duration::from_secs(30);
 
 /// Whether packets go out twice.
-#[derive(Debug, Default)]
+#[serde_as]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(in crate::sfu::switch) struct Repetition {
+    #[serde_as(as = "Option<Age>")]
     until: Option<Instant>,
 }
 

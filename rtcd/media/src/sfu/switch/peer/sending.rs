@@ -1,4 +1,5 @@
 //! What a peer that receives pictures can be sent: the estimate, the pace, and who waits for it.
+use crate::handover::Age;
 use crate::rtp::{SeqNo, Ssrc};
 use crate::sfu::allocation::{Allocation, Demand, Grant};
 use crate::sfu::bandwidth::{Bandwidth, Bitrate, Sent};
@@ -7,6 +8,8 @@ use crate::sfu::pacer::Pacer;
 use crate::sfu::switch::admission::Passage;
 use crate::sfu::{Epoch, Layer};
 use crate::token_bucket::TokenBucket;
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -52,11 +55,14 @@ impl Held {
 }
 
 /// The state of one receiver of pictures.
+#[serde_as]
+#[derive(Serialize, Deserialize)]
 pub(in crate::sfu::switch) struct Sending {
     pub bandwidth: Bandwidth,
     pub pacer: Pacer<Held>,
     pub allocation: Allocation,
     /// When layers are to be chosen again, and the estimate that they were chosen by.
+    #[serde_as(as = "Age")]
     pub decide_at: Instant,
     pub decided_by: Bitrate,
     /// The way has room for voice once more, and for everything.
@@ -65,11 +71,15 @@ pub(in crate::sfu::switch) struct Sending {
     /// Octets that may be sent again.
     repair: TokenBucket,
     /// What was sent again of late.
+    #[serde_as(as = "VecDeque<(_, _, Age)>")]
     repaired: VecDeque<(Ssrc, u16, Instant)>,
     /// When the first picture went out.
+    #[serde_as(as = "Option<Age>")]
     began: Option<Instant>,
     /// Kept so that nothing is allocated per decision.
+    #[serde(skip)]
     pub demands: Vec<Demand>,
+    #[serde(skip)]
     pub grants: Vec<Grant>,
 }
 

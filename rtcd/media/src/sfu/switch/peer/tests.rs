@@ -26,7 +26,7 @@ impl World {
         let parameters =
             Parameters { local, remote_ufrag: "peer".into(), fingerprint: identity.fingerprint(), role: Role::Server };
         let now = Instant::now();
-        let mut peer = Peer::new(TransportId(1), Transport::new(&identity, parameters, now), now);
+        let mut peer = Peer::new(TransportId(1), Transport::new(parameters, now), now);
         peer.set_tracks(specs, |id| id.0 as usize);
         Self { peer, now, counters: Counters::default(), events: VecDeque::new() }
     }

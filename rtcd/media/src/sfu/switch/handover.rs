@@ -1,0 +1,274 @@
+//! A switch as it goes to another process: what it knows of its peers and tracks, each in a record of its own, so that one
+//! that cannot be read ends one session and nothing else.
+//!
+//! Not carried: checks that wait for their transport, our opening checks (control tells candidates again), what is due when
+//! (it follows from the rest), what congestion control knows of packets under way.
+use super::forward::{ForwardTrack, KeptTrack, Receiver};
+use super::peer::Peer;
+use super::{Counters, Owner, Registration, Sink, Switch};
+use crate::demux::Path;
+use crate::handover::{self, RecordError};
+use crate::sfu::command::{Claim, Event, Open, TrackId, TransportId, WorkerId};
+use crate::transport::CloseReason;
+use serde::{Deserialize, Serialize};
+use serde_with::{Bytes, serde_as};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+const PEER_VERSION: u8 = 1;
+const TRACK_VERSION: u8 = 1;
+
+/// What one switch leaves to another process.
+#[derive(Default, Serialize, Deserialize)]
+pub struct SwitchRecord {
+    /// All transports that are waited for or live anywhere in the plane.
+    pub registrations: Vec<RegistrationRecord>,
+    /// The peers of this switch.
+    pub peers: Vec<PeerRecord>,
+    /// The tracks that they send or receive.
+    pub tracks: Vec<TrackRecord>,
+    /// What it has counted.
+    pub counters: Vec<(String, u64)>,
+}
+
+/// A transport that is waited for, under one of its ufrags.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct RegistrationRecord {
+    ufrag: Box<str>,
+    open: Open,
+    password: String,
+    generation: u32,
+    /// The owner, once there is one.
+    pub owner: Option<WorkerId>,
+}
+
+impl RegistrationRecord {
+    /// Which transport it is of.
+    pub fn transport(&self) -> TransportId {
+        self.open.transport
+    }
+}
+
+/// A peer: an envelope that can be read without the rest.
+#[serde_as]
+#[derive(Serialize, Deserialize)]
+pub struct PeerRecord {
+    /// Its id.
+    pub transport: TransportId,
+    /// Where it has been heard from, the way it sends over among them.
+    pub paths: Vec<Path>,
+    #[serde_as(as = "Bytes")]
+    state: Vec<u8>,
+}
+
+/// A track.
+#[serde_as]
+#[derive(Serialize, Deserialize)]
+pub struct TrackRecord {
+    /// Its id.
+    pub track: TrackId,
+    #[serde_as(as = "Bytes")]
+    state: Vec<u8>,
+}
+
+/// What a switch goes on with: the records of one or several switches of the process before.
+#[derive(Default)]
+pub struct SwitchStart {
+    /// All transports of the plane, with the claim that all workers share.
+    pub registrations: Vec<(RegistrationRecord, Arc<Claim>)>,
+    /// The peers that are this switch's, and for the paths of each what is in their place; `None`: nothing.
+    pub peers: Vec<(PeerRecord, Vec<Option<Path>>)>,
+    /// Tracks of these peers; one may be here more than once.
+    pub tracks: Vec<TrackRecord>,
+    /// Paths that lead to peers of other workers.
+    pub elsewhere: Vec<(Path, TransportId, WorkerId)>,
+    /// What has been counted.
+    pub counters: Vec<(String, u64)>,
+}
+
+/// What is in a peer's record, by reference and as it was read.
+#[derive(Serialize)]
+struct WrittenPeer<'a> {
+    peer: &'a Peer,
+    receives: Vec<(TrackId, &'a Receiver)>,
+}
+
+#[derive(Deserialize)]
+struct SavedPeer {
+    peer: Peer,
+    receives: Vec<(TrackId, Receiver)>,
+}
+
+impl Switch {
+    /// Suspends the data channels of those peers that lose nothing by it, or of all. Whether all are. Nobody sees anything of
+    /// it but that their messages take longer.
+    pub fn suspend(&mut self, now: Instant, all: bool) -> bool {
+        let mut left = false;
+        for (_, peer) in &mut self.peers {
+            if all || peer.transport.is_ready() {
+                peer.transport.suspend(now);
+            } else {
+                left = true;
+            }
+        }
+        !left
+    }
+
+    /// All that another process needs to go on. What waits for its turn goes out before; after it this switch sends nothing
+    /// that the other could send, unless it is [resumed](Self::resume_peers).
+    pub fn write(&mut self, now: Instant, sink: &mut impl Sink) -> SwitchRecord {
+        self.suspend(now, true);
+        let keys: Vec<usize> = self.peers.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.send_all_that_waits(now, key, sink);
+        }
+        self.outline(now)
+    }
+
+    /// The same of a switch that goes on: data channels begin anew, if it ever comes to that.
+    pub fn outline(&self, now: Instant) -> SwitchRecord {
+        let registration = |(ufrag, known): (&Box<str>, &Registration)| RegistrationRecord {
+            ufrag: ufrag.clone(),
+            open: (*known.open).clone(),
+            password: known.password.clone(),
+            generation: known.generation,
+            owner: known.claim.owner(),
+        };
+        let counted = Counters::NAMES.iter().zip(self.counters.values());
+        SwitchRecord {
+            registrations: self.registrations.iter().map(registration).collect(),
+            peers: self.peers.iter().map(|(key, peer)| self.write_peer(now, key, peer)).collect(),
+            tracks: self.tracks.iter().map(|(_, track)| write_track(now, track)).collect(),
+            counters: counted.map(|((name, _), value)| ((*name).to_owned(), value)).collect(),
+        }
+    }
+
+    fn write_peer(&self, now: Instant, key: usize, peer: &Peer) -> PeerRecord {
+        let receives = peer.receives.iter().filter_map(|(ssrc, place)| {
+            let track = self.tracks.get(*place)?;
+            let mut of_peer = track.receivers.iter().filter(|receiver| receiver.peer == key);
+            Some((track.id, of_peer.find(|receiver| receiver.rewriter.ssrc() == *ssrc)?))
+        });
+        let written = WrittenPeer { peer, receives: receives.collect() };
+        let mut state = Vec::with_capacity(2048);
+        handover::write(&mut state, PEER_VERSION, now, &written);
+        PeerRecord { transport: peer.id, paths: peer.transport.ice().paths().to_vec(), state }
+    }
+
+    /// Goes on where other switches have been, whose records were written at `then` by this process's clock. Sessions that
+    /// cannot go on end by an event of theirs, for which [`CloseReason::NotCarried`] says why.
+    pub fn start(&mut self, then: Instant, start: SwitchStart) {
+        for (record, claim) in start.registrations {
+            let RegistrationRecord { ufrag, open, password, generation, .. } = record;
+            let registration = Registration { open: Arc::new(open), password, generation, claim };
+            self.registrations.insert(ufrag, registration);
+        }
+        for record in start.tracks {
+            self.start_track(then, &record);
+        }
+        for (record, places) in start.peers {
+            let id = record.transport;
+            let started = catch_unwind(AssertUnwindSafe(|| self.start_peer(then, &record, &places)));
+            let reason = match started {
+                Ok(Ok(())) => continue,
+                Ok(Err(reason)) => reason,
+                Err(_) => {
+                    self.counters.panics += 1;
+                    NotCarried::Bug
+                }
+            };
+            self.forget_started(id);
+            self.events.push_back(Event::closed(id, CloseReason::NotCarried(reason.to_string())));
+        }
+        for (path, transport, worker) in start.elsewhere {
+            self.paths.insert(path, Owner::Worker(transport, worker));
+        }
+        self.counters.add(&start.counters);
+    }
+
+    fn start_track(&mut self, then: Instant, record: &TrackRecord) {
+        let place = self.place_of(record.track);
+        // Without its record it goes on with what comes next.
+        if let Ok(kept) = handover::read::<KeptTrack>(&record.state, TRACK_VERSION, then) {
+            self.tracks[place].take(kept);
+        }
+    }
+
+    fn place_of(&mut self, id: TrackId) -> usize {
+        let (tracks, cache) = (&mut self.tracks, self.config.nack_buffer);
+        *self.tracks_by_id.entry(id).or_insert_with(|| tracks.insert(ForwardTrack::new(id, cache)))
+    }
+
+    fn start_peer(&mut self, then: Instant, record: &PeerRecord, places: &[Option<Path>]) -> Result<(), NotCarried> {
+        let SavedPeer { mut peer, receives } = handover::read(&record.state, PEER_VERSION, then)?;
+        let place = |path: Path| places[record.paths.iter().position(|known| *known == path)?];
+        peer.transport.renumber_paths(place);
+        if peer.transport.ice().paths().is_empty() && !record.paths.is_empty() {
+            return Err(NotCarried::NoWay);
+        }
+        let (id, me) = (record.transport, self.config.worker);
+        let tracks: Vec<usize> = peer.tracks.iter().map(|track| self.place_of(track.spec.track)).collect();
+        peer.go_on(then, &tracks);
+        let paths = peer.transport.ice().paths().to_vec();
+        let key = self.peers.insert(peer);
+        self.peers_by_id.insert(id, key);
+        for place in tracks {
+            self.tracks[place].source = Some(key);
+            self.tracks[place].publisher = Some((id, me));
+        }
+        for (track, mut receiver) in receives {
+            let place = self.place_of(track);
+            receiver.peer = key;
+            self.peers[key].receives.push((receiver.rewriter.ssrc(), place));
+            self.tracks[place].add_receiver(receiver);
+        }
+        self.paths.extend(paths.into_iter().map(|path| (path, Owner::Peer(key))));
+        self.touch(key);
+        Ok(())
+    }
+
+    /// Forgets what there is of a peer that could not be made.
+    fn forget_started(&mut self, id: TransportId) {
+        self.registrations.retain(|_, known| known.open.transport != id);
+        let Some(key) = self.peers_by_id.remove(&id) else { return };
+        self.peers.try_remove(key);
+        self.paths.retain(|_, owner| !matches!(owner, Owner::Peer(peer) if *peer == key));
+        for (_, track) in &mut self.tracks {
+            track.source.take_if(|source| *source == key);
+            track.receivers.retain(|receiver| receiver.peer != key);
+        }
+    }
+
+    /// Forgets tracks whose peers could not be made, and goes on with data channels. To be called when everything has
+    /// [started](Self::start), or was suspended and is not to go elsewhere after all.
+    pub fn resume_peers(&mut self, now: Instant) {
+        self.tracks.retain(|_, track| !track.is_unused());
+        self.tracks_by_id.retain(|_, place| self.tracks.contains(*place));
+        for (_, peer) in &mut self.peers {
+            peer.transport.resume(now);
+        }
+        let keys: Vec<usize> = self.peers.iter().map(|(key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.touch(key));
+    }
+}
+
+fn write_track(now: Instant, track: &ForwardTrack) -> TrackRecord {
+    let mut state = Vec::new();
+    handover::write(&mut state, TRACK_VERSION, now, &track.kept());
+    TrackRecord { track: track.id, state }
+}
+
+/// Why a session does not go on in another process.
+#[derive(Debug, thiserror::Error)]
+enum NotCarried {
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error("the addresses that it used are not ours any more")]
+    NoWay,
+    #[error("a bug: reading its record failed")]
+    Bug,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! The switches go on in another process, in the middle of whatever is under way.
+use super::World;
+use super::wire::Wire;
+use crate::{MS, SECOND};
+use rtcd_media::sfu::command::{Claim, TrackId, TransportId, WorkerId};
+use rtcd_media::sfu::switch::{RegistrationRecord, Switch, SwitchConfig, SwitchRecord, SwitchStart};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often all worlds hand over, whatever their test is about: `HANDOVER_MS` in the environment.
+pub(super) fn always() -> Option<Duration> {
+    let every = std::env::var("HANDOVER_MS").ok()?;
+    Some(every.parse::<u32>().expect("HANDOVER_MS is a number") * MS)
+}
+
+impl World {
+    /// Hands over every so often from now on.
+    pub fn hand_over_every(&mut self, every: Duration) {
+        self.hands_over = Some((every, self.now + every));
+    }
+
+    /// Data channels are suspended as they get ready, for four seconds at most; then new switches take the places of all, after
+    /// `pause`, in which nobody listens.
+    pub fn hand_over(&mut self, pause: Duration) {
+        let hands_over = self.hands_over.take();
+        let deadline = self.now + 4 * SECOND;
+        while self.now < deadline {
+            let all_are = self.switches.iter_mut().map(|(switch, _)| switch.suspend(self.now, false));
+            if all_are.fold(true, |all, one| all && one) {
+                break;
+            }
+            self.run(5 * MS);
+        }
+        let written = self.now;
+        let mut records = Vec::new();
+        for (switch, wire) in &mut self.switches {
+            let record = switch.write(written, wire);
+            let mut bytes = Vec::new();
+            rtcd_media::handover::write(&mut bytes, 1, written, &record);
+            records.push(rtcd_media::handover::read::<SwitchRecord>(&bytes, 1, written).expect("readable"));
+        }
+        while self.carry() {}
+        for (_, wire) in &mut self.switches {
+            for (path, bytes) in wire.datagrams.drain(..) {
+                self.network.send(written, self.server, path.remote, bytes);
+            }
+        }
+        self.now += pause;
+        self.start_switches(written, records);
+        self.hands_over = hands_over;
+    }
+
+    fn start_switches(&mut self, written: std::time::Instant, records: Vec<SwitchRecord>) {
+        let claims: HashMap<TransportId, Arc<Claim>> = records[0]
+            .registrations
+            .iter()
+            .map(|record| (record.transport(), Arc::new(record.owner.map_or_else(Claim::default, Claim::owned))))
+            .collect();
+        let registrations: Vec<(RegistrationRecord, Arc<Claim>)> = records[0]
+            .registrations
+            .iter()
+            .map(|record| (record.clone(), claims[&record.transport()].clone()))
+            .collect();
+        let everywhere: Vec<_> = records
+            .iter()
+            .enumerate()
+            .flat_map(|(worker, record)| record.peers.iter().map(move |peer| (WorkerId(worker as u8), peer)))
+            .flat_map(|(worker, peer)| peer.paths.iter().map(move |path| (*path, peer.transport, worker)))
+            .collect();
+        self.switches.clear();
+        for (worker, record) in (0..).map(WorkerId).zip(records) {
+            let config = SwitchConfig { worker, identity: self.identity.clone(), nack_buffer: 512 };
+            let mut switch = Switch::new(config, self.now);
+            let places = |paths: &[_]| paths.iter().map(|path| Some(*path)).collect();
+            switch.start(
+                written,
+                SwitchStart {
+                    registrations: registrations.clone(),
+                    peers: record
+                        .peers
+                        .into_iter()
+                        .map(|peer| (places(&peer.paths), peer))
+                        .map(|(a, b)| (b, a))
+                        .collect(),
+                    tracks: record.tracks,
+                    elsewhere: everywhere.iter().filter(|(.., owner)| *owner != worker).copied().collect(),
+                    counters: record.counters,
+                },
+            );
+            switch.resume_peers(self.now);
+            self.switches.push((switch, Wire::default()));
+        }
+        // As signalling does, which knows who is where.
+        let tracks: Vec<TrackId> = self.tracks.keys().copied().collect();
+        tracks.into_iter().for_each(|track| self.route(track));
+        self.settle();
+    }
+}
