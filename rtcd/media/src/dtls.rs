@@ -123,13 +123,12 @@ impl Identity {
     pub fn generate() -> Result<Self, IdentityError> {
         let certificate =
             dimpl::certificate::generate_self_signed_certificate().map_err(|error| IdentityError(error.to_string()))?;
-        Self::of(certificate)
+        Ok(Self::of(certificate))
     }
 
-    fn of(certificate: dimpl::DtlsCertificate) -> Result<Self, IdentityError> {
-        let configs = timing::Configs::new().map_err(|error| IdentityError(error.to_string()))?;
+    fn of(certificate: dimpl::DtlsCertificate) -> Self {
         let fingerprint = Fingerprint::of(&certificate.certificate);
-        Ok(Self { configs: Arc::new(configs), certificate, fingerprint })
+        Self { configs: Arc::default(), certificate, fingerprint }
     }
 
     /// Certificate and key, for the process that goes on: its descriptions must announce the same.
@@ -143,7 +142,8 @@ impl Identity {
     pub fn read(bytes: &[u8], now: Instant) -> Result<Self, IdentityError> {
         let record: IdentityRecord =
             handover::read(bytes, IDENTITY_VERSION, now).map_err(|error| IdentityError(error.to_string()))?;
-        Self::of(dimpl::DtlsCertificate { certificate: record.certificate, private_key: record.key.to_vec() })
+        let IdentityRecord { certificate, key } = record;
+        Ok(Self::of(dimpl::DtlsCertificate { certificate, private_key: key.to_vec() }))
     }
 
     /// What our descriptions announce.
@@ -184,7 +184,7 @@ impl Dtls {
         round_trip: Option<Duration>,
         now: Instant,
     ) -> Result<Self, DtlsError> {
-        let handshake = Handshake::new(identity, role, expected, round_trip, now);
+        let handshake = Handshake::new(identity, role, expected, round_trip, now)?;
         let mut dtls = Self::at(Phase::Handshake(Box::new(handshake)), role, now);
         if role == Role::Client {
             dtls.handle_timeout(now)?;

@@ -27,4 +27,4 @@ pub mod token_bucket;
 pub mod transport;
 pub mod turn;
 
-pub use random::{alphanumeric, random_u32, random_u64};
+pub use random::{alphanumeric, random_u32, random_u64, warm_up};

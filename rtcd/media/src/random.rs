@@ -1,10 +1,15 @@
 //! Random values that a peer must not guess.
-use aws_lc_rs::rand;
 
-/// Fills `bytes` from the system's generator.
+/// Fills `bytes` from the system's generator. Not from aws-lc's, which takes some 60 ms to gather entropy of its own at its
+/// first use: a process that goes on with calls has no time for that.
 pub(crate) fn fill(bytes: &mut [u8]) {
-    // aws-lc aborts nothing here: it returns an error only when the kernel has no entropy source at all.
-    rand::fill(bytes).expect("the system has a random number generator");
+    getrandom::fill(bytes).expect("the system has a random number generator");
+}
+
+/// Has aws-lc gather its entropy, which the first handshake would wait for; to be called beside whatever is urgent.
+pub fn warm_up() {
+    // Whatever hinders it hinders the first handshake, which says so.
+    let _ = aws_lc_rs::rand::fill(&mut [0; 1]);
 }
 
 /// A random 32-bit value, for an SSRC, a sequence number, a timestamp.

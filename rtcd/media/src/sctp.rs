@@ -285,10 +285,9 @@ impl Sctp {
                     let (messages, bytes) = self.backlog;
                     self.backlog = (messages.saturating_sub(1), bytes.saturating_sub(id.value() as usize));
                 }
-                SocketEvent::OnAborted(..) | SocketEvent::OnClosed() => {
-                    if !std::mem::replace(&mut self.lost, true) {
-                        self.events.push_back(SctpEvent::Lost);
-                    }
+                SocketEvent::OnAborted(..) | SocketEvent::OnClosed() if !self.lost => {
+                    self.lost = true;
+                    self.events.push_back(SctpEvent::Lost);
                 }
                 SocketEvent::OnIncomingStreamReset(streams) => self.close_channels(&streams),
                 SocketEvent::OnConnectionRestarted() => self.backlog = (0, 0),

@@ -212,7 +212,7 @@ impl Transport {
                     if self.role == Role::Client {
                         sctp.connect(now);
                     }
-                    self.sctp = Channels::Live(sctp);
+                    self.sctp = Channels::Live(Box::new(sctp));
                     self.events.push_back(TransportEvent::Connected { profile: keys.profile() });
                     self.srtp = Some(Srtp::new(keys, self.role));
                 }

@@ -38,12 +38,12 @@ impl Handshake {
         expected: Fingerprint,
         round_trip: Option<Duration>,
         now: Instant,
-    ) -> Self {
-        let (rto, config) = identity.configs.get(role, round_trip);
+    ) -> Result<Self, DtlsError> {
+        let (rto, config) = identity.configs.get(role, round_trip).map_err(protocol)?;
         // `new_12`, as its server picks the SRTP profile in its own order: GCM whenever the peer offers it.
         let mut inner = dimpl::Dtls::new_12(config, identity.certificate.clone(), now);
         inner.set_active(role == Role::Client);
-        Self {
+        Ok(Self {
             inner,
             role,
             expected,
@@ -57,7 +57,7 @@ impl Handshake {
             last_flight: None,
             rto,
             now,
-        }
+        })
     }
 
     /// Handles admitted records; false when they were refused as forged or too much.

@@ -156,6 +156,14 @@ impl Serialize for Records {
     }
 }
 
+/// What has come of a record.
+enum Fresh {
+    /// Its plaintext.
+    Plain(Vec<u8>),
+    /// It was opened before, or is too old to know.
+    Not,
+}
+
 /// A record that was opened.
 pub(super) struct Opened {
     /// Its content type.
@@ -196,43 +204,41 @@ impl Records {
         Some(record)
     }
 
-    /// Opens the records of a datagram that are of epoch 1, fresh and authentic. False when others were passed over.
+    /// Opens the records of a datagram that are of epoch 1, fresh and authentic. False when something is malformed or forged;
+    /// what comes again is passed over: a record, or a flight of the handshake that is behind us.
     pub(super) fn open(&mut self, mut datagram: &[u8], mut each: impl FnMut(Opened)) -> bool {
         let mut whole = true;
         while let Some((header, rest)) = datagram.split_first_chunk::<HEADER>() {
             let [kind, v1, v2, number @ .., l1, l2] = *header;
             let Some((body, rest)) = rest.split_at_checked(u16::from_be_bytes([l1, l2]).into()) else { return false };
             datagram = rest;
-            let opened = ([v1, v2] == VERSION).then(|| self.open_one(kind, u64::from_be_bytes(number), body)).flatten();
-            match opened {
-                Some(plain) => each(Opened { kind, plain }),
+            let number = u64::from_be_bytes(number);
+            if number < EPOCH_1 {
+                continue;
+            }
+            match ([v1, v2] == VERSION).then(|| self.open_one(kind, number, body)).flatten() {
+                Some(Fresh::Plain(plain)) => each(Opened { kind, plain }),
+                Some(Fresh::Not) => {}
                 None => whole = false,
             }
         }
         whole && datagram.is_empty()
     }
 
-    fn open_one(&mut self, kind: u8, number: u64, body: &[u8]) -> Option<Vec<u8>> {
+    /// `None`: malformed or forged.
+    fn open_one(&mut self, kind: u8, number: u64, body: &[u8]) -> Option<Fresh> {
         let read = &mut self.halves.read;
-        let within = number.checked_sub(EPOCH_1).filter(|within| *within < EPOCH_1 && read.is_fresh(*within))?;
+        let within = number.checked_sub(EPOCH_1).filter(|within| *within < EPOCH_1)?;
+        if !read.is_fresh(within) {
+            return Some(Fresh::Not);
+        }
         let (explicit, sealed) = body.split_at_checked(read.suite.explicit())?;
         let len = sealed.len().checked_sub(TAG)?;
         let mut plain = sealed.to_vec();
         self.open.open_in_place(read.nonce(number, explicit), associated(number, kind, len), &mut plain).ok()?;
         plain.truncate(len);
         read.commit(within);
-        Some(plain)
-    }
-
-    /// The number of the newest record that was sent.
-    pub(super) fn written(&self) -> u64 {
-        self.halves.write.newest.unwrap_or_default()
-    }
-
-    /// The state may be older than the last record that was sent: the next one has a number that none had.
-    pub(super) fn leap(&mut self, numbers: u64) {
-        let write = &mut self.halves.write;
-        write.commit(write.newest.unwrap_or_default().saturating_add(numbers));
+        Some(Fresh::Plain(plain))
     }
 }
 

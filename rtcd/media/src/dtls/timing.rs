@@ -1,6 +1,6 @@
 //! When a flight is sent again: timers for calls, where RFC 6347 (section 4.2.4.1) thinks of a second and more.
 use super::{Role, provider};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// First retransmission when nothing is known of the way: most participants are nearer than that.
@@ -31,34 +31,38 @@ const REPEATS: u8 = 6;
 /// Length of a datagram with its headers below every MTU that there is a network for.
 const MTU: usize = 1150;
 
-/// Configurations of the crate, by role and first retransmission.
+/// Configurations of the crate, by role and first retransmission. Each is made when it is needed, which takes two
+/// milliseconds: the crate tries out its cryptography.
+#[derive(Default)]
 pub(super) struct Configs {
-    of_server: Vec<Arc<dimpl::Config>>,
-    of_client: Vec<Arc<dimpl::Config>>,
+    of_server: [OnceLock<Arc<dimpl::Config>>; RTOS.len()],
+    of_client: [OnceLock<Arc<dimpl::Config>>; RTOS.len()],
+}
+
+fn config(role: Role, rto: Duration) -> Result<Arc<dimpl::Config>, dimpl::Error> {
+    let provider = match role {
+        Role::Server => provider::server(),
+        Role::Client => provider::client(),
+    };
+    // No cookie: datagrams reach DTLS only from an address that ICE has verified (RFC 8827, section 6.5).
+    let config = dimpl::Config::builder()
+        .with_crypto_provider(provider)
+        .use_server_cookie(false)
+        .mtu(MTU)
+        .flight_start_rto(rto)
+        .flight_retries(TRIES)
+        .handshake_timeout(HANDSHAKE_TIMEOUT)
+        .build()?;
+    Ok(Arc::new(config))
 }
 
 impl Configs {
-    pub(super) fn new() -> Result<Self, dimpl::Error> {
-        let all = |provider: dimpl::crypto::CryptoProvider| {
-            let config = |rto: &Duration| {
-                // No cookie: datagrams reach DTLS only from an address that ICE has verified (RFC 8827, section 6.5).
-                let config = dimpl::Config::builder()
-                    .with_crypto_provider(provider.clone())
-                    .use_server_cookie(false)
-                    .mtu(MTU)
-                    .flight_start_rto(*rto)
-                    .flight_retries(TRIES)
-                    .handshake_timeout(HANDSHAKE_TIMEOUT)
-                    .build()?;
-                Ok(Arc::new(config))
-            };
-            RTOS.iter().map(config).collect::<Result<Vec<_>, dimpl::Error>>()
-        };
-        Ok(Self { of_server: all(provider::server())?, of_client: all(provider::client())? })
-    }
-
     /// The first retransmission over a way with this round trip, and the configuration for it.
-    pub(super) fn get(&self, role: Role, round_trip: Option<Duration>) -> (Duration, Arc<dimpl::Config>) {
+    pub(super) fn get(
+        &self,
+        role: Role,
+        round_trip: Option<Duration>,
+    ) -> Result<(Duration, Arc<dimpl::Config>), dimpl::Error> {
         // Half a round trip of room for a jittery network and a busy peer.
         let wanted = round_trip.map_or(UNKNOWN_RTO, |round_trip| round_trip.saturating_mul(3) / 2);
         let at = RTOS.iter().position(|rto| *rto >= wanted).unwrap_or(RTOS.len() - 1);
@@ -66,7 +70,11 @@ impl Configs {
             Role::Server => &self.of_server,
             Role::Client => &self.of_client,
         };
-        (RTOS[at], configs[at].clone())
+        if let Some(known) = configs[at].get() {
+            return Ok((RTOS[at], known.clone()));
+        }
+        let new = config(role, RTOS[at])?;
+        Ok((RTOS[at], configs[at].get_or_init(|| new).clone()))
     }
 }
 

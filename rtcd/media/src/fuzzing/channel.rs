@@ -1,13 +1,14 @@
 //! SCTP with its guard: an association with an open channel, then whatever the input says.
 use super::forge::{self, FIRST_TSN, SctpClient};
 use super::operations;
+use crate::handover;
 use crate::sctp::{ChannelId, MAX_MESSAGE, Sctp, SctpEvent};
 use std::time::{Duration, Instant};
 
 /// Answers to one packet: an acknowledgement, retransmissions of a window, no more.
 const MAX_ANSWERS: usize = 600;
 
-/// Steps: 0 a raw packet, 1 ours to send, 2 time passes, others chunks behind a right header. A first step 255 begins
+/// Steps: 0 a raw packet, 1 ours to send, 2 time passes, 3 another process goes on, others chunks behind a right header. A first step 255 begins
 /// before the association is up.
 pub fn sctp(input: &[u8]) {
     let mut now = Instant::now();
@@ -26,11 +27,22 @@ pub fn sctp(input: &[u8]) {
                 now += Duration::from_millis(10 * u64::from(data.first().copied().unwrap_or(100)));
                 server.handle_timeout(now);
             }
+            3 => server = handed_over(server, now),
             _ => server.handle_packet(now, client.packet(data)),
         }
         if drain(&mut server) {
             return;
         }
+    }
+}
+
+/// The association as another process goes on with it, or begins it anew.
+fn handed_over(server: Sctp, now: Instant) -> Sctp {
+    let mut bytes = Vec::new();
+    handover::write(&mut bytes, 1, now, &server.suspend(now));
+    match handover::read(&bytes, 1, now) {
+        Ok(state) => Sctp::resume(state, now),
+        Err(error) => panic!("what was written can be read: {error}"),
     }
 }
 

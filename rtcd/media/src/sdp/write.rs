@@ -4,11 +4,12 @@ use crate::demux::Protocol;
 use crate::dtls::Fingerprint;
 use crate::ice::Credentials;
 use crate::rtp::Ssrc;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 /// A candidate of ours (RFC 8839, section 5.1): one of this host's, or a relayed one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Candidate {
     /// UDP, TCP that waits for the peer to connect, or a relay.
     pub protocol: Protocol,

@@ -28,7 +28,7 @@ pub struct WorkerId(pub u8);
 pub const MAX_WORKERS: usize = 64;
 
 /// Some workers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct WorkerSet(pub u64);
 
 impl WorkerSet {
@@ -126,7 +126,7 @@ pub struct Incoming {
 }
 
 /// A track that is sent to a peer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outgoing {
     /// The receiver.
     pub transport: TransportId,
@@ -147,9 +147,10 @@ pub struct Outgoing {
 }
 
 /// What control tells a worker.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Command {
     /// To every worker: the first to hear an authentic check claims the transport.
+    #[serde(skip)]
     Open {
         /// What is waited for.
         open: Arc<Open>,

@@ -21,7 +21,7 @@ pub(super) enum Channels {
     /// DTLS is not through yet.
     None,
     /// An association.
-    Live(Sctp),
+    Live(Box<Sctp>),
     /// One that goes on in another process.
     Suspended(Box<Suspended>),
 }
@@ -83,7 +83,7 @@ impl Transport {
         self.sctp = match std::mem::replace(&mut self.sctp, Channels::None) {
             Channels::Suspended(suspended) => {
                 let Suspended { state, queue } = *suspended;
-                self.sctp = Channels::Live(Sctp::resume(state, now));
+                self.sctp = Channels::Live(Box::new(Sctp::resume(state, now)));
                 for (text, data) in queue {
                     // One that finds no room ends the session by an event of its own.
                     let _ = self.send(now, text, &data);
@@ -124,7 +124,7 @@ struct Written<'a> {
 enum Sending<'a> {
     None(()),
     Suspended(&'a Suspended),
-    Outline(Suspended),
+    Outline(Box<Suspended>),
 }
 
 impl Serialize for Transport {
@@ -133,7 +133,7 @@ impl Serialize for Transport {
         let sctp = match &self.sctp {
             Channels::None => Sending::None(()),
             Channels::Suspended(suspended) => Sending::Suspended(suspended),
-            Channels::Live(sctp) => Sending::Outline(Suspended { state: sctp.outline(), queue: Vec::new() }),
+            Channels::Live(sctp) => Sending::Outline(Box::new(Suspended { state: sctp.outline(), queue: Vec::new() })),
         };
         let written = Written {
             ice: &self.ice,

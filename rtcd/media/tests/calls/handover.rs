@@ -40,6 +40,15 @@ fn a_call_of_voice_camera_and_screen_goes_on_without_a_hole_over_twenty_hand_ove
             assert!(missing == 0.0, "{missing} of the voice are missing");
             let asked = world.people[bob].seen.keyframe_requests.len() - asked;
             assert_eq!(asked, 0, "a receiver could not go on");
+            // Who cannot go on later is helped, wherever the sender is.
+            for (at, track, sender) in [(cid, camera, bob), (bob, screen, ann), (cid, screen, ann)] {
+                let asked = world.people[sender].seen.keyframe_requests.len();
+                world.people[at].ask_keyframe(track);
+                let heard = world.wait(2 * SECOND, |world| world.people[sender].seen.keyframe_requests.len() > asked);
+                assert!(heard, "seed {seed}, {workers} workers: {at} asks {sender} in vain");
+                // The key frame that comes helps whoever asks meanwhile.
+                world.run(2 * SECOND);
+            }
         });
     }
 }
@@ -90,6 +99,23 @@ fn every_message_of_a_data_channel_arrives_once_and_in_order_whatever_is_lost() 
             assert!(world.closed.is_empty());
         });
     }
+}
+
+/// A record is our own and nobody else can write to it; but a release that misreads it must not die of it.
+#[test]
+fn records_that_were_changed_are_refused_or_read_and_nothing_panics() {
+    for_seeds(1, |seed| {
+        let mut world = World::new(seed, 1);
+        let (ann, bob) = (world.join(), world.join());
+        let camera = world.share_camera(ann, &[LOW], &[bob]);
+        let voice = world.speak(bob, &[ann]);
+        world.wait_picture(bob, camera);
+        world.wait_voice(ann, voice);
+        world.run(2 * SECOND);
+        let outcomes = world.start_from_changed_records(2000);
+        println!("of 2000 records {outcomes:?} were read and refused");
+        assert!(outcomes.0 > 100 && outcomes.1 > 10, "{outcomes:?}");
+    });
 }
 
 /// Whoever is in the middle of connecting connects, or is told at once.

@@ -4,7 +4,6 @@ mod handover;
 mod tracks;
 mod wire;
 
-use crate::SECOND;
 use crate::network::{Conditions, Network};
 use crate::participant::{Manner, Participant, TCP_PORT, Wants};
 use crate::screen::Screen;
@@ -203,7 +202,7 @@ impl World {
             if let Some((every, at)) = self.hands_over
                 && at <= self.now
             {
-                self.hand_over(0 * SECOND);
+                self.hand_over(Duration::ZERO);
                 self.hands_over = Some((every, self.now + every));
             }
         }

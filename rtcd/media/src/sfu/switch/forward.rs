@@ -102,6 +102,9 @@ fn new_cache(size: usize, meta: &Meta) -> PacketCache {
     if meta.codec.is_video() { PacketCache::new(size) } else { PacketCache::for_voice() }
 }
 
+/// What a packet is, and its payload.
+type KeptPacket = (Meta, Vec<u8>);
+
 /// What another process goes on with of a track.
 #[serde_as]
 #[derive(Serialize, Deserialize)]
@@ -111,7 +114,7 @@ pub(super) struct KeptTrack {
     panics: u32,
     /// The newest packets of each layer, in the order of their numbers.
     #[serde_as(as = "[Option<Vec<(_, Bytes)>>; MAX_LAYERS]")]
-    packets: [Option<Vec<(Meta, Vec<u8>)>>; MAX_LAYERS],
+    packets: [Option<Vec<KeptPacket>>; MAX_LAYERS],
 }
 
 /// The packets of a track that can be sent again.

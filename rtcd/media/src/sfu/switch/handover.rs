@@ -44,6 +44,11 @@ pub struct RegistrationRecord {
 }
 
 impl RegistrationRecord {
+    /// Under which of our ufrags.
+    pub fn ufrag(&self) -> Box<str> {
+        self.ufrag.clone()
+    }
+
     /// Which transport it is of.
     pub fn transport(&self) -> TransportId {
         self.open.transport
@@ -68,6 +73,8 @@ pub struct PeerRecord {
 pub struct TrackRecord {
     /// Its id.
     pub track: TrackId,
+    /// Who sends it: where key frames are asked for.
+    publisher: Option<TransportId>,
     #[serde_as(as = "Bytes")]
     state: Vec<u8>,
 }
@@ -81,6 +88,8 @@ pub struct SwitchStart {
     pub peers: Vec<(PeerRecord, Vec<Option<Path>>)>,
     /// Tracks of these peers; one may be here more than once.
     pub tracks: Vec<TrackRecord>,
+    /// Where each peer of the plane is.
+    pub owners: Vec<(TransportId, WorkerId)>,
     /// Paths that lead to peers of other workers.
     pub elsewhere: Vec<(Path, TransportId, WorkerId)>,
     /// What has been counted.
@@ -98,6 +107,18 @@ struct WrittenPeer<'a> {
 struct SavedPeer {
     peer: Peer,
     receives: Vec<(TrackId, Receiver)>,
+}
+
+impl Registration {
+    fn write(&self, ufrag: &str) -> RegistrationRecord {
+        RegistrationRecord {
+            ufrag: ufrag.into(),
+            open: (*self.open).clone(),
+            password: self.password.clone(),
+            generation: self.generation,
+            owner: self.claim.owner(),
+        }
+    }
 }
 
 impl Switch {
@@ -128,16 +149,9 @@ impl Switch {
 
     /// The same of a switch that goes on: data channels begin anew, if it ever comes to that.
     pub fn outline(&self, now: Instant) -> SwitchRecord {
-        let registration = |(ufrag, known): (&Box<str>, &Registration)| RegistrationRecord {
-            ufrag: ufrag.clone(),
-            open: (*known.open).clone(),
-            password: known.password.clone(),
-            generation: known.generation,
-            owner: known.claim.owner(),
-        };
         let counted = Counters::NAMES.iter().zip(self.counters.values());
         SwitchRecord {
-            registrations: self.registrations.iter().map(registration).collect(),
+            registrations: self.registrations.iter().map(|(ufrag, known)| known.write(ufrag)).collect(),
             peers: self.peers.iter().map(|(key, peer)| self.write_peer(now, key, peer)).collect(),
             tracks: self.tracks.iter().map(|(_, track)| write_track(now, track)).collect(),
             counters: counted.map(|((name, _), value)| ((*name).to_owned(), value)).collect(),
@@ -165,7 +179,7 @@ impl Switch {
             self.registrations.insert(ufrag, registration);
         }
         for record in start.tracks {
-            self.start_track(then, &record);
+            self.start_track(then, &record, &start.owners);
         }
         for (record, places) in start.peers {
             let id = record.transport;
@@ -187,8 +201,10 @@ impl Switch {
         self.counters.add(&start.counters);
     }
 
-    fn start_track(&mut self, then: Instant, record: &TrackRecord) {
+    fn start_track(&mut self, then: Instant, record: &TrackRecord, owners: &[(TransportId, WorkerId)]) {
         let place = self.place_of(record.track);
+        let publisher = record.publisher.and_then(|publisher| owners.iter().find(|(known, _)| *known == publisher));
+        self.tracks[place].publisher = publisher.copied().or(self.tracks[place].publisher);
         // Without its record it goes on with what comes next.
         if let Ok(kept) = handover::read::<KeptTrack>(&record.state, TRACK_VERSION, then) {
             self.tracks[place].take(kept);
@@ -256,7 +272,7 @@ impl Switch {
 fn write_track(now: Instant, track: &ForwardTrack) -> TrackRecord {
     let mut state = Vec::new();
     handover::write(&mut state, TRACK_VERSION, now, &track.kept());
-    TrackRecord { track: track.id, state }
+    TrackRecord { track: track.id, publisher: track.publisher.map(|(transport, _)| transport), state }
 }
 
 /// Why a session does not go on in another process.

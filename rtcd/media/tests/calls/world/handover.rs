@@ -3,7 +3,7 @@ use super::World;
 use super::wire::Wire;
 use crate::{MS, SECOND};
 use rtcd_media::sfu::command::{Claim, TrackId, TransportId, WorkerId};
-use rtcd_media::sfu::switch::{RegistrationRecord, Switch, SwitchConfig, SwitchRecord, SwitchStart};
+use rtcd_media::sfu::switch::{PeerRecord, RegistrationRecord, Switch, SwitchConfig, SwitchRecord, SwitchStart};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +26,9 @@ impl World {
         let hands_over = self.hands_over.take();
         let deadline = self.now + 4 * SECOND;
         while self.now < deadline {
-            let all_are = self.switches.iter_mut().map(|(switch, _)| switch.suspend(self.now, false));
-            if all_are.fold(true, |all, one| all && one) {
+            let are_not =
+                self.switches.iter_mut().filter_map(|(switch, _)| (!switch.suspend(self.now, false)).then_some(()));
+            if are_not.count() == 0 {
                 break;
             }
             self.run(5 * MS);
@@ -51,6 +52,44 @@ impl World {
         self.hands_over = hands_over;
     }
 
+    /// Switches that are made from records in which something was changed; how many of these were read and refused as a whole.
+    pub fn start_from_changed_records(&mut self, count: u32) -> (u32, u32) {
+        let (switch, wire) = &mut self.switches[0];
+        let mut bytes = Vec::new();
+        rtcd_media::handover::write(&mut bytes, 1, self.now, &switch.write(self.now, wire));
+        let (mut read, mut refused) = (0, 0);
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        for _ in 0..count {
+            let mut changed = bytes.clone();
+            for _ in 0..3 {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                let at = random as usize % changed.len();
+                changed[at] = (random >> 32) as u8;
+            }
+            let Ok(record) = rtcd_media::handover::read::<SwitchRecord>(&changed, 1, self.now) else {
+                refused += 1;
+                continue;
+            };
+            read += 1;
+            let config = SwitchConfig { worker: WorkerId(0), identity: self.identity.clone(), nack_buffer: 512 };
+            let mut switch = Switch::new(config, self.now);
+            let with_paths = |peer: PeerRecord| {
+                let places = peer.paths.iter().map(|path| Some(*path)).collect();
+                (peer, places)
+            };
+            let peers = record.peers.into_iter().map(with_paths).collect();
+            let start =
+                SwitchStart { peers, tracks: record.tracks, counters: record.counters, ..SwitchStart::default() };
+            let panics = start.counters.iter().find(|(name, _)| name == "panics").map_or(0, |(_, count)| *count);
+            switch.start(self.now, start);
+            assert_eq!(switch.counters().panics, panics, "reading it has hit a bug");
+            switch.resume_peers(self.now);
+        }
+        (read, refused)
+    }
+
     fn start_switches(&mut self, written: std::time::Instant, records: Vec<SwitchRecord>) {
         let claims: HashMap<TransportId, Arc<Claim>> = records[0]
             .registrations
@@ -68,6 +107,7 @@ impl World {
             .flat_map(|(worker, record)| record.peers.iter().map(move |peer| (WorkerId(worker as u8), peer)))
             .flat_map(|(worker, peer)| peer.paths.iter().map(move |path| (*path, peer.transport, worker)))
             .collect();
+        let owners: Vec<(TransportId, WorkerId)> = everywhere.iter().map(|(_, id, worker)| (*id, *worker)).collect();
         self.switches.clear();
         for (worker, record) in (0..).map(WorkerId).zip(records) {
             let config = SwitchConfig { worker, identity: self.identity.clone(), nack_buffer: 512 };
@@ -84,6 +124,7 @@ impl World {
                         .map(|(a, b)| (b, a))
                         .collect(),
                     tracks: record.tracks,
+                    owners: owners.clone(),
                     elsewhere: everywhere.iter().filter(|(.., owner)| *owner != worker).copied().collect(),
                     counters: record.counters,
                 },
