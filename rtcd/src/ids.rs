@@ -1,15 +1,20 @@
 //! Identifiers: one type each, so that they cannot be swapped.
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::sync::Arc;
 
 macro_rules! text_id {
     ($(#[$doc:meta] $name:ident),+ $(,)?) => {$(
         #[$doc]
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+        #[serde(from = "String")]
         pub struct $name(Arc<str>);
         impl $name {
             /// The identifier as it travels on the wire.
             pub fn as_str(&self) -> &str { &self.0 }
+        }
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> { serializer.serialize_str(&self.0) }
         }
         impl From<&str> for $name { fn from(s: &str) -> Self { Self(s.into()) } }
         impl From<String> for $name { fn from(s: String) -> Self { Self(s.into()) } }

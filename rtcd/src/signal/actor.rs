@@ -4,9 +4,9 @@
 use super::outgoing::Outgoing;
 use super::reading::{self, Outcome};
 use super::signalling::{Count, Envelope, Output, Sample, Signalling};
-use super::{Input, Settings, Status};
+use super::{Input, Leaving, Legacy, Settings, Status};
 use crate::metrics::Metrics;
-use crate::plane::{PlaneHandle, command as plane};
+use crate::plane::{PlaneHandle, command as plane, handover};
 use rtcd_media::sfu::command::{Event, WorkerId};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -16,6 +16,9 @@ use tokio::sync::{mpsc, watch};
 
 /// Descriptions that are read at the same time.
 const MAX_READERS: usize = 4;
+
+/// How long descriptions that are being read may still take when another process is to go on.
+const LAST_READING: Duration = Duration::from_millis(250);
 
 /// The longest sleep: the watchdog wants to see that the actor lives.
 const MAX_SLEEP: Duration = Duration::from_millis(500);
@@ -55,6 +58,7 @@ impl Actor {
             self.heartbeat.fetch_add(1, Ordering::Relaxed);
             tokio::select! {
                 input = inputs.recv() => match input {
+                    Some(Input::Leave(leaving)) => return self.leave(leaving, events, outcomes).await,
                     Some(input) => self.take(input),
                     // The last handle has gone: the process is ending.
                     None => break,
@@ -72,6 +76,42 @@ impl Actor {
             self.take_turns();
             self.step(|signalling, now| signalling.handle_timeout(now));
         }
+    }
+
+    /// Goes on where another process has been; the plane has begun before.
+    pub(super) fn begin(&mut self, legacy: Legacy) {
+        let workers = self.plane.workers().count();
+        let place = |worker| handover::place(worker, workers);
+        self.step(|signalling, now| signalling.start(legacy.written, now, legacy.record, place));
+    }
+
+    /// Does what there is to do, then nothing more: what the plane still tells is taken in, and what it would lead to is done
+    /// by the other process.
+    async fn leave(
+        mut self,
+        leaving: Leaving,
+        mut events: mpsc::Receiver<Event>,
+        mut outcomes: mpsc::UnboundedReceiver<Outcome>,
+    ) {
+        let Leaving { held, plane_ended, record } = leaving;
+        let done = async {
+            while self.signalling.is_reading() {
+                let Some(outcome) = outcomes.recv().await else { break };
+                self.step(|signalling, now| signalling.handle_description_read(now, outcome));
+                self.take_turns();
+            }
+        };
+        if tokio::time::timeout(LAST_READING, done).await.is_err() {
+            tracing::warn!("descriptions that are still being read are lost");
+        }
+        // Whoever asked has given up.
+        let _ = held.send(());
+        let _ = plane_ended.await;
+        while let Ok(event) = events.try_recv() {
+            let now = Instant::now();
+            self.guarded(|actor| actor.signalling.handle_event(now, event));
+        }
+        let _ = record.send(self.signalling.write(Instant::now()));
     }
 
     fn sleep(&self) -> Duration {
@@ -102,6 +142,8 @@ impl Actor {
             Input::AdvertiseRelays(relays) => self.step(|signalling, _| signalling.set_relays(relays)),
             Input::ClientGone(client) => self.step(|signalling, now| signalling.handle_client_gone(now, &client)),
             Input::SetDraining(draining) => self.step(|signalling, _| signalling.set_draining(draining)),
+            // Taken by `run`.
+            Input::Leave(_) => {}
             Input::Stop { if_idle, done } => {
                 let stops = !if_idle || self.signalling.status().sessions == 0;
                 if stops {

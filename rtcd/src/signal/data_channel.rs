@@ -2,13 +2,14 @@
 use super::message::MessageError;
 use super::message::reader::Reader;
 use rmp::encode;
+use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
 
 /// Largest session description, inflated, with its JSON around it. Ours of a call of 200 has some 150 KiB.
 pub const MAX_SDP: usize = 1024 * 1024;
 
 /// What a participant says.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum PeerMessage {
     /// Answered by a pong.
     Ping,
@@ -87,7 +88,7 @@ pub fn inflate(compressed: &[u8]) -> Result<Vec<u8>, DataChannelError> {
 }
 
 /// The kind of a track, as participants know it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum TrackKind {
     /// A microphone; muted by the gate.
     Voice,

@@ -3,9 +3,10 @@ pub mod codec;
 pub mod reader;
 
 use crate::ids::{CallId, ClientId, ConnId, SessionId, UserId};
+use serde::{Deserialize, Serialize};
 
 /// `join`: the wish to take part in a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
     /// `callID`, unique within the client.
     pub call: CallId,
@@ -22,7 +23,7 @@ pub struct Join {
 }
 
 /// `type` of an rtc message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 #[allow(missing_docs, reason = "the names are the contract's")]
 pub enum RtcType {
@@ -39,7 +40,7 @@ pub enum RtcType {
 }
 
 /// `rtc` (both ways) and `vad` (out).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RtcMessage {
     /// `group_id`; empty when the sender left it out.
     pub group: ClientId,
@@ -75,7 +76,7 @@ pub enum ClientMessage {
 }
 
 /// What we say to a client.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerMessage {
     /// First message of a connection.
     Hello {

@@ -9,6 +9,8 @@ mod outgoing;
 mod reading;
 mod signalling;
 
+pub use signalling::SignallingRecord;
+
 use crate::ids::{CallId, ClientId, ConnId, SessionId, UserId};
 use crate::metrics::Metrics;
 use crate::plane::PlaneHandle;
@@ -19,6 +21,7 @@ use rtcd_media::sdp::write::Candidate;
 use rtcd_media::sfu::command::Event;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// Everything that can wake the signalling actor.
@@ -68,6 +71,8 @@ pub enum Input {
     ClientGone(ClientId),
     /// Whether new calls shall go elsewhere from now on.
     SetDraining(bool),
+    /// Another process goes on. Nothing is taken any more, from anybody.
+    Leave(Leaving),
     /// Ends all sessions; each is told by a `close`, and so is whoever joins afterwards.
     Stop {
         /// Only if there is no session.
@@ -75,6 +80,17 @@ pub enum Input {
         /// Told when `close` has been queued for each; `false`: there is a session, and nothing was done.
         done: oneshot::Sender<bool>,
     },
+}
+
+/// How signalling leaves for another process.
+#[derive(Debug)]
+pub struct Leaving {
+    /// Told when everything that was asked for is done, and nothing more will be.
+    held: oneshot::Sender<()>,
+    /// Tells that the plane has ended, and all its events are there.
+    plane_ended: oneshot::Receiver<()>,
+    /// What the other process needs to know.
+    record: oneshot::Sender<SignallingRecord>,
 }
 
 /// Inputs that may wait for the actor; whoever has more to say waits.
@@ -120,13 +136,30 @@ pub struct Signal {
     pub heartbeat: Arc<AtomicU64>,
 }
 
+/// What signalling goes on with, which another process has left.
+pub struct Legacy {
+    /// All that it knew.
+    pub record: SignallingRecord,
+    /// When it was written, by the clock of this process.
+    pub written: Instant,
+}
+
 /// Starts the actor on the current tokio runtime. It ends with the last handle, or with the plane.
-pub fn start(settings: Settings, plane: PlaneHandle, events: mpsc::Receiver<Event>, metrics: Metrics) -> Signal {
+pub fn start(
+    settings: Settings,
+    plane: PlaneHandle,
+    events: mpsc::Receiver<Event>,
+    metrics: Metrics,
+    legacy: Option<Legacy>,
+) -> Signal {
     let (input, inputs) = mpsc::channel(INPUTS);
     let (status, status_out) = watch::channel(Status::default());
     let heartbeat = Arc::new(AtomicU64::new(0));
     let (outcome, outcomes) = mpsc::unbounded_channel();
-    let actor = actor::Actor::new(settings, plane, metrics, status, heartbeat.clone(), outcome);
+    let mut actor = actor::Actor::new(settings, plane, metrics, status, heartbeat.clone(), outcome);
+    if let Some(legacy) = legacy {
+        actor.begin(legacy);
+    }
     tokio::spawn(actor.run(inputs, events, outcomes));
     Signal { handle: SignalHandle::new(input), status: status_out, heartbeat }
 }
@@ -220,6 +253,19 @@ impl SignalHandle {
     /// The same if there is no session; else `false`, and sessions come and go as before.
     pub async fn stop_if_idle(&self) -> Result<bool, Stopped> {
         self.end(true).await
+    }
+    /// Another process goes on with the calls: all that it needs to know. When everything is done that was asked for, `plane`
+    /// is to end; what it has still told is in the record.
+    pub async fn leave<T>(&self, plane: impl Future<Output = T>) -> Result<(T, SignallingRecord), Stopped> {
+        let (held, is_held) = oneshot::channel();
+        let (ended, plane_ended) = oneshot::channel();
+        let (record, left) = oneshot::channel();
+        self.send(Input::Leave(Leaving { held, plane_ended, record })).await?;
+        is_held.await.map_err(|_| Stopped)?;
+        let plane = plane.await;
+        // An actor that has ended does not answer below.
+        let _ = ended.send(());
+        Ok((plane, left.await.map_err(|_| Stopped)?))
     }
     async fn end(&self, if_idle: bool) -> Result<bool, Stopped> {
         let (done, ended) = oneshot::channel();

@@ -12,6 +12,7 @@ pub use error::NegotiationError;
 pub use section::Sending;
 
 use numbering::{Abilities, Numbering, RtxSupport};
+use serde::{Deserialize, Serialize};
 
 use rtcd_media::dtls::{Fingerprint, Role};
 use rtcd_media::ice::Credentials;
@@ -52,7 +53,7 @@ pub enum TransportChange {
 }
 
 /// The negotiation of one session.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Negotiation {
     local: Credentials,
     remote: Option<(String, String)>,

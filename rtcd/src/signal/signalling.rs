@@ -5,12 +5,14 @@
 //! it is) -> [`dispatch`] (what it means) -> [`offers`], [`tracks`], [`forwarding`] -> [`deliver`].
 // A test needs some instant to start from.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+mod away;
 mod call;
 mod candidates;
 mod deliver;
 mod dispatch;
 mod ended;
 mod forwarding;
+mod handover;
 mod intake;
 mod life;
 mod lock;
@@ -22,12 +24,14 @@ mod session;
 mod tracks;
 mod turns;
 
+pub use handover::SignallingRecord;
 pub(super) use output::{Count, Envelope, Output, Sample};
 
 use super::message::{ClientMessage, MessageError, ServerMessage};
 use super::{SessionInfo, Settings, Status};
 use crate::ids::{CallId, ClientId, ConnId, SessionId};
 use crate::metrics::ErrorKind;
+use away::Away;
 use call::Calls;
 use ended::Ended;
 use intake::Intake;
@@ -58,6 +62,7 @@ pub(super) struct Signalling {
     workers: usize,
     outputs: Outputs,
     router: Router,
+    away: Away,
     sessions: HashMap<TransportId, Session>,
     names: HashMap<(ClientId, SessionId), TransportId>,
     ended: Ended,
@@ -83,6 +88,7 @@ impl Signalling {
             workers,
             outputs: Outputs::default(),
             router: Router::default(),
+            away: Away::default(),
             sessions: HashMap::new(),
             names: HashMap::new(),
             ended: Ended::default(),
@@ -115,7 +121,9 @@ impl Signalling {
         self.intake.connect(now, conn.clone());
         self.router.connect(client.clone(), conn.clone());
         let message = ServerMessage::Hello { client: client.clone(), conn: conn.clone() };
-        self.outputs.push(Output::Message(Envelope { client, conn, session: None, message }));
+        let hello = Envelope { client: client.clone(), conn: conn.clone(), session: None, message };
+        self.outputs.push(Output::Message(hello));
+        self.deliver_kept(&client, &conn);
     }
 
     /// A WebSocket has gone, and all that came over it has been handled. Its sessions go on.
@@ -187,7 +195,8 @@ impl Signalling {
 
     /// When to call [`handle_timeout`](Self::handle_timeout), and [`take_turn`](Self::take_turn) before it.
     pub(super) fn next_timeout(&self, now: Instant) -> Option<Instant> {
-        self.deadlines.next().into_iter().chain(self.intake.next_timeout(now)).min()
+        let others = [self.intake.next_timeout(now), self.away.next_timeout()];
+        self.deadlines.next().into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// The time that [`next_timeout`](Self::next_timeout) gave has come.
@@ -200,6 +209,9 @@ impl Signalling {
             self.handle_session_timeout(now, id);
             self.schedule(now, id);
         }
+        // Behind everything: what waits from now on is seen to.
+        let expired = self.away.expire(now);
+        self.count_undelivered(expired);
     }
 
     fn handle_session_timeout(&mut self, now: Instant, id: TransportId) {

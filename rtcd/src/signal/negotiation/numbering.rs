@@ -5,6 +5,7 @@ use rtcd_media::codec::Codec;
 use rtcd_media::rtp::Extension;
 use rtcd_media::sdp::write::{LocalFormat, LocalMedia, LocalStream};
 use rtcd_media::sdp::{Format, Media, MediaKind, extension};
+use serde::{Deserialize, Serialize};
 
 /// Feedback that we understand (contract, section 5).
 const VIDEO_FEEDBACK: [&str; 5] = ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"];
@@ -24,7 +25,7 @@ pub(super) struct Abilities {
 }
 
 /// Whether packets are sent again in a stream of their own (RFC 4588).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct RtxSupport {
     /// We do, in both directions: a peer may send in a section that we made.
     pub(super) accepted: bool,

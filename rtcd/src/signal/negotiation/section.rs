@@ -2,9 +2,10 @@
 use rtcd_media::codec::Codec;
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sdp::{Direction, Media, MediaKind, Mid};
+use serde::{Deserialize, Serialize};
 
 /// A stream of ours in a section.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sending {
     /// Of its media; its name to us.
     pub ssrc: Ssrc,
@@ -18,7 +19,7 @@ pub struct Sending {
     pub track_id: String,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Section {
     pub(super) mid: Mid,
     pub(super) kind: MediaKind,

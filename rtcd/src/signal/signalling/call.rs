@@ -1,4 +1,5 @@
 //! Groups and calls: who is in which, and who shares a screen.
+use super::handover::CallRecord;
 use crate::ids::{CallId, ClientId};
 use rtcd_media::sfu::command::TransportId;
 use std::collections::HashMap;
@@ -29,6 +30,28 @@ impl Calls {
     /// Who is in a call, by age; `None` when there is no such call.
     pub fn sessions(&self, group: &ClientId, call: &CallId) -> Option<&[TransportId]> {
         self.calls.get(&(group.clone(), call.clone())).map(|call| call.sessions.as_slice())
+    }
+
+    /// All of them, for another process.
+    pub fn write(&self) -> Vec<CallRecord> {
+        let record = |((group, call), known): (&(ClientId, CallId), &Call)| CallRecord {
+            group: group.clone(),
+            call: call.clone(),
+            sessions: known.sessions.clone(),
+            screen: known.screen.clone(),
+        };
+        self.calls.iter().map(record).collect()
+    }
+
+    /// Goes on with those of another process, with whoever of it is here.
+    pub fn start(&mut self, records: Vec<CallRecord>, is_here: impl Fn(&TransportId) -> bool) {
+        for CallRecord { group, call, mut sessions, screen } in records {
+            sessions.retain(&is_here);
+            if !sessions.is_empty() {
+                let screen = screen.filter(|(sharer, _)| is_here(sharer));
+                self.calls.insert((group, call), Call { sessions, screen });
+            }
+        }
     }
 
     /// Everybody in a call but one.

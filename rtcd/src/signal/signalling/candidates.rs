@@ -56,7 +56,7 @@ impl Signalling {
     }
 
     /// Who is connected is told what is new, as the path that it has may end; who still looks for a way to us is told all.
-    fn renew_candidates(&mut self) {
+    pub(super) fn renew_candidates(&mut self) {
         let all: Arc<[Candidate]> = self.host.iter().chain(self.relays.iter()).copied().collect();
         let before = std::mem::replace(&mut self.settings.candidates, all.clone());
         let is_known =

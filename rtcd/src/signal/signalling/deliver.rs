@@ -1,6 +1,6 @@
 //! What is said to participants, to their clients, and to the workers of the plane.
 use super::Signalling;
-use super::output::{Count, Envelope, Output};
+use super::output::{Envelope, Output};
 use super::router::Undelivered;
 use super::session::Link;
 use crate::ids::{ClientId, ConnId};
@@ -56,12 +56,39 @@ impl Signalling {
                 Some(Output::Message(envelope))
             }
             Err(Undelivered) => {
-                envelope.session?;
-                // The end of a session may come back when the session has gone.
-                let _in = session.map(|session| session.span.clone().entered());
-                tracing::warn!(group_id = %envelope.client, "message dropped: the client has no connection that takes it");
-                Some(Output::Count(Count::Error(envelope.client, ErrorKind::Undelivered)))
+                if envelope.session.is_some() {
+                    self.keep_for_later(envelope);
+                }
+                None
             }
+        }
+    }
+
+    /// A message waits for its client to come back.
+    pub(super) fn keep_for_later(&mut self, envelope: Envelope) {
+        let dropped = self.away.put(envelope);
+        self.count_undelivered(dropped);
+    }
+
+    /// A connection of the client is up: it takes what has waited.
+    pub(super) fn deliver_kept(&mut self, client: &ClientId, conn: &ConnId) {
+        for mut envelope in self.away.take(client) {
+            if let Some(session) = envelope.session.and_then(|id| self.sessions.get_mut(&id)) {
+                session.conn = conn.clone();
+            }
+            envelope.conn = conn.clone();
+            self.outputs.push(Output::Message(envelope));
+        }
+    }
+
+    /// Messages that no connection has come for.
+    pub(super) fn count_undelivered(&mut self, envelopes: Vec<Envelope>) {
+        for Envelope { client, session, .. } in envelopes {
+            // The end of a session may come back when the session has gone.
+            let session = session.and_then(|id| self.sessions.get(&id));
+            let _in = session.map(|session| session.span.clone().entered());
+            tracing::warn!(group_id = %client, "message dropped: the client has no connection that takes it");
+            self.outputs.error(&client, ErrorKind::Undelivered);
         }
     }
 

@@ -26,6 +26,11 @@ impl Ended {
         self.order.push_back((client, session));
     }
 
+    /// All of them, oldest first.
+    pub(super) fn write(&self) -> Vec<(ClientId, SessionId)> {
+        self.order.iter().cloned().collect()
+    }
+
     /// Whether a session of that name has ended of late.
     pub(super) fn contains(&self, client: &ClientId, session: &SessionId) -> bool {
         self.names.contains(&(client.clone(), session.clone()))

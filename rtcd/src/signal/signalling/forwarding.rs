@@ -146,7 +146,7 @@ impl Signalling {
         }
     }
 
-    fn remove_outgoing(&mut self, receiver: TransportId, ssrc: Ssrc) {
+    pub(super) fn remove_outgoing(&mut self, receiver: TransportId, ssrc: Ssrc) {
         let Some(session) = self.sessions.get_mut(&receiver) else { return };
         let Some(at) = session.outgoing.iter().position(|track| track.ssrc == ssrc) else { return };
         let track = session.outgoing.swap_remove(at);
@@ -245,7 +245,7 @@ impl Signalling {
     }
 
     /// One receiver more or less on a worker; the publisher's worker hears of the first and of the last.
-    fn route(&mut self, publisher: TransportId, track: TrackId, worker: WorkerId, more: bool) {
+    pub(super) fn route(&mut self, publisher: TransportId, track: TrackId, worker: WorkerId, more: bool) {
         let Some(session) = self.sessions.get_mut(&publisher) else { return };
         let Some(source) = session.incoming.iter_mut().find(|known| known.id == track) else { return };
         let Some(count) = source.receivers.get_mut(usize::from(worker.0)) else { return };

@@ -9,6 +9,7 @@ use crate::signal::message::RtcMessage;
 use crate::signal::reading::SignalingChannel;
 use rtcd_media::sfu::command::TransportId;
 use rtcd_media::token_bucket::TokenBucket;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ const SHORT: usize = 32 * 1024;
 const MAX_BYTES_WITH_SHORT: usize = MAX_BYTES + 16 * 1024 * 1024;
 
 /// Something to be done for a session, in the order of its messages.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Work {
     /// A description: JSON, or zlib of it when it came over the data channel. To be read beside the actor.
     Describe { channel: SignalingChannel, bytes: Vec<u8> },
@@ -224,6 +225,24 @@ impl Intake {
         if let Some(account) = conn.and_then(|conn| self.connections.get_mut(conn)) {
             account.charge(now, cost.as_secs_f64());
         }
+    }
+
+    /// All that waits, in its order, for another process.
+    pub(super) fn drain(&mut self) -> Vec<(TransportId, Work)> {
+        self.bytes = 0;
+        let mut items: Vec<(u64, TransportId, Work)> = Vec::new();
+        for id in std::mem::take(&mut self.waiting) {
+            let Some(queue) = self.sessions.get_mut(&id) else { continue };
+            queue.bytes = 0;
+            items.extend(queue.waiting.drain(..).map(|item| (item.number, id, item.work)));
+        }
+        items.sort_by_key(|(number, ..)| *number);
+        items.into_iter().map(|(_, id, work)| (id, work)).collect()
+    }
+
+    /// Whether no description is being read.
+    pub(super) fn is_idle(&self) -> bool {
+        self.reading == 0
     }
 
     /// Whether the session has not used more than its share of late.

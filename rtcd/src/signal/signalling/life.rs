@@ -91,6 +91,9 @@ impl Signalling {
                 "no connectivity check of the participant has come: is the media port blocked, UDP and TCP, or are the \
                  advertised addresses not ours?"
             ),
+            EndReason::Transport(reason @ CloseReason::NotCarried(_)) => {
+                tracing::warn!(%reason, "a call was interrupted")
+            }
             _ => {}
         }
         self.outputs.count(Count::ConnState(match reason {

@@ -1,4 +1,7 @@
 //! The signalling lock (contract, section 3.4): later offers come from either side and never cross. Pure.
+use rtcd_media::handover::Age;
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::time::{Duration, Instant};
 
 /// How long we wait for the lock before that is counted; we go on waiting.
@@ -6,18 +9,27 @@ pub const GRAB_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an offer of ours waits for its answer, and how long a participant may hold the lock.
 pub const HOLD_TIMEOUT: Duration = Duration::from_secs(10);
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[serde_as]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Holder {
     Nobody,
-    Peer { since: Instant },
-    Us { since: Instant },
+    Peer {
+        #[serde_as(as = "Age")]
+        since: Instant,
+    },
+    Us {
+        #[serde_as(as = "Age")]
+        since: Instant,
+    },
 }
 
 /// The signalling lock of one session (contract, section 3): held by one side while it offers.
-#[derive(Debug)]
+#[serde_as]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct SignalingLock {
     holder: Holder,
     /// We want it, since when; counted as late or not.
+    #[serde_as(as = "Option<(Age, _)>")]
     wanted: Option<(Instant, bool)>,
     /// It was taken from the participant, who does not know yet and may still give it back.
     taken_back: bool,

@@ -4,6 +4,7 @@ use crate::metrics::{ConnState, Direction, ErrorKind, TrackType};
 use crate::signal::message::ServerMessage;
 use crate::signal::reading::SignalingChannel;
 use rtcd_media::sfu::command::{Command, TrackId, TransportId, WorkerId};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub(in crate::signal) enum Output {
 }
 
 /// A message on its way to a WebSocket.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::signal) struct Envelope {
     /// Whose WebSocket it must be.
     pub(in crate::signal) client: ClientId,

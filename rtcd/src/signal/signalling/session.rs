@@ -5,11 +5,14 @@ use crate::signal::data_channel::TrackKind;
 use crate::signal::message::{Join, RtcMessage, RtcType};
 use crate::signal::negotiation::Negotiation;
 use rtcd_media::codec::Codec;
+use rtcd_media::handover::Age;
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sdp::{Media, MediaKind, Mid};
 use rtcd_media::sfu::command::{Command, TrackId, TransportId, WorkerId};
 use rtcd_media::sfu::rewrite::Numbers;
 use rtcd_media::transport::CONNECT_TIMEOUT;
+use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -21,7 +24,7 @@ pub const AV1_PATIENCE: Duration = Duration::from_secs(2);
 const ENDED_STREAMS: usize = 8;
 
 /// How far the transport has come.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Link {
     /// Waits for the first offer, [`FIRST_OFFER_TIMEOUT`] at most.
     AwaitingOffer,
@@ -35,7 +38,7 @@ pub enum Link {
 }
 
 /// A track that the participant sends.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct IncomingTrack {
     /// The plane's name for it.
     pub id: TrackId,
@@ -72,7 +75,7 @@ impl IncomingTrack {
 }
 
 /// How far a track to a participant has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Sent {
     /// The participant has not agreed to it yet.
     Announcing,
@@ -83,7 +86,7 @@ pub enum Sent {
 }
 
 /// A track that is sent to the participant.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct OutgoingTrack {
     /// The incoming track that it is fed from.
     pub track: TrackId,
@@ -102,7 +105,8 @@ pub struct OutgoingTrack {
 }
 
 /// One participant in one call.
-#[derive(Debug)]
+#[serde_as]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Session {
     /// The client id that it joined under.
     pub group: ClientId,
@@ -111,10 +115,13 @@ pub struct Session {
     /// Where its messages go.
     pub conn: ConnId,
     /// The span that log lines about it are written in.
+    #[serde(skip, default = "tracing::Span::none")]
     pub span: tracing::Span,
     /// When its `join` was handled; connection times count from it.
+    #[serde_as(as = "Age")]
     pub joined_at: Instant,
     /// When its first offer came.
+    #[serde_as(as = "Option<Age>")]
     pub offered_at: Option<Instant>,
     /// The state of offers and answers with this participant.
     pub negotiation: Negotiation,
@@ -142,27 +149,23 @@ pub struct Session {
     /// Tracks of others that it has been offered or will be.
     pub outgoing: Vec<OutgoingTrack>,
     /// When receivers stop waiting for its AV1.
+    #[serde_as(as = "Option<Age>")]
     pub av1_deadline: Option<Instant>,
     /// Messages of it that were refused.
     pub refusals: u32,
     /// The entry of the actor's deadlines that counts.
+    #[serde(skip)]
     pub scheduled: Option<Instant>,
 }
 
 impl Session {
     /// A participant that has just joined.
     pub fn new(group: ClientId, join: Join, conn: ConnId, now: Instant) -> Self {
-        let span = tracing::info_span!(
-            "session",
-            group_id = group.as_str(),
-            call_id = join.call.as_str(),
-            session_id = join.session.as_str()
-        );
-        Self {
+        let mut session = Self {
             group,
             join,
             conn,
-            span,
+            span: tracing::Span::none(),
             joined_at: now,
             offered_at: None,
             negotiation: Negotiation::new(),
@@ -181,7 +184,19 @@ impl Session {
             av1_deadline: None,
             refusals: 0,
             scheduled: None,
-        }
+        };
+        session.begin_span();
+        session
+    }
+
+    /// What is logged of it is logged under its names.
+    pub fn begin_span(&mut self) {
+        self.span = tracing::info_span!(
+            "session",
+            group_id = self.group.as_str(),
+            call_id = self.join.call.as_str(),
+            session_id = self.join.session.as_str()
+        );
     }
 
     /// An rtc message about this session.

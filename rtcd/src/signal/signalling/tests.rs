@@ -4,6 +4,7 @@ use super::*;
 mod candidates;
 mod connections;
 mod forwarding;
+mod handover;
 mod life;
 mod lock;
 mod participant;

@@ -61,6 +61,18 @@ impl Signalling {
         }
     }
 
+    /// What another process has taken in and not done.
+    pub(super) fn take_again(&mut self, now: Instant, id: TransportId, work: Work) {
+        if self.sessions.contains_key(&id) {
+            self.take_in(now, id, None, work);
+        }
+    }
+
+    /// Nothing is being read: no outcome is on its way.
+    pub(in crate::signal) fn is_reading(&self) -> bool {
+        !self.intake.is_idle()
+    }
+
     fn take_in(&mut self, now: Instant, id: TransportId, conn: Option<&ConnId>, work: Work) {
         let describes = matches!(work, Work::Describe { .. });
         match self.intake.admit(now, id, conn, work) {

@@ -2,7 +2,7 @@
 use super::participant::*;
 use super::world::*;
 use super::*;
-use crate::signal::message::RtcType;
+use crate::signal::message::{RtcMessage, RtcType};
 use crate::signal::negotiation::fixtures::VOICE;
 
 #[test]
@@ -71,21 +71,60 @@ fn refused_messages_take_another_websocket_in_their_order_and_the_session_stays_
 }
 
 #[test]
-fn a_message_that_no_websocket_takes_is_counted() {
+fn a_message_that_no_websocket_takes_waits_for_one_of_its_client() {
     let mut world = World::new();
     world.join("ann");
     world.connect("another", "ws2");
     world.full.insert("ws".into());
     world.leave("ann");
     assert_eq!(world.ended(), [""; 0]);
-    assert_eq!(world.errors(ErrorKind::Undelivered), 1);
     world.full.clear();
+    world.pass(seconds(20));
     world.connect("mattermost", "ws3");
-    world.say("ws3", ClientMessage::Join(join("bob")));
-    world.disconnect("ws3");
-    world.pass(seconds(10));
+    assert_eq!(world.sent_on("ws3").last(), Some(&&close("ann")), "behind the hello");
+    assert_eq!(world.sent_on("ws2").len(), 1, "another client never sees it");
+    assert_eq!(world.errors(ErrorKind::Undelivered), 0);
+}
+
+#[test]
+fn a_message_whose_client_does_not_come_back_is_counted() {
+    let mut world = World::new();
+    world.join("ann");
+    world.disconnect("ws");
+    world.pass(seconds(11));
     assert_eq!(world.ended(), [""; 0]);
-    assert_eq!(world.errors(ErrorKind::Undelivered), 2);
+    assert_eq!(world.errors(ErrorKind::Undelivered), 0, "it made no offer; its client may come back");
+    world.pass(seconds(31));
+    assert_eq!(world.errors(ErrorKind::Undelivered), 1);
+    world.connect("mattermost", "ws3");
+    assert_eq!(world.ended(), [""; 0], "it is too late");
+}
+
+/// A client that is away and goes on being told things keeps neither the machine nor other clients from anything.
+#[test]
+fn what_waits_for_a_client_is_bounded_and_the_oldest_goes() {
+    let mut away = Away::default();
+    let vad = |client: &str, number: usize| {
+        let data = format!("{number:01000}").into_bytes();
+        let (call, user, session) = ("call".into(), "user".into(), "session".into());
+        let kind = RtcType::VoiceOn;
+        let message = ServerMessage::Vad(RtcMessage { group: client.into(), call, user, session, kind, data });
+        Envelope { client: client.into(), conn: "ws".into(), session: None, message }
+    };
+    assert_eq!(away.put(vad("honest", 0)), []);
+    let dropped: usize = (0..10_000).map(|number| away.put(vad("chatty", number)).len()).sum();
+    let (chatty, honest) = (away.take(&"chatty".into()), away.take(&"honest".into()));
+    let chatty: Vec<_> = chatty.collect();
+    assert!((1000..=2048).contains(&chatty.len()), "{}", chatty.len());
+    assert_eq!(chatty.len() + dropped, 10_000);
+    assert_eq!(chatty.last(), Some(&vad("chatty", 9999)));
+    assert_eq!(honest.count(), 1);
+    for client in 0..100 {
+        (0..300).for_each(|number| drop(away.put(vad(&format!("client {client}"), number))));
+    }
+    let kept: usize = (0..100).map(|client| away.take(&format!("client {client}").as_str().into()).count()).sum();
+    assert!((10_000..=16_000).contains(&kept), "{kept}");
+    assert_eq!(away.next_timeout(), None);
 }
 
 #[test]

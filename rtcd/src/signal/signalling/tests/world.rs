@@ -98,6 +98,26 @@ impl World {
         self.settle();
     }
 
+    /// Another process goes on, whose connections are yet to come, on workers of other numbers; `change` may spoil what it
+    /// reads. What was told to the workers of before is known to those of the new plane.
+    pub(super) fn hand_over(&mut self, change: impl FnOnce(&mut SignallingRecord)) {
+        let before = self.signalling.write(self.now);
+        let mut bytes = Vec::new();
+        rtcd_media::handover::write(&mut bytes, 1, self.now, &before);
+        self.pass_by(seconds(3));
+        let mut record = rtcd_media::handover::read(&bytes, 1, self.now).expect("readable");
+        change(&mut record);
+        let settings = self.signalling.settings.clone();
+        self.signalling = Signalling::new(settings, WORKERS, READERS);
+        self.full.clear();
+        self.step(|signalling, now| signalling.start(now, now, record, |worker| WorkerId(1 - worker.0)));
+    }
+
+    /// Time goes by, and nobody notices.
+    fn pass_by(&mut self, time: Duration) {
+        self.now += time;
+    }
+
     fn settle(&mut self) {
         loop {
             while self.signalling.take_turn(self.now) {
