@@ -49,6 +49,11 @@ impl Acceptor {
         self.refill_reserve(now);
     }
 
+    /// All listeners, in the order of their numbers.
+    pub(super) fn into_listeners(self) -> Vec<TcpListener> {
+        self.listeners
+    }
+
     /// Takes who waits at a listener.
     pub(super) fn accept(&mut self, now: Instant, index: usize, io: &mut Io) {
         for _ in 0..ACCEPTS_PER_TURN {

@@ -1,9 +1,13 @@
 //! What control tells a worker: what its switch is to do, and what is the worker's own business.
+use super::handover::{Left, Meeting, WorkerStart};
 use super::relay::{OpenRelay, RelayId};
 use super::socket::UdpSocket;
 use rtcd_media::sfu::command::{Command as SwitchCommand, TrackId};
 use rtcd_media::sfu::switch::LocalSocket;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::oneshot;
 
 /// What control tells a worker.
 #[derive(Debug)]
@@ -37,6 +41,22 @@ pub enum Command {
     OpenRelay(Box<OpenRelay>),
     /// It is given back.
     CloseRelay(RelayId),
+    /// What it goes on with, which another process has left: its first command.
+    Start(Box<WorkerStart>),
+    /// Data channels are suspended as they get ready, and all of them at `until`; then `done` is told.
+    Suspend {
+        /// When it loses something, it loses it.
+        until: Instant,
+        /// When nothing is half done any more.
+        done: oneshot::Sender<()>,
+    },
+    /// The worker ends, and another process goes on.
+    Leave {
+        /// With the other workers.
+        meeting: Arc<Meeting>,
+        /// What it leaves.
+        left: oneshot::Sender<Left>,
+    },
     /// The worker ends.
     Stop,
 }

@@ -72,6 +72,19 @@ pub(super) struct Written {
 }
 
 impl Io {
+    /// A connection that has this id from another process on.
+    pub(super) fn adopt_connection(&mut self, id: u32, connection: Connection) {
+        self.connections.next_id = id;
+        self.add_connection(connection);
+        // What has begun to leave goes on.
+        self.batch.dirty_connections.push(id);
+    }
+
+    /// All connections, by their ids.
+    pub(super) fn take_connections(&mut self) -> impl Iterator<Item = (u32, Connection)> + use<> {
+        std::mem::take(&mut self.connections.by_id).into_iter()
+    }
+
     /// A connection, of a stranger until it has carried an authentic check. The oldest of the source that has most of
     /// them makes room.
     pub(super) fn add_connection(&mut self, connection: Connection) -> u32 {

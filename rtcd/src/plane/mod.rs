@@ -9,6 +9,7 @@ pub mod command;
 mod connections;
 pub mod counters;
 pub mod handoff;
+pub mod handover;
 mod io;
 pub mod outbox;
 pub mod owner;
@@ -22,6 +23,7 @@ pub mod worker;
 
 use command::Command;
 use handoff::Shared;
+use handover::{Left, Meeting, WorkerStart};
 use rtcd_media::dtls::Identity;
 use rtcd_media::sfu::command::{Event, MAX_WORKERS, WorkerId};
 use std::io::Error as IoError;
@@ -29,9 +31,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
-use std::time::Instant;
-use tokio::sync::mpsc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
 use worker::Worker;
+
+/// How long a worker may take to leave.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// Events that may wait for control.
 const EVENTS: usize = 16 * 1024;
@@ -115,6 +120,25 @@ impl PlaneHandle {
     pub fn send(&self, worker: WorkerId, command: impl Into<Command>) -> Result<(), handoff::QueueFull> {
         self.0.command(worker, command.into())
     }
+    /// Suspends all data channels as they get ready, and at `until` whatever they are; returns when they are.
+    pub async fn suspend(&self, until: Instant) {
+        let mut suspending = Vec::new();
+        for worker in self.0.workers() {
+            let (done, suspended) = oneshot::channel();
+            if self.0.command(worker, Command::Suspend { until, done }).is_ok() {
+                suspending.push(suspended);
+            }
+        }
+        let all = async {
+            for suspended in suspending {
+                // A worker that has ended has suspended nothing that could be waited for.
+                let _ = suspended.await;
+            }
+        };
+        // One that hangs will be found out when it is to leave.
+        let _ = tokio::time::timeout_at((until + LEAVE).into(), all).await;
+    }
+
     /// The workers' counters, summed.
     pub fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
         let mut sum: Vec<(&'static str, &'static str, u64)> = Vec::new();
@@ -154,6 +178,32 @@ impl Plane {
     /// A handle for control.
     pub fn handle(&self) -> PlaneHandle {
         PlaneHandle(self.shared.clone())
+    }
+
+    /// Workers begin with what another process has left; to be called before anything else.
+    pub fn begin(&self, starts: Vec<WorkerStart>) {
+        for (worker, start) in self.shared.workers().zip(starts) {
+            // The queue of a worker that has just been made is empty.
+            let _ = self.shared.command(worker, Command::Start(Box::new(start)));
+        }
+    }
+
+    /// All workers end, and leave everything to another process; in the order of their numbers. One that hangs leaves
+    /// nothing.
+    pub async fn leave(self) -> Vec<Option<Left>> {
+        let meeting = Arc::new(Meeting::new(self.threads.len()));
+        let mut leaving = Vec::new();
+        for worker in self.shared.workers() {
+            let (left, receiver) = oneshot::channel();
+            // A full queue is that of a worker that hangs.
+            let _ = self.shared.command(worker, Command::Leave { meeting: meeting.clone(), left });
+            leaving.push(receiver);
+        }
+        let mut all = Vec::new();
+        for left in leaving {
+            all.push(tokio::time::timeout(LEAVE, left).await.ok().and_then(Result::ok));
+        }
+        all
     }
 
     /// Stops all workers and waits for them.

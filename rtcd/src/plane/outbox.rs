@@ -96,6 +96,16 @@ impl Outbox {
         true
     }
 
+    /// The rest of frames that have begun to leave elsewhere.
+    pub fn finish_first(&mut self, unsent: Vec<u8>) {
+        (self.staged, self.written) = (unsent, 0);
+    }
+
+    /// The rest of the frames that have begun to leave.
+    pub fn into_begun(mut self) -> Vec<u8> {
+        self.staged.split_off(self.written)
+    }
+
     /// What is to be written next, if anything.
     pub fn next(&mut self, now: Instant, counters: &Counters) -> Option<&[u8]> {
         if self.written == self.staged.len() {

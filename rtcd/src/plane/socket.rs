@@ -5,10 +5,12 @@
 
 mod address;
 mod bind;
+mod pass;
 mod recv;
 mod send;
 
 pub use bind::{BufferSizes, Sharing, grow_buffers, keep_little_unsent, listen_tcp};
+pub use pass::{passed_descriptors, receive_descriptors, send_descriptors};
 pub use recv::RecvBatch;
 pub use send::{Datagram, SendScratch};
 
@@ -16,7 +18,7 @@ use bind::{check, get_option, set_option, shared_socket};
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 /// Longest datagram that is received whole: an MTU of 1500 with room for a larger DTLS record.
@@ -188,6 +190,12 @@ impl UdpSocket {
                 true
             }
         }
+    }
+}
+
+impl From<UdpSocket> for OwnedFd {
+    fn from(socket: UdpSocket) -> Self {
+        socket.inner.into()
     }
 }
 

@@ -8,6 +8,7 @@ use super::socket::{self, BufferSizes, Sharing, UdpSocket};
 use super::{PlaneError, PlaneHandle};
 use rtcd_media::sfu::command::WorkerId;
 use rtcd_media::sfu::switch::LocalSocket;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ pub const MAX_ADDRESSES: usize = 256;
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// What a socket takes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Kind {
     /// Datagrams.
     Udp,
@@ -34,6 +35,9 @@ impl Kind {
         }
     }
 }
+
+/// An address that nothing is bound to.
+const UNBOUND: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::UNSPECIFIED, 0));
 
 /// Where a number leads.
 struct Place {
@@ -58,6 +62,20 @@ impl Sockets {
     /// None yet.
     pub fn new(plane: PlaneHandle) -> Self {
         Self { plane, udp: Vec::new(), tcp: Vec::new(), waiting: VecDeque::new(), local: Vec::new(), buffers: None }
+    }
+
+    /// What the workers have begun with: kind, number, address. A worker that has none of a number gets its own by
+    /// [`bind`](Self::bind), which cannot be had before: it shares the address with the others.
+    pub fn adopt(&mut self, bound: &[(Kind, usize, SocketAddr)], now: Instant) {
+        for (kind, number, address) in bound {
+            let places = self.places(*kind);
+            while places.len() <= *number {
+                // A number that nothing came with: nobody has a path over it.
+                places.push(Place { address: UNBOUND, gone: now.checked_sub(FORGOTTEN).or(Some(now)) });
+            }
+            places[*number] = Place { address: *address, gone: None };
+        }
+        self.hand_over();
     }
 
     /// Every worker listens there from now on. Port 0 is settled by the first worker's socket; returns what is bound.

@@ -140,6 +140,17 @@ impl Connection {
         self.outgoing.take_broken(now)
     }
 
+    /// The rest of a frame that another process has begun to send.
+    pub fn finish_first(&mut self, unsent: Vec<u8>) {
+        self.outgoing.finish_first(unsent);
+    }
+
+    /// Gives the connection up to another process: socket, what was read but not taken, and the rest of what has begun to
+    /// leave. What waits behind that is lost, as on any network.
+    pub fn leave(self) -> (TcpStream, Vec<u8>, Vec<u8>) {
+        (self.stream, self.deframer.into_rest(), self.outgoing.into_begun())
+    }
+
     /// Gives the connection up to another worker: socket, address, and what was read but not taken; `frame` is put in
     /// front again.
     pub fn into_parts(self, frame: &[u8]) -> (TcpStream, SocketAddr, Vec<u8>) {

@@ -4,9 +4,11 @@ use super::accept::Acceptor;
 use super::command::Command;
 use super::counters::count;
 use super::handoff::{Handoff, MediaPacket, Shared};
+use super::handover::{ConnectionRecord, Left, Meeting, SocketRecord, WorkerRecord, WorkerStart, inode};
 use super::io::{Io, Received};
 use super::relay::RelayId;
 use super::socket::{RECV_BATCH, RECV_SIZE, RecvBatch, UdpSocket};
+use super::sockets::Kind;
 use super::stalls::Stalls;
 use super::tcp::Connection;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -19,7 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Longest sleep: the heartbeat must go on.
 const MAX_SLEEP: Duration = Duration::from_millis(500);
@@ -51,6 +53,10 @@ pub struct Worker {
     control: mpsc::Sender<Event>,
     /// Whether this process stood still, and what has lain unread since.
     stalls: Stalls,
+    /// Data channels are being suspended: at the latest when, and who is told.
+    suspending: Option<(Instant, Option<oneshot::Sender<()>>)>,
+    /// Another process goes on: with whom it is to be agreed, and who gets what is left.
+    leaving: Option<(Arc<Meeting>, oneshot::Sender<Left>)>,
     stopping: bool,
 }
 
@@ -73,6 +79,8 @@ impl Worker {
             waiting_events: VecDeque::new(),
             control,
             stalls: Stalls::new(now),
+            suspending: None,
+            leaving: None,
             stopping: false,
         }
     }
@@ -94,11 +102,77 @@ impl Worker {
                 self.tell_control();
             }
         }
+        match self.leaving.take() {
+            Some((meeting, left)) => self.leave(&meeting, left, &mut frame),
+            None => self.io.close_relays(),
+        }
+    }
+
+    /// Takes what other workers still have for it, then leaves everything to another process.
+    fn leave(mut self, meeting: &Meeting, left: oneshot::Sender<Left>, frame: &mut [u8]) {
+        for round in 1..=3 {
+            meeting.wait(round);
+            let now = Instant::now();
+            self.take_messages(now, frame);
+            self.finish(now);
+        }
+        let now = Instant::now();
+        let mut record = WorkerRecord { switch: self.switch.write(now, &mut self.io), ..WorkerRecord::default() };
+        self.io.flush();
+        self.io.write_connections(now);
         self.io.close_relays();
+        self.tell_control();
+        let mut descriptors = Vec::new();
+        for (number, socket) in self.io.sockets.drain(..).enumerate() {
+            if let Ok(address) = socket.local_addr() {
+                record.sockets.push(SocketRecord { inode: inode(&socket), kind: Kind::Udp, number, address });
+                descriptors.push(socket.into());
+            }
+        }
+        for (number, listener) in self.acceptor.into_listeners().into_iter().enumerate() {
+            if let Ok(address) = listener.local_addr() {
+                record.sockets.push(SocketRecord { inode: inode(&listener), kind: Kind::Tcp, number, address });
+                descriptors.push(listener.into());
+            }
+        }
+        for (id, connection) in self.io.take_connections() {
+            let (remote, is_known) = (connection.remote(), connection.deadline.is_none());
+            let (stream, read, unsent) = connection.leave();
+            record.connections.push(ConnectionRecord { inode: inode(&stream), id, remote, is_known, read, unsent });
+            descriptors.push(stream.into());
+        }
+        // Whoever wanted it has given up waiting.
+        let _ = left.send(Left { record, descriptors });
+    }
+
+    /// Goes on where the worker of another process was.
+    fn start(&mut self, now: Instant, start: WorkerStart) {
+        for (number, socket) in start.sockets {
+            self.take_socket(number, socket);
+        }
+        for (number, listener) in start.listeners {
+            self.acceptor.take(now, number, listener, &self.io);
+        }
+        for (id, connection) in start.connections {
+            self.io.adopt_connection(id, connection);
+        }
+        self.switch.start(start.written, start.switch);
+        self.switch.resume_peers(now);
+    }
+
+    /// Suspends data channels as they get ready.
+    fn suspend(&mut self, now: Instant) {
+        let Some((until, done)) = &mut self.suspending else { return };
+        if self.switch.suspend(now, *until <= now)
+            && let Some(done) = done.take()
+        {
+            // Whoever waited has given up.
+            let _ = done.send(());
+        }
     }
 
     fn sleep(&self) -> EpollTimeout {
-        if !self.waiting_events.is_empty() {
+        if !self.waiting_events.is_empty() || self.suspending.is_some() {
             return EpollTimeout::from(5u8);
         }
         let others = [self.acceptor.next_timeout(&self.io.connections), self.io.relays.next_timeout()];
@@ -124,6 +198,7 @@ impl Worker {
             }
         }
         self.take_messages(now, frame);
+        self.suspend(now);
         self.switch.handle_timeout(now, &mut self.io);
         for path in self.acceptor.handle_timeout(now, &mut self.io) {
             self.switch.handle_path_closed(path);
@@ -182,6 +257,12 @@ impl Worker {
                 Command::Socket { number, socket } => self.take_socket(number, socket),
                 Command::Listener { number, listener } => self.acceptor.take(now, number, listener, &self.io),
                 Command::LocalSockets(sockets) => self.switch.set_local_sockets(sockets),
+                Command::Start(start) => self.start(now, *start),
+                Command::Suspend { until, done } => self.suspending = Some((until, Some(done))),
+                Command::Leave { meeting, left } => {
+                    self.leaving = Some((meeting, left));
+                    self.stopping = true;
+                }
                 Command::Stop => self.stopping = true,
             }
         }
