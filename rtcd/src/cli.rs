@@ -26,6 +26,9 @@ pub struct Args {
     /// While it drains (SIGTERM, SIGUSR1), refuse the new calls that find no other host, in place of taking them.
     #[arg(long)]
     pub refuse_calls_while_draining: bool,
+    /// Go on with the calls of the daemon that runs with this configuration, which then ends. Where none runs: start as usual.
+    #[arg(long)]
+    pub takeover: bool,
     /// What to do in place of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -38,8 +41,18 @@ pub enum Command {
     Check(check::Args),
     /// Say who may use the daemon: add, remove, list clients, or give one another key.
     Client(client::Args),
+    /// Have the running daemon leave its calls with systemd, which starts it again: what the unit does at a restart.
+    HandOver(HandOver),
     /// Serve a page that makes real calls, without a Mattermost server.
     Demo(crate::demo::DemoArgs),
+}
+
+/// What `rtcd hand-over` is told.
+#[derive(clap::Args, Debug)]
+pub struct HandOver {
+    /// Do nothing unless systemd stops this unit only to start it again.
+    #[arg(long, value_name = "UNIT")]
+    pub if_restarting: Option<String>,
 }
 
 impl Args {

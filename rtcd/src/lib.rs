@@ -12,8 +12,10 @@ pub mod demo;
 pub mod exit_code;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+pub mod handover;
 pub mod ids;
 pub mod listener;
+mod local_socket;
 pub mod logging;
 pub mod metrics;
 pub mod net;

@@ -5,8 +5,8 @@ use crate::systemd::{self, Inherited};
 use std::net::{SocketAddr, TcpListener};
 
 /// Finds or binds it; under systemd it is kept for the process after this one. Blocks while a name is resolved.
-pub fn of_api(configured: &ListenAddress) -> Result<TcpListener, CannotBind> {
-    match systemd::inherited() {
+pub fn of_api(configured: &ListenAddress, inherited: Option<Inherited>) -> Result<TcpListener, CannotBind> {
+    match inherited {
         Some(Inherited::Activated(listener)) => {
             warn_of_other_port(&listener, configured);
             return Ok(listener);

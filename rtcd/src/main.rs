@@ -1,7 +1,7 @@
 //! The rtcd daemon: arguments, configuration, logging, service, exit code.
-use rtcd::cli::{Args, Command};
+use rtcd::cli::{Args, Command, HandOver};
 use rtcd::exit_code::ExitCode;
-use rtcd::{build_info, check, client, config, logging, privileges, service};
+use rtcd::{build_info, check, client, config, logging, privileges, service, systemd};
 use std::io::Write as _;
 
 /// musl's allocator takes one lock for all threads.
@@ -25,6 +25,34 @@ fn run_demo(args: rtcd::demo::DemoArgs) -> ExitCode {
         Ok(()) => ExitCode::Success,
         Err(error) => {
             eprintln!("rtcd demo: {error:#}");
+            ExitCode::Failure
+        }
+    }
+}
+
+/// For `ExecStop=`, and for whoever wants to know what a restart would do.
+fn hand_over(args: &HandOver, load: impl FnOnce() -> Result<config::Loaded, ExitCode>) -> ExitCode {
+    if let Some(unit) = &args.if_restarting {
+        match systemd::is_restarting(unit) {
+            Ok(true) => {}
+            Ok(false) => return ExitCode::Success,
+            Err(error) => {
+                eprintln!(
+                    "rtcd hand-over: whether {unit} is being restarted cannot be found out, its calls end: {error}"
+                );
+                return ExitCode::Failure;
+            }
+        }
+    }
+    let data_source = match load() {
+        Ok(loaded) => loaded.config.store.data_source,
+        Err(code) => return code,
+    };
+    let place = rtcd::store::place(&data_source);
+    match rtcd::handover::door::leave_to_systemd(&place) {
+        Ok(()) => ExitCode::Success,
+        Err(error) => {
+            eprintln!("rtcd hand-over: {}: {error}", place.join(rtcd::handover::door::SOCKET).display());
             ExitCode::Failure
         }
     }
@@ -58,6 +86,7 @@ fn run() -> ExitCode {
             return client::run(&client, || load_or_tell().inspect(tell_warnings).map(|loaded| loaded.config));
         }
         Some(Command::Demo(demo)) => return run_demo(demo),
+        Some(Command::HandOver(args)) => return hand_over(&args, load_or_tell),
         None => {}
     }
 
@@ -94,7 +123,8 @@ fn run() -> ExitCode {
     logging::write(&loaded.config.logger);
     tracing::debug!(?files, config = ?loaded.config, "configured");
 
-    let how = service::Drain { timeout: args.drain_timeout, refuse_calls: args.refuse_calls_while_draining };
+    let drain = service::Drain { timeout: args.drain_timeout, refuse_calls: args.refuse_calls_while_draining };
+    let how = service::How { drain, takes_over: args.takeover };
     let code = match service::run(loaded, Box::new(load), how) {
         Ok(()) => {
             tracing::info!("ended");

@@ -3,6 +3,10 @@ use crate::admission::{self, Admission};
 use crate::api::{self, Api, ApiConfig, Deadlines};
 use crate::client;
 use crate::config::{Config, Loaded};
+use crate::handover::Rest;
+use crate::handover::arrival::{Arrival, arrive, open_after};
+use crate::handover::door;
+use crate::handover::leaving::Leaving;
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::net::addresses::{Bind, Machine};
@@ -15,11 +19,13 @@ use crate::plane::{Plane, PlaneConfig};
 use crate::reload::{Load, Reload};
 use crate::shutdown::Shutdown;
 use crate::signal::{Settings, Signal, Status};
-use crate::store::Store;
-use crate::systemd;
+use crate::store::{self, Store};
+use crate::systemd::{self, Inheritance, Inherited};
 use anyhow::Context as _;
 use rtcd_media::dtls::Identity;
-use std::time::Duration;
+use std::os::fd::IntoRawFd as _;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -38,99 +44,172 @@ pub struct Drain {
     pub refuse_calls: bool,
 }
 
+/// How the daemon begins and ends.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct How {
+    /// How it ends.
+    pub drain: Drain,
+    /// It takes over from the process that has the store.
+    pub takes_over: bool,
+}
+
+/// How it has ended.
+enum Ended {
+    /// With its calls.
+    Alone,
+    /// Another process goes on with them, and sees by this when this one has ended.
+    Leaving(UnixStream),
+}
+
 /// Serves until told to end, then drains. `load` reads the configuration again.
-pub fn run(loaded: Loaded, load: Load, how: Drain) -> anyhow::Result<()> {
+pub fn run(loaded: Loaded, load: Load, how: How) -> anyhow::Result<()> {
+    std::thread::spawn(rtcd_media::warm_up);
+    let inheritance = systemd::inherit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let ended = runtime.block_on(serve(loaded, load, how));
-    // A lookup that the name servers do not answer would hold up the end for as long as they are silent.
-    runtime.shutdown_timeout(LAST_WORK);
-    ended
+    let ended = runtime.block_on(serve(loaded, load, how, inheritance));
+    match ended {
+        // Somebody waits for our end.
+        Ok(Ended::Leaving(heir)) => {
+            runtime.shutdown_background();
+            // Closed by the kernel with everything else.
+            let _ = heir.into_raw_fd();
+            Ok(())
+        }
+        // A lookup that the name servers do not answer would hold up the end for as long as they are silent.
+        other => {
+            runtime.shutdown_timeout(LAST_WORK);
+            other.map(drop)
+        }
+    }
 }
 
-async fn serve(loaded: Loaded, load: Load, how: Drain) -> anyhow::Result<()> {
+async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -> anyhow::Result<Ended> {
     let config = &loaded.config;
-    let shutdown = Shutdown::on_signals(how.timeout).context("listening for signals")?;
+    let shutdown = Shutdown::on_signals(how.drain.timeout).context("listening for signals")?;
     let door = admission::Signals::new().context("listening for signals")?;
     let hangup = signal(SignalKind::hangup()).context("listening for signals")?;
-    let store = Store::open(&config.store.data_source)?;
+
+    // Media first: whoever is in a call waits for it.
+    let place = store::place(&config.store.data_source);
+    let Arrival { legacy, api: kept, before } = arrive(inheritance, how.takes_over.then_some(place)).await;
+    let identity = match &legacy {
+        Some(legacy) => legacy.identity.clone(),
+        None => Identity::generate().context("making a DTLS certificate")?,
+    };
+    let fingerprint = identity.fingerprint();
+    let workers = config.rtc.workers();
+    let plane_config = PlaneConfig { workers, nack_buffer: config.rtc.nack_buffer_size };
+    let (plane, events) = Plane::start(&plane_config, identity.clone())?;
+    let mut sockets = Sockets::new(plane.handle());
+    let mut rest = legacy.map(|legacy| legacy.begin(&plane, &mut sockets));
+
+    let store = match before {
+        Some(before) => open_after(before, config.store.data_source.clone()).await?,
+        None => Store::open(&config.store.data_source)?,
+    };
     let clients = store.clients().await.ok().map(|clients| clients.len());
     if let Some(warning) = client::nobody_can_register(config, clients) {
         tracing::warn!("{warning}");
     }
     let control = api::Control::bind(store.path());
+    let heirs = door::open(store.path());
     // A host name is resolved, which may take as long as the name servers are silent.
     let address = config.api.listen.clone();
+    let kept = rest.as_mut().and_then(|rest| rest.api.take()).map(|fd| Inherited::Kept(fd.into())).or(kept);
     let listener = tokio::select! {
-        listener = tokio::task::spawn_blocking(move || listener::of_api(&address)) => listener.context("binding the API")??,
-        () = shutdown.draining() => return Ok(()),
+        listener = tokio::task::spawn_blocking(move || listener::of_api(&address, kept)) => listener.context("binding the API")??,
+        () = shutdown.draining() => return Ok(Ended::Alone),
     };
     listener.set_nonblocking(true).context("preparing the API listener")?;
+    let api_listener = listener.try_clone().context("preparing the API listener")?;
     let listener = tokio::net::TcpListener::from_std(listener).context("preparing the API listener")?;
 
-    let identity = Identity::generate().context("making a DTLS certificate")?;
-    let fingerprint = identity.fingerprint();
     let machine = Machine::look().context("listing the local addresses")?;
-    let workers = config.rtc.workers();
-    let plane_config = PlaneConfig { workers, nack_buffer: config.rtc.nack_buffer_size };
-    let (plane, events) = Plane::start(&plane_config, identity)?;
-    let (binder, local) = Binder::start(&config.rtc, &machine, Sockets::new(plane.handle()))?;
+    let (binder, local) = Binder::start(&config.rtc, &machine, sockets)?;
     let buffers = binder.buffers();
     buffers.into_iter().for_each(warn_of_small_buffers);
     warn_of_short_queues();
-
     let discovery = Discovery::new(&config.rtc, local.clone());
     let candidates = discovery.candidates();
     if candidates.is_empty() {
         tracing::error!("no candidates: no participant can reach this daemon, see rtc.ice_address_udp and _tcp");
     }
+
     let metrics = Metrics::new();
     let settings = Settings {
         candidates: candidates.into(),
         fingerprint,
         max_sessions_per_client: config.rtc.max_sessions_per_client,
-        refuse_calls_while_draining: how.refuse_calls,
+        refuse_calls_while_draining: how.drain.refuse_calls,
         peers: local.peer_policy(),
     };
-    let signal = crate::signal::start(settings, plane.handle(), events, metrics.clone());
+    let (legacy, bearers, memory) = match rest {
+        Some(Rest { signal, bearers, memory, .. }) => (Some(signal), bearers, Some(memory)),
+        None => (None, Vec::new(), None),
+    };
+    let signal = crate::signal::start(settings, plane.handle(), events, metrics.clone(), legacy);
     let counters = {
         let plane = plane.handle();
         Box::new(move || plane.counters())
     };
     tokio::spawn(store.clone().watch());
     let api = Api::new(api_config(config), store, signal.handle.clone(), metrics.clone(), counters);
+    api.start_bearers(bearers, Instant::now());
     match control {
         Ok(control) => drop(tokio::spawn(control.serve(api.clone()))),
         Err(error) => tracing::info!(%error, "no control socket beside the store: `rtcd client` needs the admin's key"),
     }
+    let mut heirs = heirs.inspect_err(|error| tracing::info!(%error, "a restart will end the calls")).ok();
     let (stop_api, api_stopped) = oneshot::channel::<()>();
     let address = listener.local_addr().ok();
     let serving = tokio::spawn(api::serve(listener, api.clone(), async move {
         // An end of the sender is the end of the daemon, too.
         let _ = api_stopped.await;
     }));
-
     let mut heartbeats = plane.handle().heartbeats();
     heartbeats.push(signal.heartbeat.clone());
     tokio::spawn(systemd::feed_watchdog(heartbeats));
     tokio::spawn(admission::follow(signal.status.clone()));
-    let admission = Admission { api, signal: signal.handle.clone() };
+    let admission = Admission { api: api.clone(), signal: signal.handle.clone() };
     tokio::spawn(door.obey(admission.clone(), shutdown.clone()));
     let discovery = discovery.start(signal.handle.clone(), binder);
     let relays = Relays::start(&config.rtc, plane.handle(), signal.handle.clone(), metrics.turn());
     tokio::spawn(Reload::new(loaded.clone(), load, discovery, relays).at_each(hangup));
+
     let receive_buffer = buffers.map(|got| got.receive);
     let Bind { udp, tcp } = local.bind;
     tracing::info!(api = ?address, ?udp, ?tcp, workers, receive_buffer, "ready");
+    if let Some(memory) = memory {
+        systemd::forget_calls();
+        if let Err(error) = memory.wipe() {
+            tracing::warn!(%error, "what the process before has left could not be wiped");
+        }
+    }
     systemd::ready();
 
-    shutdown.draining().await;
-    systemd::stopping();
-    drain(&admission, &signal, &shutdown).await;
+    let draining = async {
+        shutdown.draining().await;
+        systemd::stopping();
+        drain(&admission, &signal, &shutdown).await;
+    };
+    let heir = async {
+        match &mut heirs {
+            Some(heirs) => heirs.recv().await,
+            None => None,
+        }
+    };
+    tokio::select! {
+        () = draining => {}
+        Some(heir) = heir => {
+            let leaving = Leaving { plane, signal: signal.handle, api, stop_api, serving, api_listener, identity };
+            return leaving.to(heir).await.map(Ended::Leaving);
+        }
+    }
     // The calls that are left end here; their clients hear of it before their WebSockets close.
     if signal.handle.stop().await.is_err() {
         tracing::error!("signalling ended before the daemon did");
@@ -138,7 +217,7 @@ async fn serve(loaded: Loaded, load: Load, how: Drain) -> anyhow::Result<()> {
     let _ = stop_api.send(());
     let _ = tokio::time::timeout(Deadlines::default().drain + GOODBYE, serving).await;
     tokio::task::spawn_blocking(move || plane.stop()).await.context("stopping the packet plane")?;
-    Ok(())
+    Ok(Ended::Alone)
 }
 
 /// New calls go elsewhere; waits until the last session has gone or the time is over. A call that comes all the same

@@ -1,8 +1,14 @@
 //! What systemd is told and what it hands over. Without systemd all of this does nothing.
+use crate::handover::Parcel;
 use crate::logging::Once;
+use crate::plane::socket::passed_descriptors;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{SockType, getsockopt, sockopt};
 use sd_notify::NotifyState;
+use std::io;
 use std::net::TcpListener;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -40,8 +46,14 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Under this name (`FDNAME=`) the listener of the API is left with systemd.
+/// Under these names (`FDNAME=`) the listener of the API, the state of the calls and their sockets are left with systemd.
 const API: &str = "api";
+const MEMORY: &str = "calls";
+const MEDIA: &str = "media";
+/// Descriptors in one message to systemd; the kernel takes 253.
+const DESCRIPTORS_AT_ONCE: usize = 128;
+/// How long systemd may take to read what it was told.
+const BARRIER_MS: u16 = 5000;
 
 /// A listener of the API that was bound before this process began.
 #[derive(Debug)]
@@ -52,15 +64,91 @@ pub enum Inherited {
     Activated(TcpListener),
 }
 
-/// The first TCP listener of `LISTEN_FDS`, a kept one before others. To be called once.
-pub fn inherited() -> Option<Inherited> {
+/// What the process before has left with systemd, or a socket unit has bound.
+#[derive(Debug, Default)]
+pub struct Inheritance {
+    /// A listener of the API, a kept one before others.
+    pub api: Option<Inherited>,
+    /// Its calls.
+    pub calls: Option<Parcel>,
+}
+
+/// Takes what `LISTEN_FDS` names. To be called once, before any thread is started.
+pub fn inherit() -> Inheritance {
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-    let mut given = listenfd::ListenFd::from_env();
-    let kept = names.split(':').take(given.len()).position(|name| name == API);
-    if let Some(listener) = kept.and_then(|index| given.take_tcp_listener(index).ok().flatten()) {
-        return Some(Inherited::Kept(listener));
+    // Whether they are for this process is the library's to know.
+    let count = sd_notify::listen_fds().map_or(0, |fds| fds.len());
+    let mut inheritance = Inheritance::default();
+    let (mut memory, mut descriptors) = (None, Vec::new());
+    for (fd, name) in passed_descriptors(count).into_iter().zip(names.split(':').chain(std::iter::repeat(""))) {
+        match name {
+            MEMORY => memory = Some(fd),
+            MEDIA => descriptors.push(fd),
+            API => inheritance.api = Some(Inherited::Kept(fd.into())),
+            _ if inheritance.api.is_none() && is_tcp_listener(&fd) => {
+                inheritance.api = Some(Inherited::Activated(fd.into()));
+            }
+            _ => {}
+        }
     }
-    (0..given.len()).find_map(|index| given.take_tcp_listener(index).ok().flatten()).map(Inherited::Activated)
+    inheritance.calls = memory.map(|memory| Parcel { memory, descriptors });
+    inheritance
+}
+
+fn is_tcp_listener(fd: &OwnedFd) -> bool {
+    let is_stream = getsockopt(fd, sockopt::SockType).is_ok_and(|kind| kind == SockType::Stream);
+    is_stream && getsockopt(fd, sockopt::AcceptConn).is_ok_and(|listens| listens)
+}
+
+/// Whether there is a systemd that could keep anything.
+pub fn is_there() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
+/// Leaves the calls with systemd until the unit is started again; a stop would end them. Returns when it has them.
+pub fn keep_calls(parcel: &Parcel) -> io::Result<()> {
+    // First: when there is no room for all sockets, some sessions end, and not all.
+    sd_notify::notify_with_fds(&[NotifyState::FdStore, NotifyState::FdName(MEMORY)], &[parcel.memory.as_fd()])?;
+    // Sockets are kept whatever becomes of them: an error that a peer's network reports is none.
+    let state = [NotifyState::FdStore, NotifyState::FdName(MEDIA), NotifyState::Custom("FDPOLL=0")];
+    for some in parcel.descriptors.chunks(DESCRIPTORS_AT_ONCE) {
+        let some: Vec<BorrowedFd<'_>> = some.iter().map(AsFd::as_fd).collect();
+        sd_notify::notify_with_fds(&state, &some)?;
+    }
+    barrier()
+}
+
+/// Returns when systemd has read everything that it was told: a message of a process that has ended by then is nobody's.
+fn barrier() -> io::Result<()> {
+    let (ours, theirs) = std::io::pipe()?;
+    sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[theirs.as_fd()])?;
+    drop(theirs);
+    let mut end = [PollFd::new(ours.as_fd(), PollFlags::POLLHUP)];
+    match poll(&mut end, PollTimeout::from(BARRIER_MS))? {
+        0 => Err(io::ErrorKind::TimedOut.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Everything that was left with systemd has been taken over: it closes its copies.
+pub fn forget_calls() {
+    notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(MEMORY)]);
+    notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(MEDIA)]);
+}
+
+/// Whether systemd stops this unit only to start it again, by its list of jobs.
+pub fn is_restarting(unit: &str) -> io::Result<bool> {
+    let jobs = Command::new("systemctl").args(["list-jobs", "--no-legend", "--plain", "--full"]).output()?;
+    if !jobs.status.success() {
+        return Err(io::Error::other(String::from_utf8_lossy(&jobs.stderr).trim().to_owned()));
+    }
+    Ok(is_restart_among(&String::from_utf8_lossy(&jobs.stdout), unit))
+}
+
+/// Lines of number, unit, kind of job, state.
+fn is_restart_among(jobs: &str, unit: &str) -> bool {
+    let mut jobs = jobs.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    jobs.any(|job| matches!(job[..], [_, of, "restart" | "try-restart", ..] if of == unit))
 }
 
 /// Leaves the listener with systemd until the unit is stopped, so that nobody is refused while the daemon restarts. A unit
@@ -133,6 +221,15 @@ impl Pulse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_restart_is_told_from_a_stop_and_from_jobs_of_others() {
+        let jobs = "1234 rtcd.service    restart running\n  77 other.service stop waiting\n";
+        assert!(is_restart_among(jobs, "rtcd.service"));
+        assert!(!is_restart_among(jobs, "other.service"));
+        assert!(!is_restart_among("1 rtcd.service stop running\n2 x-rtcd.service restart waiting", "rtcd.service"));
+        assert!(!is_restart_among("No jobs running.\n", "rtcd.service"));
+    }
 
     #[test]
     fn the_watchdog_is_fed_only_when_every_heartbeat_has_moved() {

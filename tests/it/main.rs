@@ -13,6 +13,7 @@ mod docs;
 mod drain;
 mod fair;
 mod fuzz;
+mod handover;
 mod honest;
 mod hostile;
 mod interfaces;

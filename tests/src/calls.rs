@@ -19,6 +19,18 @@ const EMULATED: Duration = Duration::from_secs(60);
 
 /// Two headless participants and a browser (over UDP two of them) hear and see each other through the machine.
 pub async fn they_meet(plugin: &Plugin, media: SocketAddr, call: &str, tcp: bool, dir: &Path) -> Result<()> {
+    they_meet_during(plugin, media, call, tcp, dir, || ()).await
+}
+
+/// The same, and go on while something happens to the daemon in the middle of their call, which ends its WebSockets.
+pub async fn they_meet_during(
+    plugin: &Plugin,
+    media: SocketAddr,
+    call: &str,
+    tcp: bool,
+    dir: &Path,
+    happens: impl FnOnce(),
+) -> Result<()> {
     let node = Mattermost::connect(plugin).await?;
     let join = |name| Peer::join(&node, PeerConfig { tcp, ..PeerConfig::new(call, name) }, media);
     let (ann, bob) = (join("ann").await?, join("bob").await?);
@@ -52,6 +64,36 @@ pub async fn they_meet(plugin: &Plugin, media: SocketAddr, call: &str, tcp: bool
         };
         peer.wait_for(EMULATED, "the picture", sees).await;
     }
+    let described = tokio::task::block_in_place(|| {
+        let described = cleo.eval("demo.described()");
+        happens();
+        described
+    });
+    let node = Mattermost::connect(plugin).await?;
+    for (peer, other) in [(&ann, "bob"), (&bob, "ann")] {
+        for (sender, kind) in [(other, "voice"), (session.as_str(), "video")] {
+            let frames = |state: &PeerState| -> u64 {
+                state
+                    .tracks
+                    .values()
+                    .filter(|track| track.sender == sender && track.kind == kind)
+                    .map(|t| t.frames)
+                    .sum()
+            };
+            let before = frames(&peer.state());
+            peer.wait_for(EMULATED, &format!("more of {sender}'s {kind}"), |state| frames(state) > before + 20).await;
+        }
+        assert_eq!(peer.state().closed, 0, "its session goes on");
+    }
+    tokio::task::block_in_place(|| {
+        let bytes = |state: &State| -> u64 {
+            let received = state.0["received"].as_object().into_iter().flatten();
+            received.filter_map(|(_, bytes)| bytes.as_u64()).sum()
+        };
+        let before = bytes(&cleo.state());
+        cleo.wait_for("more of everybody", |state| bytes(state) > before + 20_000);
+        assert_eq!(cleo.eval("demo.described()"), described, "nothing is negotiated");
+    });
     tokio::task::block_in_place(|| drop((cleo, browser)));
     // The demo says for its page that it leaves.
     wait_sessions(plugin, call, "the pages do not leave", |live| live.is_none_or(|live| live <= 2)).await?;

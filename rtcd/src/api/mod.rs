@@ -20,7 +20,7 @@ pub use control::{Control, SOCKET};
 pub use server::serve;
 pub(crate) use ws::is_foreign;
 
-use crate::auth::{Auth, AuthError, Credentials, Identity, Secret};
+use crate::auth::{Auth, AuthError, Credentials, Identity, Secret, SessionRecord};
 use crate::ids::ClientId;
 use crate::metrics::Metrics;
 use crate::signal::SignalHandle;
@@ -137,6 +137,16 @@ impl Api {
                 closing: watch::Sender::new(false),
             }),
         }
+    }
+
+    /// All bearer tokens in force, for another process.
+    pub fn bearers(&self, now: std::time::Instant) -> Vec<SessionRecord> {
+        self.inner.auth.bearers(now)
+    }
+
+    /// Bearer tokens that another process has handed out stay good.
+    pub fn start_bearers(&self, records: Vec<SessionRecord>, now: std::time::Instant) {
+        self.inner.auth.start_bearers(records, now);
     }
 
     /// While draining `/system` reports a load that sends new calls elsewhere. Everything else goes on.

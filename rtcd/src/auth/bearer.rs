@@ -2,6 +2,7 @@
 use super::Secret;
 use crate::ids::ClientId;
 use base64::Engine as _;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,6 +28,14 @@ impl BearerToken {
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
+}
+
+/// A token as another process goes on with it.
+#[derive(Serialize, Deserialize)]
+pub struct SessionRecord {
+    token: String,
+    client: ClientId,
+    left: Duration,
 }
 
 /// All bearer tokens in force: never more than there are registered clients.
@@ -81,6 +90,26 @@ impl Sessions {
         }
         tables.forget(&client);
         None
+    }
+
+    /// All tokens in force, for another process.
+    pub fn write(&self, now: Instant) -> Vec<SessionRecord> {
+        let tables = self.tables();
+        let mut records = Vec::new();
+        for (token, (client, until)) in &tables.by_token {
+            let left = until.saturating_duration_since(now);
+            records.push(SessionRecord { token: token.to_string(), client: client.clone(), left });
+        }
+        records
+    }
+
+    /// Tokens that another process has handed out stay good.
+    pub fn start(&self, records: Vec<SessionRecord>, now: Instant) {
+        let mut tables = self.tables();
+        for SessionRecord { token, client, left } in records {
+            tables.by_token.insert(token.as_str().into(), (client.clone(), now + left.min(self.lifetime)));
+            tables.by_client.insert(client, token.into());
+        }
     }
 
     /// Drops a client's token.

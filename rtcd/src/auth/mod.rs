@@ -5,7 +5,7 @@ mod verified;
 
 pub use crate::config::Secret;
 pub use crate::source::Source;
-pub use bearer::{BearerToken, Sessions};
+pub use bearer::{BearerToken, SessionRecord, Sessions};
 pub use limiter::{Busy, Claim, Limiter};
 
 use crate::ids::ClientId;
@@ -122,6 +122,16 @@ impl Auth {
         let sessions = Sessions::new(session_expiration);
         let (limiter, verified) = (Limiter::for_this_machine(), Verified::new());
         Self { inner: Arc::new(Inner { store, sessions, limiter, verified, admin, stand_in }) }
+    }
+
+    /// All bearer tokens in force, for another process.
+    pub fn bearers(&self, now: Instant) -> Vec<SessionRecord> {
+        self.inner.sessions.write(now)
+    }
+
+    /// Bearer tokens that another process has handed out stay good.
+    pub fn start_bearers(&self, records: Vec<SessionRecord>, now: Instant) {
+        self.inner.sessions.start(records, now);
     }
 
     /// Whether there is an admin at all.
