@@ -9,6 +9,7 @@ use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::http::Client;
 use crate::mistake::Mistakes;
+use crate::network::{self, Form};
 use crate::render::Secrets;
 use crate::source::{self, Context};
 use crate::status::Status;
@@ -53,6 +54,28 @@ pub fn check(file: &Path) -> ExitCode {
         Err(Failure::Mistakes(mistakes)) => fail(&Failure::Mistakes(Mistakes { name, ..mistakes })),
         Err(failure) => fail(&failure),
     }
+}
+
+/// `provision check --network FILE`: the same for the network, with what comes of it.
+pub fn check_network(file: &Path) -> ExitCode {
+    let name = file.display().to_string();
+    let text = match read(file) {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("provision: {name} cannot be read: {error}");
+            return ExitCode::Usage;
+        }
+    };
+    let form = if file.extension().is_some_and(|end| end == "json") { Form::OpenStack } else { Form::CloudInit };
+    let network::Read { network, mistakes, notices } = network::read(&text, form);
+    notices.iter().for_each(|notice| eprintln!("provision: notice: {notice}"));
+    if !mistakes.is_empty() {
+        return fail(&Failure::Mistakes(Mistakes { name, all: mistakes }));
+    }
+    let files = network.map(|network| network::render::render(&network)).unwrap_or_default();
+    let text: String = files.iter().map(|(name, text)| format!("==> {name}\n{text}\n")).collect();
+    print(&format!("{text}{name}: no mistakes\n"));
+    ExitCode::Success
 }
 
 /// `provision render`: the text of `rtcd.toml`, and nothing is written.

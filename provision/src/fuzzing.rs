@@ -3,6 +3,7 @@ use crate::cloud_config::{self, variables};
 use crate::draft::{self, Draft, Request};
 use crate::facts::{Dmi, Facts, clean};
 use crate::mistake::{Mark, Mistake};
+use crate::network::{self, Form};
 use crate::render::Secrets;
 use crate::source::fields::Document;
 use crate::source::{azure, nocloud, openstack};
@@ -97,6 +98,33 @@ pub fn firmware(text: &[u8]) {
     for facts in [Facts { cmdline: text, ..empty.clone() }, Facts { dmi, ..empty }] {
         if let Err(error) = crate::detect::detect(&facts) {
             assert!(error.to_string().len() < 1000);
+        }
+    }
+}
+
+/// Any bytes as a network configuration of any form: what is accepted renders files whose every line is a section, a key
+/// with a value, or a comment, whatever was in the text.
+pub fn network(text: &[u8]) {
+    for form in [Form::CloudInit, Form::OpenStack, Form::Guestinfo] {
+        let network::Read { network, mistakes, notices } = network::read(text, form);
+        mistakes.iter().chain(&notices).for_each(check);
+        assert!(network.is_none() || mistakes.is_empty());
+        let Some(network) = network else { continue };
+        assert!((1..=network::model::MAX_INTERFACES).contains(&network.interfaces.len()));
+        for (name, text) in network::render::render(&network) {
+            assert!(name.len() < 128 && !name.contains('/'), "{name:?}");
+            let is_section = |line: &str| line.starts_with('[') && line.ends_with(']');
+            let is_key = |line: &str| {
+                line.split_once('=').is_some_and(|(key, value)| {
+                    key.bytes().all(|c| c.is_ascii_alphanumeric())
+                        && !value.is_empty()
+                        && value.bytes().all(|c| c.is_ascii_graphic() || c == b' ')
+                })
+            };
+            assert!(
+                text.lines().all(|line| line.is_empty() || line.starts_with('#') || is_section(line) || is_key(line)),
+                "{text}"
+            );
         }
     }
 }

@@ -8,6 +8,7 @@ mod mime;
 mod tests;
 pub mod unpack;
 
+use crate::encoding::{self, START};
 use crate::mistake::{Mark, Mistake};
 use forms::Form;
 use std::sync::Arc;
@@ -20,9 +21,6 @@ pub const MAX_UNPACKED: usize = 1 << 20;
 pub const MAX_PARTS: usize = 16;
 /// Packings inside each other: gzip in base64 in a MIME message is 3.
 pub const MAX_DEPTH: usize = 3;
-
-/// The start of a text.
-const START: Mark = Mark { line: 1, column: 1 };
 
 /// What user data consists of, from top to bottom.
 #[derive(Default)]
@@ -115,14 +113,12 @@ impl Opener {
         if is_message {
             return self.message(bytes, place, depth - 1);
         }
-        if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-            return self.fail(place, place.first, "this is UTF-16 text", "save it as UTF-8");
-        }
-        match std::str::from_utf8(bytes) {
+        match encoding::text(bytes) {
             Ok(text) => self.text(text, place, form, depth),
-            Err(error) => {
-                let mark = place.at(bytes, error.valid_up_to());
-                self.fail(place, mark, "this is not UTF-8 text", "save it as UTF-8");
+            Err((mark, what, hint)) => {
+                let column = if mark.line == 1 { mark.column + place.first.column - 1 } else { mark.column };
+                let mark = Mark { line: mark.line + place.first.line - 1, column };
+                self.fail(place, mark, what, hint);
             }
         }
     }
@@ -148,7 +144,7 @@ impl Opener {
                     let error = unpack::UnpackError::TooBig;
                     self.fail(place, place.first, error.to_string(), error.hint());
                 }
-                Some(inner) if unpack::is_gzip(&inner) || std::str::from_utf8(&inner).is_ok() => {
+                Some(inner) if unpack::is_gzip(&inner) || encoding::is_like_text(&inner) => {
                     self.left -= inner.len();
                     self.open(&inner, &place.unpacked(), None, depth - 1);
                 }

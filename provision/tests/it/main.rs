@@ -7,6 +7,8 @@ mod fixtures;
 mod golden;
 mod machine;
 mod mutated;
+mod network;
+mod networkd;
 mod rendered;
 mod round_trip;
 mod sections;

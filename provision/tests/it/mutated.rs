@@ -9,12 +9,14 @@ fn all(bytes: &[u8]) {
     fuzzing::user_data(bytes);
     fuzzing::cloud_config(bytes);
     fuzzing::variables(bytes);
+    fuzzing::network(bytes);
 }
 
 /// All fixtures, good and bad.
 fn fixtures() -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let directories = ["accepted", "mistakes"].map(|directory| std::fs::read_dir(root.join(directory)).unwrap());
+    let directories = ["accepted", "mistakes", "network/accepted", "network/mistakes"]
+        .map(|directory| std::fs::read_dir(root.join(directory)).unwrap());
     let paths = directories.into_iter().flatten().map(|entry| entry.unwrap().path());
     let mut paths: Vec<_> =
         paths.filter(|path| path.extension().is_some_and(|extension| extension != "expected")).collect();
