@@ -1,4 +1,7 @@
 //! Lays what was said over each other: defaults < image < metadata < user data. Every value keeps its origin.
+mod machine;
+
+use crate::cloud_config::usable_name;
 use crate::cloud_config::variables::{self, Variable};
 use crate::cloud_config::{File, FileKind, Placed, Wanted};
 use crate::metadata::{Metadata, Sourced};
@@ -51,9 +54,10 @@ pub fn merge(layers: Layers<'_>) -> Result<Settled, Vec<Mistake>> {
     settings.extend(user_data);
     merger.validate(&settings);
     merger.look_at_addresses(&settings);
+    merger.look_at_paths(&settings);
     let hostname = match &layers.wanted.hostname {
         Some(name) => Some(Sourced::new(name.value.clone(), said_by_admin(name))),
-        None => layers.metadata.hostname.clone(),
+        None => merger.metadata_name(),
     };
     let Merger { mistakes, notices, .. } = merger;
     if mistakes.is_empty() {
@@ -167,7 +171,7 @@ impl Merger<'_> {
             Variable::PublicIpv6 => metadata.public_ipv6.as_ref().map(|said| said.value.to_string()),
             Variable::Hostname => match &wanted.hostname {
                 Some(name) => Some(name.value.clone()),
-                None => metadata.hostname.as_ref().map(|said| said.value.clone()),
+                None => metadata.hostname.as_ref().and_then(|said| usable_name(&said.value)),
             },
         };
         variables::expand(text, &value).unwrap_or_else(|what| {
@@ -234,17 +238,6 @@ impl Merger<'_> {
         match self.places.get(origin) {
             Some(place) => place.mistake(format!("rtcd.{key}"), what, hint),
             None => Mistake { key: key.to_owned(), ..Mistake::whole(format!("{what} ({origin})"), hint) },
-        }
-    }
-
-    /// The commonest reason for calls without sound: nobody said which address the world sees.
-    fn look_at_addresses(&mut self, settings: &Layer) {
-        let told = [&keys::ICE_HOST_OVERRIDE, &keys::ICE_SERVERS].iter().any(|key| settings.contains_key(key.path));
-        if !told {
-            let what =
-                format!("{} tells no public address: participants are given the machine's own", self.layers.source);
-            let hint = "behind NAT set rtcd.rtc.ice_host_override, or a stun: URL in rtcd.rtc.ice_servers";
-            self.notices.push(Mistake::whole(what, hint));
         }
     }
 }

@@ -14,6 +14,7 @@ mod write_files;
 use crate::mistake::{Mark, Mistake};
 use crate::user_data::{Part, Parts};
 use crate::yaml::{self, Entry, join};
+pub use hosts::{time_zones, usable_name};
 use known::Fate;
 use log::Log;
 use rtcd_config::source::Value;

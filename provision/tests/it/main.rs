@@ -5,6 +5,7 @@ mod fake;
 mod faults;
 mod fixtures;
 mod golden;
+mod laptop;
 mod machine;
 mod mutated;
 mod network;
