@@ -115,6 +115,11 @@ impl Agent<'_> {
         }
     }
 
+    /// Whether there is an answer that led to a running rtcd.
+    pub(crate) fn has_served(&self, facts: &Facts) -> bool {
+        LastGood::load(self.disk, &self.paths().last_good(), facts.machine()).is_some()
+    }
+
     /// Keeps the answer for a boot without a source. rtcd runs without it too.
     pub(crate) fn keep(&self, answer: &LastGood, status: &mut Status) {
         if let Err(error) = self.save(|owner| answer.save(self.disk, &self.paths().last_good(), owner)) {
@@ -131,6 +136,7 @@ impl Agent<'_> {
             }
             Err(failure) => {
                 log(failure);
+                tracing::error!("not provisioned");
                 failure.exit_code()
             }
         };
@@ -146,10 +152,23 @@ impl Agent<'_> {
         save(apply::user(self.root, "root")?)
     }
 
-    /// On the console of the machine, for whoever has nothing else. It may not be there.
-    pub(crate) fn tell_console(&self, failure: &Failure) {
+    /// On the console of the machine, for whoever has nothing else; not what an attempt of before has said already.
+    pub(crate) fn tell_console(&self, status: &Status, failure: Option<&Failure>, before: Option<&Status>) {
+        let mut text = String::new();
+        let mut say = |what: Option<String>, said: Option<&String>, then: &str| match what {
+            Some(what) if said != Some(&what) => text += &format!("\nprovision: {what}\n{then}"),
+            _ => {}
+        };
+        let said = |field: fn(&Status) -> &Option<String>| before.and_then(|before| field(before).as_ref());
+        let later = "provision: rtcd is not started; this is tried again and again\n";
+        say(failure.map(Failure::in_full), said(|before| &before.error), later);
+        let earlier = "provision: rtcd runs with what was said before\n";
+        say(status.using_last_good.clone(), said(|before| &before.using_last_good), earlier);
+        say(status.network_instead.clone(), said(|before| &before.network_instead), "");
+        if text.is_empty() {
+            return;
+        }
         let console = OpenOptions::new().append(true).open(self.root.join("dev/console"));
-        let text = format!("\nprovision: {}\nprovision: rtcd is not started\n", failure.in_full());
         if let Err(error) = console.and_then(|mut console| console.write_all(text.as_bytes())) {
             tracing::debug!(%error, "no console");
         }
@@ -157,14 +176,17 @@ impl Agent<'_> {
 }
 
 /// One line for each mistake: a search by its key finds it.
-fn log(failure: &Failure) {
-    if let Failure::Mistakes(mistakes) = failure {
+pub(crate) fn log(failure: &Failure) {
+    if let Failure::Both(one, other) = failure {
+        log(one);
+        log(other);
+    } else if let Failure::Mistakes(mistakes) = failure {
         for mistake in &mistakes.all {
             let (line, column) = mistake.mark.map_or((0, 0), |mark| (mark.line, mark.column));
             tracing::error!(key = mistake.key, line, column, "{mistake}");
         }
-        tracing::error!(mistakes = mistakes.all.len(), "not provisioned: the user data have mistakes");
+        tracing::error!(mistakes = mistakes.all.len(), "not used: {} has mistakes", mistakes.name);
     } else {
-        tracing::error!(exit_code = failure.exit_code() as u8, "not provisioned: {}", failure.in_full());
+        tracing::error!(exit_code = failure.exit_code() as u8, "{}", failure.in_full());
     }
 }

@@ -22,6 +22,8 @@ pub enum Command {
     /// At boot: find the source, read it, check everything, write what rtcd needs
     #[command(after_help = exit_code::HELP)]
     Run(Machine),
+    /// After a run that failed: again and again, with growing pauses, until one succeeds; then rtcd is started
+    Retry(Machine),
     /// Every few minutes: look again at the public address; when it has changed, render anew and tell rtcd
     #[command(after_help = exit_code::HELP)]
     Refresh(Machine),
@@ -42,6 +44,9 @@ pub enum Command {
     Check {
         /// The file, or - for standard input
         file: PathBuf,
+        /// It is a network-config, or OpenStack's network_data.json: print what networkd would be told, too
+        #[arg(long)]
+        network: bool,
     },
     /// Print the rtcd.toml that would be written, and write nothing
     #[command(after_help = exit_code::HELP)]

@@ -75,6 +75,17 @@ pub enum DetectError {
         names()
     )]
     Nothing,
+    /// Two volumes, each of which would do.
+    #[error(
+        "{nocloud} has the label cidata and {config_drive} the label config-2, and it cannot be known which is meant; remove \
+         one of them, or say ds=nocloud or ds=configdrive"
+    )]
+    TwoVolumes {
+        /// The device of the one.
+        nocloud: String,
+        /// The device of the other.
+        config_drive: String,
+    },
     /// A `ds=` with a name that means nothing here.
     #[error("{place} says ds={name}, which is not supported; supported are {}", names())]
     UnknownName {
@@ -104,6 +115,10 @@ pub fn detect(facts: &Facts) -> Result<Choice, DetectError> {
     let choice = |which, why: &str| Ok(Choice { which, why: why.to_owned() });
     if let Some(directory) = &facts.credentials {
         return choice(Datasource::Credentials, &format!("{} has rtcd.user-data", directory.display()));
+    }
+    if let (Some(nocloud), Some(drive)) = (facts.labelled("cidata").first(), facts.labelled("config-2").first()) {
+        let (nocloud, config_drive) = (nocloud.device.clone(), drive.device.clone());
+        return Err(DetectError::TwoVolumes { nocloud, config_drive });
     }
     if let Some(volume) = facts.labelled("cidata").first() {
         return choice(Datasource::NoCloud(DsParameters::EMPTY), &format!("{} has the label cidata", volume.device));

@@ -23,6 +23,9 @@ pub enum Failure {
     /// The cloud: the firmware names it, and it has nothing for this machine.
     #[error("{0} has no metadata for this machine")]
     Empty(&'static str),
+    /// Two at once, for one report.
+    #[error("{0}\n{1}")]
+    Both(Box<Failure>, Box<Failure>),
     /// Whoever built the image, or a disk.
     #[error(transparent)]
     System(#[from] ApplyError),
@@ -36,13 +39,17 @@ impl Failure {
 
     /// With all that caused it.
     pub fn in_full(&self) -> String {
-        crate::chain::chain(self)
+        match self {
+            Self::Both(one, other) => format!("{}\n{}", one.in_full(), other.in_full()),
+            failure => crate::chain::chain(failure),
+        }
     }
 
     /// How the process ends.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Mistakes(_) => ExitCode::Mistakes,
+            Self::Both(one, _) => one.exit_code(),
             Self::NoSource(_) => ExitCode::NoSource,
             Self::Source(_) | Self::Empty(_) => ExitCode::Source,
             Self::System(_) => ExitCode::System,

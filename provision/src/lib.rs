@@ -26,6 +26,7 @@ pub mod network;
 pub mod plan;
 pub mod refresh;
 pub mod render;
+pub mod retry;
 pub mod run;
 pub mod source;
 pub mod state;

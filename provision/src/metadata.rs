@@ -1,4 +1,5 @@
 //! What any source says, in one shape.
+use crate::network::Said;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A value with the field of the source that it came from, in the source's own words: `meta-data/public-ipv4`.
@@ -22,7 +23,7 @@ impl<T> Sourced<T> {
 pub struct Metadata {
     /// Changes when the machine is a new one.
     pub instance_id: Option<String>,
-    /// A host name, short or fully qualified.
+    /// A host name as the source says it, which need not be one; see [`crate::cloud_config::usable_name`].
     pub hostname: Option<Sourced<String>>,
     /// The address that the world sees.
     pub public_ipv4: Option<Sourced<Ipv4Addr>>,
@@ -35,4 +36,10 @@ pub struct Metadata {
     /// The user data as the source gave it: the outermost encoding that the source itself adds (Azure's base64) is
     /// undone, what the admin did (gzip, MIME) is not.
     pub user_data: Option<Vec<u8>>,
+    /// What a service says about the network. What is attached to the machine says so before anybody is asked.
+    #[serde(skip)]
+    pub network: Option<Said>,
+    /// What the source has and nobody reads, each with what to do.
+    #[serde(skip)]
+    pub ignored: Vec<String>,
 }

@@ -1,6 +1,7 @@
-//! `provision run`: the whole way, once a boot.
+//! `provision run`: the whole way, once a boot, and once more for each attempt after one that failed.
 use crate::agent::Agent;
-use crate::detect::{self, Choice, DetectError};
+use crate::detect::{self, Choice, Datasource};
+use crate::draft::{Draft, Request};
 use crate::exit_code::ExitCode;
 use crate::facts::Facts;
 use crate::failure::Failure;
@@ -11,7 +12,9 @@ use crate::status::{self, Status};
 
 /// What a source said: now, or the last time.
 struct Answer {
-    source: String,
+    /// Whom to tell how it went; nobody when this is an earlier answer.
+    source: Option<Box<dyn Source>>,
+    name: String,
     metadata: Metadata,
     /// Why an earlier answer is used.
     instead: Option<String>,
@@ -20,11 +23,10 @@ struct Answer {
 impl Agent<'_> {
     /// Provisions the machine, and says how it went: in the journal, on the console, to the cloud, in the status.
     pub fn run(&self) -> ExitCode {
+        let before = Status::load(self.disk, &self.paths().status());
         let mut status = Status { at: status::seconds(self.now), ..Status::default() };
         let result = self.provision(&mut status);
-        if let Err(failure) = &result {
-            self.tell_console(failure);
-        }
+        self.tell_console(&status, result.as_ref().err(), before.as_ref());
         self.finish(status, result)
     }
 
@@ -33,55 +35,79 @@ impl Agent<'_> {
         for notice in &facts.notices {
             tracing::warn!(notice, "a fact is missing");
         }
-        let (source, answer) = match self.ask(&facts, status) {
-            Ok((source, metadata)) => {
-                let answer = Answer { source: source.name().to_owned(), metadata, instead: None };
-                (Some(source), answer)
-            }
-            Err(failure) => (None, self.last_good(&facts, failure)?),
+        // Whoever is asked next may be reached through it alone.
+        let attached = self.attached_network(&facts, status);
+        let answer = match self.ask(&facts, status) {
+            Ok(answer) => Ok(answer),
+            Err(failure) => self.last_good(&facts, failure),
         };
-        let Answer { source: name, metadata, instead } = answer;
-        status.source = Some(name.clone());
-        status.instance_id.clone_from(&metadata.instance_id);
-        let user_data_bytes = metadata.user_data.as_ref().map_or(0, Vec::len);
-        tracing::info!(source = name, instance_id = metadata.instance_id, user_data_bytes, "metadata read");
+        let answer = match (&attached, answer) {
+            (Err(_), Ok(answer)) => self.also_wrong(&answer).map_or(Ok(answer), Err),
+            (_, answer) => answer,
+        };
+        let (attached, mut answer) = both(attached, answer)?;
+        self.tell_of(&answer, status);
 
-        let configured = self.configure(&name, &metadata, facts.debug_image, status);
-        if let Some(source) = source {
+        let configured = self.configure(&answer.name, &answer.metadata, facts.debug_image, status);
+        if let Some(source) = &answer.source {
             self.report(&facts, source.as_ref(), configured.as_ref().err(), status);
         }
-        self.perform(&configured?, status);
-        match instead {
+        let actions = match configured {
+            Err(failure @ Failure::Mistakes(_)) if answer.instead.is_none() => {
+                answer = self.last_good(&facts, failure)?;
+                self.tell_of(&answer, status);
+                self.configure(&answer.name, &answer.metadata, facts.debug_image, status)?
+            }
+            other => other?,
+        };
+        let network = match attached {
+            Some(network) => Some(network),
+            None => self.told_network(&facts, &answer.metadata, answer.instead.is_some(), status)?,
+        };
+        self.perform(&actions, status);
+        match answer.instead {
             Some(why) => status.using_last_good = Some(why),
-            None => self.keep(&LastGood::new(&name, facts.machine(), &metadata), status),
+            None => self.keep(&LastGood::new(&answer.name, facts.machine(), &answer.metadata), status),
+        }
+        if let Some(setup) = network.and_then(|network| network.worth_keeping()) {
+            self.keep_network(setup, &facts, status);
         }
         Ok(())
     }
 
     /// Finds the source and asks it.
-    fn ask(&self, facts: &Facts, status: &mut Status) -> Result<(Box<dyn Source>, Metadata), Failure> {
+    fn ask(&self, facts: &Facts, status: &mut Status) -> Result<Answer, Failure> {
         let Choice { which, why } = detect::detect(facts)?;
         let source = source::of(&which);
         tracing::info!(source = source.name(), reason = why, "source found");
         status.source = Some(source.name().to_owned());
         status.reason = Some(why);
         let metadata = source.fetch(&self.context(facts))?.ok_or(Failure::Empty(source.name()))?;
-        Ok((source, metadata))
+        Ok(Answer { name: source.name().to_owned(), source: Some(source), metadata, instead: None })
     }
 
-    /// What this machine was told the last time, when its source is gone: a seed that was unplugged, a service that fails.
+    fn tell_of(&self, answer: &Answer, status: &mut Status) {
+        let Answer { name, metadata, .. } = answer;
+        status.source = Some(name.clone());
+        status.instance_id.clone_from(&metadata.instance_id);
+        let user_data_bytes = metadata.user_data.as_ref().map_or(0, Vec::len);
+        tracing::info!(source = name, instance_id = metadata.instance_id, user_data_bytes, "metadata read");
+        for ignored in &metadata.ignored {
+            status.notice(format!("{name}: {ignored}"));
+        }
+    }
+
+    /// What this machine was told the last time, when its source is gone or makes no sense any more: a seed that was
+    /// unplugged, a service that fails, two volumes, user data with mistakes. A machine that served goes on serving.
     fn last_good(&self, facts: &Facts, failure: Failure) -> Result<Answer, Failure> {
-        let gone = match &failure {
-            Failure::NoSource(error) => *error == DetectError::Nothing,
-            Failure::Source(_) | Failure::Empty(_) => true,
-            Failure::Mistakes(_) | Failure::System(_) => false,
-        };
-        let kept = gone.then(|| LastGood::load(self.disk, &self.paths().last_good(), facts.machine())).flatten();
-        let Some((source, metadata)) = kept.and_then(|kept| Some((kept.source.clone(), kept.metadata()?))) else {
+        let may_help = !matches!(failure, Failure::System(_));
+        let kept = may_help.then(|| LastGood::load(self.disk, &self.paths().last_good(), facts.machine())).flatten();
+        let Some((name, metadata)) = kept.and_then(|kept| Some((kept.source.clone(), kept.metadata()?))) else {
             return Err(failure);
         };
-        tracing::error!(error = failure.in_full(), source, "an earlier answer of the source is used");
-        Ok(Answer { source, metadata, instead: Some(failure.in_full()) })
+        crate::agent::log(&failure);
+        tracing::error!(source = name, "an earlier answer of the source is used");
+        Ok(Answer { source: None, name, metadata, instead: Some(failure.in_full()) })
     }
 
     /// Some clouds want to know. What they make of it is theirs: rtcd runs all the same.
@@ -95,5 +121,28 @@ impl Agent<'_> {
             Ok(false) => {}
             Err(error) => status.notice(format!("not told how it went: {}", crate::chain::chain(&error))),
         }
+    }
+
+    /// Whether `ds=none` says that the image alone counts.
+    pub(crate) fn is_left_to_image(facts: &Facts) -> bool {
+        detect::detect(facts).is_ok_and(|choice| choice.which == Datasource::Nothing)
+    }
+
+    /// Everything that is wrong with the user data, when the network is wrong already: one report names it all.
+    fn also_wrong(&self, answer: &Answer) -> Option<Failure> {
+        let request =
+            Request { source: &answer.name, metadata: &answer.metadata, root: Some(self.root), debug_image: false };
+        Draft::new(&request).err()
+    }
+}
+
+type Network = Option<crate::network::apply::Outcome>;
+
+/// Both, or everything that is wrong with either.
+fn both(network: Result<Network, Failure>, answer: Result<Answer, Failure>) -> Result<(Network, Answer), Failure> {
+    match (network, answer) {
+        (Ok(network), Ok(answer)) => Ok((network, answer)),
+        (Err(one), Err(other)) => Err(Failure::Both(Box::new(one), Box::new(other))),
+        (Err(failure), Ok(_)) | (Ok(_), Err(failure)) => Err(failure),
     }
 }

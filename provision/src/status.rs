@@ -26,6 +26,12 @@ pub struct Status {
     pub using_last_good: Option<String>,
     /// The machine's name and who said it.
     pub hostname: Option<(String, String)>,
+    /// Who said how the network is to be.
+    #[serde(default)]
+    pub network: Option<String>,
+    /// Why another network is used than was said.
+    #[serde(default)]
+    pub network_instead: Option<String>,
     /// Keys of rtcd that were set, with origins; secrets without values.
     pub keys: Vec<AppliedKey>,
     /// What was read and has no effect, and what went wrong without ending the run.
@@ -55,6 +61,12 @@ impl Status {
     pub fn notice(&mut self, what: String) {
         tracing::warn!("{what}");
         self.notices.push(what);
+    }
+
+    /// Notes why the network is another one than was said.
+    pub fn instead(&mut self, why: String) {
+        tracing::error!("{why}");
+        self.network_instead = Some(why);
     }
 
     /// The last run's, if there was one.
@@ -101,6 +113,8 @@ impl fmt::Display for Status {
         line("Source", &source)?;
         line("Instance id", &self.instance_id)?;
         line("Host name", &self.hostname.as_ref().map(|(name, origin)| format!("{name} ({origin})")))?;
+        line("Network", &self.network)?;
+        line("Not used", &self.network_instead)?;
         line("Not reached", &self.using_last_good)?;
         line("Error", &self.error)?;
         for notice in &self.notices {

@@ -13,6 +13,10 @@ pub enum Action {
     StopTimesyncd,
     /// rtcd reads its configuration again; running calls go on.
     ReloadRtcd,
+    /// networkd and udev read their files again.
+    ApplyNetwork,
+    /// What waited for a configuration starts.
+    StartRtcd,
 }
 
 impl fmt::Display for Action {
@@ -22,6 +26,8 @@ impl fmt::Display for Action {
             Self::RestartTimesyncd => f.write_str("systemd-timesyncd reads its servers again"),
             Self::StopTimesyncd => f.write_str("systemd-timesyncd is stopped"),
             Self::ReloadRtcd => f.write_str("rtcd reads its configuration again"),
+            Self::ApplyNetwork => f.write_str("networkd reads its configuration again"),
+            Self::StartRtcd => f.write_str("rtcd starts"),
         }
     }
 }
@@ -38,6 +44,12 @@ impl Action {
                 // It reads the new files when it starts.
                 None => Ok(()),
             },
+            // A unit of its own: it may change the network, and we may not. Nothing has to run before it, so it can be
+            // waited for.
+            Self::ApplyNetwork => systemctl_output(&["restart", "provision-network.service"]).map(drop),
+            // The check pulls rtcd in, and rtcd this boot's provisioning, which finds what was just found.
+            Self::StartRtcd => systemctl(&["restart", "rtcd-healthcheck.service"])
+                .and_then(|()| systemctl(&["start", "rtcd.service", "rtcd-update.timer"])),
         }
     }
 }

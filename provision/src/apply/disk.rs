@@ -47,6 +47,8 @@ pub trait Disk {
     fn link(&self, target: &Path, path: &Path) -> io::Result<()>;
     /// Moves over whatever has that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file; none there is as good.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes a directory with all that is in it.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
 }
@@ -111,6 +113,10 @@ impl Disk for RealDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        absent(fs::remove_file(path)).map(drop)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {

@@ -65,6 +65,18 @@ impl Paths {
     pub fn last_good(&self) -> PathBuf {
         self.root.join("var/lib/provision/last-good.json")
     }
+    /// The last network that led to a running rtcd.
+    pub fn last_good_network(&self) -> PathBuf {
+        self.root.join("var/lib/provision/network.json")
+    }
+    /// Where networkd and udev read what is of this boot.
+    pub fn networkd(&self) -> PathBuf {
+        self.root.join("run/systemd/network")
+    }
+    /// Bonds, bridges and VLANs that are no more, for the unit that tells networkd.
+    pub fn netdevs_gone(&self) -> PathBuf {
+        self.root.join("run/provision/netdevs-gone")
+    }
     /// What systemd-timesyncd reads beside its own.
     pub fn timesyncd(&self) -> PathBuf {
         self.root.join("run/systemd/timesyncd.conf.d/50-provision.conf")

@@ -64,6 +64,10 @@ impl Disk for Failing {
         self.step()?;
         RealDisk.rename(from, to)
     }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.step()?;
+        RealDisk.remove_file(path)
+    }
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         self.step()?;
         RealDisk.remove_dir(path)

@@ -12,6 +12,7 @@ fn facts() -> Facts {
         cmdline: "root=/dev/vda2 ro quiet".to_owned(),
         volumes: Vec::new(),
         credentials: None,
+        network_credential: None,
         seed: false,
         guestinfo: Guestinfo::default(),
         debug_image: false,
@@ -76,12 +77,13 @@ fn what_stands_first_in_the_table_wins() {
         f.seed = true;
         f.dmi.sys_vendor = "Amazon EC2".into();
     };
-    let removals: [(Change, Datasource); 6] = [
+    let removals: [(Change, Datasource); 7] = [
         (|_| {}, Datasource::Hetzner),
         (|f| f.cmdline.clear(), Datasource::NoCloud(DsParameters::EMPTY)),
         (|f| f.dmi.product_serial.clear(), Datasource::Credentials),
-        (|f| f.credentials = None, Datasource::NoCloud(DsParameters::EMPTY)),
-        (|f| (f.volumes.truncate(1), f.seed = false).1, Datasource::ConfigDrive),
+        (|f| (f.volumes.remove(0), f.credentials = None).1, Datasource::NoCloud(DsParameters::EMPTY)),
+        (|f| f.volumes.clear(), Datasource::NoCloud(DsParameters::EMPTY)),
+        (|f| (f.volumes.push(volume("/dev/vdb", "config-2")), f.seed = false).1, Datasource::ConfigDrive),
         (|f| f.volumes.clear(), Datasource::Ec2),
     ];
     let mut facts = facts();
@@ -90,6 +92,15 @@ fn what_stands_first_in_the_table_wins() {
         remove(&mut facts);
         assert_eq!(detect(&facts).unwrap().which, expected);
     }
+}
+
+#[test]
+fn two_volumes_that_would_do_are_refused_by_device_unless_one_is_named() {
+    let both = |f: &mut Facts| f.volumes = vec![volume("/dev/vdb", "config-2"), volume("/dev/vdc", "cidata")];
+    let error = with(both).unwrap_err().to_string();
+    assert!(error.starts_with("/dev/vdc has the label cidata and /dev/vdb the label config-2"), "{error}");
+    let named = with(|f| (both(f), f.dmi.product_serial = "ds=configdrive".into()).1);
+    assert_eq!(named.unwrap().which, Datasource::ConfigDrive);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The properties that cloud-init reads too.
-const NAMES: [&str; 4] = ["metadata", "metadata.encoding", "userdata", "userdata.encoding"];
+const NAMES: [&str; 5] = ["metadata", "metadata.encoding", "userdata", "userdata.encoding", "vendordata"];
 /// cloud-init's documentation allows 512 KiB after decoding; base64 makes it a third bigger.
 const LIMIT: usize = 700 << 10;
 

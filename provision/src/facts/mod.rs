@@ -19,6 +19,8 @@ pub const SEED_DIRECTORY: &str = "var/lib/cloud/seed/nocloud";
 const SYSTEM_CREDENTIALS: &str = "run/credentials/@system";
 /// The credential with user data, which makes a directory of them a source.
 pub const USER_DATA_CREDENTIAL: &str = "rtcd.user-data";
+/// The credential with a network configuration; the user data may come from elsewhere.
+pub const NETWORK_CREDENTIAL: &str = "rtcd.network-config";
 /// The boot loader hands over 2 to 4 KiB; a boot configuration in the initrd may add to it.
 const CMDLINE_LIMIT: usize = 16 << 10;
 /// `os-release` has about twenty lines.
@@ -39,6 +41,8 @@ pub struct Facts {
     pub volumes: Vec<VolumeFact>,
     /// The directory with credentials, when there is one with user data in it.
     pub credentials: Option<PathBuf>,
+    /// The credential with a network configuration.
+    pub network_credential: Option<PathBuf>,
     /// Whether there is a seed directory with `meta-data` or `user-data`.
     pub seed: bool,
     /// What VMware's host says.
@@ -63,6 +67,7 @@ impl Facts {
             hypervisor_uuid: dmi::read(&root.join("sys/hypervisor/uuid")),
             cmdline: read_text(&root.join("proc/cmdline"), CMDLINE_LIMIT),
             volumes,
+            network_credential: Some(credentials.join(NETWORK_CREDENTIAL)).filter(|path| path.is_file()),
             credentials: credentials.join(USER_DATA_CREDENTIAL).is_file().then_some(credentials),
             seed: seed.join("meta-data").is_file() || seed.join("user-data").is_file(),
             guestinfo,

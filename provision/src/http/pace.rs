@@ -30,20 +30,20 @@ impl Default for Pace {
 impl Pace {
     /// 0.25, 0.5, 1, 2, 4, 8, 10, 10, ... s, each a quarter shorter to a quarter longer, so that a thousand machines
     /// that boot at once do not ask at once.
-    pub(super) fn delays(&self) -> Delays {
+    pub(crate) fn delays(&self) -> Delays {
         Delays { next: self.first_delay, longest: self.longest_delay, random: RandomState::new() }
     }
 }
 
 /// Pauses between attempts; an iterator without an end.
-pub(super) struct Delays {
+pub(crate) struct Delays {
     next: Duration,
     longest: Duration,
     random: RandomState,
 }
 
 impl Delays {
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let delay = self.next.min(self.longest);
         self.next = delay * 2;
         // 0 to 511 thousandths: from 75 % to 126 %.

@@ -2,14 +2,18 @@
 //!
 //! The way of a value: what is attached to the machine, or a source over the network -> [`Said`] ->
 //! [`cloud_init`] (versions 1 and 2) or [`openstack`] (`network_data.json`) -> [`model::Network`] -> [`check`] (what no
-//! reader can see alone) -> [`render`]. All mistakes come in one report.
+//! reader can see alone) -> [`render`] -> `apply` (onto the machine, on trial). All mistakes come in one report.
+pub(crate) mod apply;
+mod cards;
 mod check;
+mod choice;
 mod cloud_init;
 mod field;
 mod guestinfo;
 pub mod model;
 mod openstack;
 mod options;
+pub(crate) mod reach;
 pub mod render;
 mod report;
 

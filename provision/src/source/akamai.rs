@@ -36,12 +36,13 @@ impl Source for Akamai {
         let user_data = session.get("user-data", |request| request.any().limit(USER_DATA_LIMIT))?;
         Ok(Some(Metadata {
             instance_id: Some(Checked(NAME).instance_id("instance/id", &instance.text("id")?.unwrap_or_default())?),
-            hostname: label.map(|label| Checked(NAME).hostname("instance/label", &label)).transpose()?,
+            hostname: label.map(|label| Checked::hostname("instance/label", &label)),
             public_ipv4: network.ipv4("ipv4/public/0")?,
             private_ipv4: network.ipv4("ipv4/private/0")?,
             public_ipv6: global(network.ipv6("ipv6/slaac")?),
             ssh_keys: keys.ssh_keys("users/root")?,
             user_data: user_data.map(|text| Checked(NAME).base64("user-data", &text)).transpose()?,
+            ..Metadata::default()
         }))
     }
 }

@@ -1,7 +1,7 @@
 //! The configuration drive of OpenStack, version 2: the files of its metadata service on a volume.
 use super::fields::Document;
 use super::openstack;
-use super::{Context, METADATA_LIMIT, Source, SourceError, USER_DATA_LIMIT, labelled};
+use super::{Context, METADATA_LIMIT, Source, SourceError, USER_DATA_LIMIT, VENDOR_DATA, labelled};
 use crate::metadata::Metadata;
 
 const NAME: &str = "ConfigDrive";
@@ -23,6 +23,8 @@ impl Source for ConfigDrive {
             ("openstack/latest/network_data.json", METADATA_LIMIT),
             (EC2_META_DATA, METADATA_LIMIT),
             ("openstack/latest/user_data", USER_DATA_LIMIT),
+            ("openstack/latest/vendor_data.json", METADATA_LIMIT),
+            ("openstack/latest/vendor_data2.json", METADATA_LIMIT),
         ];
         let Some(found) = labelled::read(NAME, LABEL, &wanted, context.facts)? else { return Ok(None) };
         let mut files = found.files.into_iter();
@@ -36,6 +38,10 @@ impl Source for ConfigDrive {
             metadata.public_ipv4 = Document::json(NAME, EC2_META_DATA, &body)?.ipv4("public-ipv4")?;
         }
         metadata.user_data = next();
+        let vendor_data = [next(), next()].into_iter().flatten().any(|text| !matches!(text.trim_ascii(), b"" | b"{}"));
+        if vendor_data {
+            metadata.ignored.push(VENDOR_DATA.to_owned());
+        }
         Ok(Some(metadata))
     }
 }

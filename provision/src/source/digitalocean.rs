@@ -30,6 +30,7 @@ impl Source for DigitalOcean {
             public_ipv6: global(document.ipv6("interfaces/public/0/ipv6/ip_address")?),
             ssh_keys: document.ssh_keys("public_keys")?,
             user_data: context.optional(NAME, &user_data)?,
+            ..Metadata::default()
         }))
     }
 }

@@ -37,12 +37,13 @@ impl Source for Ec2 {
         let hostname = text(field)?.as_deref().and_then(|names| names.split_whitespace().next().map(str::to_owned));
         Ok(Some(Metadata {
             instance_id: Some(instance_id),
-            hostname: hostname.map(|name| checked.hostname(field, &name)).transpose()?,
+            hostname: hostname.map(|name| Checked::hostname(field, &name)),
             public_ipv4: ipv4("meta-data/public-ipv4")?,
             private_ipv4: ipv4("meta-data/local-ipv4")?,
             public_ipv6: ipv6(&session)?,
             ssh_keys: ssh_keys(&session)?,
             user_data: session.get("user-data", |request| request.any().limit(USER_DATA_LIMIT))?,
+            ..Metadata::default()
         }))
     }
 }

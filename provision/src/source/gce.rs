@@ -25,7 +25,7 @@ impl Source for Gce {
         let field = "instance/id";
         let instance_id = checked.instance_id(field, &text(field)?.unwrap_or_default())?;
         let field = "instance/hostname";
-        let hostname = text(field)?.map(|name| checked.hostname(field, &name)).transpose()?;
+        let hostname = text(field)?.map(|name| Checked::hostname(field, &name));
         let field = "instance/network-interfaces/0/ipv6s";
         let ipv6 = text(field)?.as_deref().and_then(|said| said.lines().next()).map(|said| checked.ipv6(field, said));
         let mut ssh_keys = Vec::new();
@@ -43,6 +43,7 @@ impl Source for Gce {
             public_ipv6: global(ipv6.transpose()?),
             ssh_keys,
             user_data: user_data(context)?,
+            ..Metadata::default()
         }))
     }
 }

@@ -3,6 +3,7 @@ use super::fields::{Document, global};
 use super::{Context, Source, SourceError, USER_DATA_LIMIT};
 use crate::http::Request;
 use crate::metadata::{Metadata, Sourced};
+use crate::network::{Form, Said};
 use std::net::Ipv6Addr;
 
 const NAME: &str = "Hetzner";
@@ -29,6 +30,13 @@ impl Source for Hetzner {
             public_ipv6: ipv6(&document)?,
             ssh_keys: document.ssh_keys("public-keys")?,
             user_data: context.optional(NAME, &get("userdata").any().limit(USER_DATA_LIMIT))?,
+            // IPv6 is told nowhere else: there is neither DHCPv6 nor an advertisement.
+            network: document.get("network-config").map(|config| Said {
+                origin: "Hetzner, network-config".to_owned(),
+                form: Form::CloudInit,
+                text: config.to_string().into_bytes(),
+            }),
+            ..Metadata::default()
         }))
     }
 }

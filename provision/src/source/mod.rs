@@ -1,5 +1,6 @@
 //! The sources of metadata: one file each, one trait.
 mod akamai;
+pub(crate) mod attached;
 pub(crate) mod azure;
 mod config_drive;
 pub mod credentials;
@@ -30,6 +31,9 @@ use std::path::Path;
 pub const USER_DATA_LIMIT: usize = 512 << 10;
 /// A document of metadata at most, from whatever place.
 pub const METADATA_LIMIT: usize = crate::http::DOCUMENT_LIMIT;
+
+/// What is said of data that are not the admin's.
+const VENDOR_DATA: &str = "vendor-data is not read: what it says for this machine belongs into the user data";
 
 /// What a source needs to work: the machine's facts and a way to ask over HTTP.
 pub struct Context<'a> {

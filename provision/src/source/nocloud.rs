@@ -1,27 +1,33 @@
-//! NoCloud: `meta-data` (has to be there, may be empty) and `user-data`, on a volume with the label `cidata`, in a
+//! NoCloud: `meta-data` (has to be there, may be empty), `user-data` and `network-config`, on a volume with the label `cidata`, in a
 //! directory of the root file system, or below a URL that a `ds=nocloud;s=URL/` names.
 use super::fields::{Checked, Document};
-use super::{Context, METADATA_LIMIT, Source, SourceError, USER_DATA_LIMIT, labelled, read_file};
+use super::{Context, METADATA_LIMIT, Source, SourceError, USER_DATA_LIMIT, VENDOR_DATA, labelled, read_file};
 use crate::detect::DsParameters;
 use crate::facts::{Dmi, Facts, SEED_DIRECTORY};
-use crate::http::{Request, shown};
+use crate::http::{HttpError, Request, shown};
 use crate::metadata::Metadata;
+use crate::network::{Form, Said};
 use std::path::Path;
 
 const NAME: &str = "NoCloud";
 const LABEL: &str = "cidata";
 const META_DATA: &str = "meta-data";
 const USER_DATA: &str = "user-data";
+const NETWORK_CONFIG: &str = "network-config";
 
 /// With what `ds=` says, which is weaker than what the files say.
 pub(super) struct NoCloud {
     pub line: DsParameters,
 }
 
-/// The two files as they were found.
+/// The files as they were found.
 struct Files {
     meta_data: Vec<u8>,
     user_data: Option<Vec<u8>>,
+    /// Whether there is something in it.
+    vendor_data: bool,
+    /// From a URL alone: what is attached is read before.
+    network: Option<Said>,
 }
 
 impl Source for NoCloud {
@@ -38,7 +44,7 @@ impl Source for NoCloud {
                 None => None,
             },
         };
-        let Some(Files { meta_data, user_data }) = files else {
+        let Some(Files { meta_data, user_data, vendor_data, network }) = files else {
             return self.named().map(Some);
         };
         let mut metadata = metadata(&Document::yaml(NAME, META_DATA, meta_data)?)?;
@@ -46,6 +52,10 @@ impl Source for NoCloud {
         metadata.instance_id = metadata.instance_id.or(line.instance_id);
         metadata.hostname = metadata.hostname.or(line.hostname);
         metadata.user_data = user_data;
+        metadata.network = network;
+        if vendor_data {
+            metadata.ignored.push(VENDOR_DATA.to_owned());
+        }
         Ok(Some(metadata))
     }
 }
@@ -65,10 +75,9 @@ impl NoCloud {
     }
 
     fn said(&self) -> Result<Metadata, SourceError> {
-        let checked = Checked(NAME);
-        let hostname = self.line.hostname.as_deref().map(|name| checked.hostname("ds=nocloud;h", name));
-        let instance_id = self.line.instance_id.as_deref().map(|id| checked.instance_id("ds=nocloud;i", id));
-        Ok(Metadata { hostname: hostname.transpose()?, instance_id: instance_id.transpose()?, ..Metadata::default() })
+        let hostname = self.line.hostname.as_deref().map(|name| Checked::hostname("ds=nocloud;h", name));
+        let instance_id = self.line.instance_id.as_deref().map(|id| Checked(NAME).instance_id("ds=nocloud;i", id));
+        Ok(Metadata { hostname, instance_id: instance_id.transpose()?, ..Metadata::default() })
     }
 }
 
@@ -78,8 +87,11 @@ pub(crate) fn metadata(document: &Document) -> Result<Metadata, SourceError> {
         Some(name) => Some(name),
         None => document.hostname("hostname")?,
     };
+    let old_network = document.get("network-interfaces").is_some();
+    let what = "network-interfaces of meta-data is not read: write a network-config beside it";
     Ok(Metadata {
         instance_id: document.instance_id("instance-id")?,
+        ignored: old_network.then(|| what.to_owned()).into_iter().collect(),
         hostname,
         ssh_keys: document.ssh_keys("public-keys")?,
         ..Metadata::default()
@@ -87,18 +99,27 @@ pub(crate) fn metadata(document: &Document) -> Result<Metadata, SourceError> {
 }
 
 fn from_volume(facts: &Facts) -> Result<Option<Files>, SourceError> {
-    let wanted = [(META_DATA, METADATA_LIMIT), (USER_DATA, USER_DATA_LIMIT)];
+    // All of them, so that two volumes that differ in any are told apart.
+    let wanted = [
+        (META_DATA, METADATA_LIMIT),
+        (USER_DATA, USER_DATA_LIMIT),
+        ("vendor-data", USER_DATA_LIMIT),
+        (NETWORK_CONFIG, METADATA_LIMIT),
+    ];
     let Some(found) = labelled::read(NAME, LABEL, &wanted, facts)? else { return Ok(None) };
     let place = format!("the volume {LABEL} on {}", found.device);
     let mut files = found.files.into_iter();
-    let meta_data = required(files.next().flatten(), place)?;
-    Ok(Some(Files { meta_data, user_data: files.next().flatten() }))
+    let meta_data = required(META_DATA, files.next().flatten(), place)?;
+    let user_data = files.next().flatten();
+    let vendor_data = files.next().flatten().is_some_and(|text| is_said(&text));
+    Ok(Some(Files { meta_data, user_data, vendor_data, network: None }))
 }
 
 fn from_directory(directory: &Path) -> Result<Files, SourceError> {
     let read = |file: &str, limit| read_file(NAME, &directory.join(file), limit);
-    let meta_data = required(read(META_DATA, METADATA_LIMIT)?, directory.display().to_string())?;
-    Ok(Files { meta_data, user_data: read(USER_DATA, USER_DATA_LIMIT)? })
+    let meta_data = required(META_DATA, read(META_DATA, METADATA_LIMIT)?, directory.display().to_string())?;
+    let vendor_data = read("vendor-data", USER_DATA_LIMIT)?.is_some_and(|text| is_said(&text));
+    Ok(Files { meta_data, user_data: read(USER_DATA, USER_DATA_LIMIT)?, vendor_data, network: None })
 }
 
 fn from_url(url: &str, context: &Context<'_>) -> Result<Files, SourceError> {
@@ -107,20 +128,37 @@ fn from_url(url: &str, context: &Context<'_>) -> Result<Files, SourceError> {
         return Err(SourceError::field(NAME, "ds=nocloud;s", format!("{} does not end with a slash", shown(&url))));
     }
     if let Some(path) = url.strip_prefix("file://") {
-        return from_directory(&context.facts.root.join(path.trim_start_matches('/')));
+        let directory = context.facts.root.join(path.trim_start_matches('/'));
+        let network = read_file(NAME, &directory.join(NETWORK_CONFIG), METADATA_LIMIT)?.filter(|text| is_said(text));
+        let origin = directory.join(NETWORK_CONFIG).display().to_string();
+        let network = network.map(|text| Said { origin, form: Form::CloudInit, text });
+        return Ok(Files { network, ..from_directory(&directory)? });
     }
     if !url.starts_with("http://") && !url.starts_with("https://") {
         let what = format!("{} is of no known kind: http, https and file are", shown(&url));
         return Err(SourceError::field(NAME, "ds=nocloud;s", what));
     }
     let read = |request| context.optional(NAME, &request);
-    let meta_data = required(read(Request::get(format!("{url}{META_DATA}")))?, shown(&url))?;
+    let meta_data = required(META_DATA, read(Request::get(format!("{url}{META_DATA}")))?, shown(&url))?;
+    // As in cloud-init it has to be there: a server that is half up must not make a machine without configuration.
     let user_data = read(Request::get(format!("{url}{USER_DATA}")).any().limit(USER_DATA_LIMIT))?;
-    Ok(Files { meta_data, user_data })
+    let user_data = Some(required(USER_DATA, user_data, shown(&url))?);
+    let network = match read(Request::get(format!("{url}{NETWORK_CONFIG}")).limit(METADATA_LIMIT)) {
+        // Stores that do not tell what they do not have.
+        Err(SourceError::Http { error: HttpError::Status { .. }, .. }) => None,
+        answer => answer?.filter(|text| is_said(text)),
+    };
+    let said = |text| Said { origin: shown(&format!("{url}{NETWORK_CONFIG}")), form: Form::CloudInit, text };
+    Ok(Files { meta_data, user_data, vendor_data: false, network: network.map(said) })
 }
 
-fn required(meta_data: Option<Vec<u8>>, place: String) -> Result<Vec<u8>, SourceError> {
-    meta_data.ok_or(SourceError::Missing { name: NAME, place, file: META_DATA, hint: "add one, which may be empty" })
+fn required(file: &'static str, content: Option<Vec<u8>>, place: String) -> Result<Vec<u8>, SourceError> {
+    content.ok_or(SourceError::Missing { name: NAME, place, file, hint: "add one, which may be empty" })
+}
+
+/// Panels write files with nothing but a first line.
+fn is_said(text: &[u8]) -> bool {
+    !matches!(text.trim_ascii(), b"" | b"#cloud-config" | b"{}")
 }
 
 /// `__dmi.chassis-serial-number__` and its kind, by the names of dmidecode, so that one line serves many machines.

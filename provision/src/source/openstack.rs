@@ -3,6 +3,7 @@ use super::fields::{Checked, Document, global};
 use super::{Context, Source, SourceError, USER_DATA_LIMIT};
 use crate::http::{HttpError, Request};
 use crate::metadata::Metadata;
+use crate::network::{Form, Said};
 
 const NAME: &str = "OpenStack";
 const BASE: &str = "http://169.254.169.254";
@@ -21,6 +22,8 @@ impl Source for OpenStack {
         let meta_data = context.required(NAME, &get("openstack/latest/meta_data.json").json())?;
         let network = context.optional(NAME, &get("openstack/latest/network_data.json").json())?;
         let mut metadata = metadata(NAME, &meta_data, network.as_deref())?;
+        let said = |text| Said { origin: "OpenStack, network_data.json".to_owned(), form: Form::OpenStack, text };
+        metadata.network = network.map(said);
         if let Some(body) = optional_side(&get(&format!("latest/{PUBLIC_IPV4}")), context)? {
             let text = Checked(NAME).utf8(PUBLIC_IPV4, body)?;
             if !text.trim().is_empty() {
@@ -50,6 +53,11 @@ pub(crate) fn metadata(name: &'static str, meta_data: &[u8], network: Option<&[u
         ssh_keys: document.ssh_keys("public_keys")?,
         ..Metadata::default()
     };
+    if document.get("network_config").is_some() {
+        let what =
+            "network_config of meta_data.json, a file for ifupdown, is not read: give a network_data.json, or NoCloud";
+        metadata.ignored.push(what.to_owned());
+    }
     let Some(network) = network else { return Ok(metadata) };
     let network = Document::json(name, "network_data.json", network)?;
     for (index, of) in network.list("networks").iter().enumerate() {

@@ -33,6 +33,7 @@ impl Source for Oracle {
             user_data: user_data
                 .map(|text| Checked(NAME).base64("instance/metadata/user_data", text.as_bytes()))
                 .transpose()?,
+            ..Metadata::default()
         }))
     }
 }

@@ -32,6 +32,7 @@ impl Source for Scaleway {
             public_ipv6: ipv6(&conf)?,
             ssh_keys: Checked(NAME).ssh_keys("conf/ssh_public_keys", keys)?,
             user_data: context.optional(NAME, &user_data.from_low_port())?,
+            ..Metadata::default()
         }))
     }
 }

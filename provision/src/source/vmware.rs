@@ -1,7 +1,7 @@
 //! VMware: what the admin of the host set as `guestinfo.metadata` and `guestinfo.userdata`, in some encoding.
 use super::fields::{Checked, Document};
 use super::nocloud;
-use super::{Context, METADATA_LIMIT, Source, SourceError};
+use super::{Context, METADATA_LIMIT, Source, SourceError, VENDOR_DATA};
 use crate::facts::Guestinfo;
 use crate::metadata::Metadata;
 use flate2::read::GzDecoder;
@@ -26,15 +26,26 @@ impl Source for VMware {
                 hint: "set it, or guestinfo.metadata, in the machine's advanced configuration",
             });
         }
-        let metadata = match decoded(guestinfo, "metadata", "metadata.encoding")? {
-            Some(text) => inflated(text)?,
-            None => Vec::new(),
-        };
+        let metadata = self::metadata(guestinfo)?.unwrap_or_default();
         let mut metadata = nocloud::metadata(&Document::yaml(NAME, "guestinfo.metadata", metadata)?)?;
+        if guestinfo.get("vendordata").is_some() {
+            metadata.ignored.push(VENDOR_DATA.replace("vendor-data", "guestinfo.vendordata"));
+        }
         // User data that are packed stay packed: those who read user data unpack them, from wherever they come.
         metadata.user_data = decoded(guestinfo, "userdata", "userdata.encoding")?;
         Ok(Some(metadata))
     }
+}
+
+/// The metadata, when the network is among them.
+pub(super) fn network_text(guestinfo: &Guestinfo) -> Result<Option<Vec<u8>>, SourceError> {
+    let Some(text) = metadata(guestinfo)? else { return Ok(None) };
+    let document = Document::yaml(NAME, "guestinfo.metadata", text.clone())?;
+    Ok(document.get("network").is_some().then_some(text))
+}
+
+fn metadata(guestinfo: &Guestinfo) -> Result<Option<Vec<u8>>, SourceError> {
+    decoded(guestinfo, "metadata", "metadata.encoding")?.map(inflated).transpose()
 }
 
 /// Without its base64.

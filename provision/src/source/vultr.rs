@@ -37,6 +37,7 @@ impl Source for Vultr {
             public_ipv6: global(ipv6?),
             ssh_keys: document.ssh_keys("public-keys")?,
             user_data: document.text("user-data")?.map(String::into_bytes),
+            ..Metadata::default()
         }))
     }
 }

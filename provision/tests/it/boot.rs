@@ -95,13 +95,25 @@ fn all_mistakes_are_on_the_console_and_nothing_is_written() {
 }
 
 #[test]
-fn mistakes_leave_the_configuration_of_before_alone() {
+fn a_machine_that_served_goes_on_with_what_was_said_before_when_new_data_have_mistakes() {
     let machine = Machine::seeded(SMALLEST);
     machine.run("run").expect(0);
     let before = machine.read("run/rtcd/rtcd.toml");
-    machine.seed("i-1", MISTAKES);
-    machine.run("run").expect(1);
+    fs::remove_dir_all(machine.path("run")).expect("a reboot");
+    machine.seed("i-2", MISTAKES);
+    machine.run("run").expect(0);
     assert_eq!(machine.read("run/rtcd/rtcd.toml"), before);
+    let console = machine.read("dev/console");
+    assert!(
+        console.contains("line 6, column 1: runcmd: ") && console.contains("rtcd runs with what was said before"),
+        "{console}"
+    );
+    let status = machine.run("status").expect(0).out;
+    assert!(status.contains("ready, with an earlier answer") && status.contains("line 4, column 5"), "{status}");
+    // Corrected in its place, it counts again.
+    machine.seed("i-2", "#cloud-config\nrtcd: {rtc: {ice_port_udp: 443}}\n");
+    machine.run("run").expect(0);
+    assert!(machine.read("run/rtcd/rtcd.toml").contains("ice_port_udp = 443"));
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl Source for Azure {
         };
         let hostname = match document.hostname("compute/osProfile/computerName")? {
             Some(name) => Some(name),
-            None => provisioning.hostname.map(|name| checked.hostname(ovf::HOSTNAME, &name)).transpose()?,
+            None => provisioning.hostname.map(|name| Checked::hostname(ovf::HOSTNAME, &name)),
         };
         let keys = document.list("compute/publicKeys").iter().filter_map(|key| key.get("keyData")?.as_str());
         let user_data = document.text("compute/userData")?;
@@ -55,6 +55,7 @@ impl Source for Azure {
             )?,
             // The order of cloud-init: what was given when the machine was made, else what can be changed later.
             user_data: provisioning.custom_data.or(user_data),
+            ..Metadata::default()
         }))
     }
 

@@ -1,0 +1,141 @@
+//! The network of a machine over its boots: said, said wrongly, not said any more.
+use crate::machine::{Machine, SMALLEST};
+use std::fs;
+
+const SEED: &str = "var/lib/cloud/seed/nocloud/network-config";
+const STATIC: &str = "version: 2\nethernets:\n  eth0: {addresses: [192.0.2.5/24], gateway4: 192.0.2.1}\n";
+const FILE: &str = "run/systemd/network/75-provision-eth0.network";
+
+fn reboot(machine: &Machine) {
+    fs::remove_dir_all(machine.path("run")).expect("a reboot");
+    machine.write("dev/console", "");
+}
+
+fn seeded(network: &str) -> Machine {
+    let machine = Machine::seeded(SMALLEST);
+    machine.write("sys/class/dmi/id/product_uuid", "a-machine\n");
+    machine.write(SEED, network);
+    machine
+}
+
+#[test]
+fn what_is_said_is_written_for_networkd_and_kept_for_a_boot_without_its_source() {
+    let machine = seeded(STATIC);
+    machine.run("run").expect(0);
+    let text = machine.read(FILE);
+    assert!(text.contains("Address=192.0.2.5/24\n"), "{text}");
+    assert!(machine.read("run/systemd/network/79-provision-rest.network").contains("DHCP=no\n"));
+    let status = machine.run("status").expect(0).out;
+    assert!(status.contains("Network:     /var/lib/cloud/seed/nocloud/network-config\n"), "{status}");
+
+    reboot(&machine);
+    fs::remove_dir_all(machine.path("var/lib/cloud")).expect("the seed is unplugged");
+    machine.run("run").expect(0);
+    assert_eq!(machine.read(FILE), text);
+    // The disk in another machine.
+    reboot(&machine);
+    machine.write("sys/class/dmi/id/product_uuid", "another\n");
+    machine.run("run").expect(3);
+    assert!(!machine.path(FILE).exists());
+}
+
+#[test]
+fn a_network_that_is_not_said_any_more_is_dhcp_again() {
+    let machine = seeded(STATIC);
+    machine.run("run").expect(0);
+    fs::remove_file(machine.path(SEED)).expect("removed");
+    machine.write("run/systemd/network/70-enp0s2.network", "the kernel command line's");
+    machine.run("run").expect(0);
+    assert!(!machine.path(FILE).exists() && machine.path("run/systemd/network/70-enp0s2.network").exists());
+    assert!(machine.run("status").expect(0).out.contains("Network:     DHCP on every card\n"));
+}
+
+#[test]
+fn mistakes_on_a_first_boot_are_in_one_report_with_those_of_the_user_data() {
+    let machine = seeded("version: 2\nethernets:\n  eth0: {adresses: [192.0.2.5/24]}\n");
+    machine.seed("i-1", "#cloud-config\nruncmd: [reboot]\n");
+    machine.run("run").expect(1);
+    let console = machine.read("dev/console");
+    for said in [
+        "network-config (/var/lib/cloud/seed/nocloud/network-config) has 1 mistake:\n  line 3, column 10: ethernets.eth0.adresses: unknown key; did you mean addresses?",
+        "user-data has 1 mistake:\n  line 2, column 1: runcmd: ",
+        "rtcd is not started; this is tried again and again",
+    ] {
+        assert!(console.contains(said), "no {said:?} in {console}");
+    }
+    assert!(!machine.path("run/rtcd").exists() && !machine.path(FILE).exists());
+    // An attempt that says the same has said it.
+    machine.run("run").expect(1);
+    assert_eq!(machine.read("dev/console"), console);
+}
+
+#[test]
+fn mistakes_on_a_later_boot_leave_the_network_of_before() {
+    let machine = seeded(STATIC);
+    machine.run("run").expect(0);
+    let before = machine.read(FILE);
+    reboot(&machine);
+    machine.write(SEED, "version: 2\nethernets:\n  eth0: {adresses: [192.0.2.6/24]}\n");
+    machine.seed("i-2", "#cloud-config\nrtcd: {rtc: {ice_port_udp: 443}}\n");
+    machine.run("run").expect(0);
+    assert_eq!(machine.read(FILE), before);
+    // The user data are right, and count.
+    assert!(machine.read("run/rtcd/rtcd.toml").contains("ice_port_udp = 443"));
+    let console = machine.read("dev/console");
+    assert!(console.contains("did you mean addresses?\nthe network of before is used"), "{console}");
+    assert!(machine.run("status").expect(0).out.contains("Not used:    network-config"));
+}
+
+#[test]
+fn a_card_that_is_not_here_is_named_with_those_that_are() {
+    let machine = seeded(STATIC);
+    machine.write("sys/class/net/ens3/address", "52:54:00:12:34:56\n");
+    machine.write("sys/class/net/ens3/device/vendor", "");
+    machine.write("sys/class/net/lo/address", "00:00:00:00:00:00\n");
+    let told = machine.run("run").expect(0);
+    assert!(
+        told.err.contains("ethernets.eth0: no card is called eth0; there is ens3 (52:54:00:12:34:56)"),
+        "{}",
+        told.err
+    );
+}
+
+#[test]
+fn a_credential_and_vmwares_metadata_say_so_too() {
+    let machine = Machine::new();
+    machine.write("run/credentials/@system/rtcd.user-data", SMALLEST);
+    machine.write("run/credentials/@system/rtcd.network-config", STATIC);
+    machine.run("run").expect(0);
+    assert!(machine.read(FILE).contains("Address=192.0.2.5/24"));
+    assert!(machine.run("status").expect(0).out.contains("Network:     the credential rtcd.network-config\n"));
+
+    let machine = Machine::new();
+    machine.write("sys/class/dmi/id/sys_vendor", "VMware, Inc.\n");
+    machine.write("guestinfo/userdata", SMALLEST);
+    machine.write("guestinfo/vendordata", "#cloud-config\n");
+    let indented: String = STATIC.lines().map(|line| format!("  {line}\n")).collect();
+    machine.write("guestinfo/metadata", format!("instance-id: i-1\nnetwork:\n{indented}"));
+    let told = machine.run("run").expect(0);
+    assert!(machine.read(FILE).contains("Address=192.0.2.5/24"));
+    assert!(told.err.contains("VMware: guestinfo.vendordata is not read"), "{}", told.err);
+}
+
+#[test]
+fn a_network_config_on_the_laptop_is_checked_and_shown() {
+    let machine = Machine::new();
+    machine.write("network-config", STATIC);
+    let check = |file: &str| {
+        let path = machine.path(file);
+        let output = crate::machine::agent().args(["check", "--network"]).arg(path).output();
+        crate::machine::Told::by(output.expect("the agent can be started"))
+    };
+    let told = check("network-config").expect(0);
+    assert!(told.out.contains("==> 75-provision-eth0.network") && told.out.ends_with("no mistakes\n"), "{}", told.out);
+    machine.write("network-config", "version: 2\nethernet: {}\n");
+    assert!(
+        check("network-config")
+            .expect(1)
+            .err
+            .contains("line 2, column 1: ethernet: unknown key; did you mean ethernets?")
+    );
+}
