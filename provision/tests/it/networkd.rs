@@ -13,7 +13,7 @@ const SCRIPT: &str =
     "mount -t tmpfs -o mode=755 none /run && mount -t sysfs -o ro none /sys && mkdir -p /run/systemd/network || exit 1
 cp \"$1\"/* /run/systemd/network/ && chmod 644 /run/systemd/network/*
 ip link set lo up
-for card in eth0 eth1; do ip link add $card type veth peer name peer-$card && ip link set peer-$card up; done
+for n in 0 1 2; do ip link add eth$n address 52:54:00:00:00:0$n type veth peer name peer$n && ip link set peer$n up; done
 SYSTEMD_LOG_LEVEL=info SYSTEMD_LOG_TARGET=console timeout 3 \"$2\"
 echo; ip -oneline address; ip route; ip -6 route; ip -oneline link";
 
@@ -55,7 +55,7 @@ fn networkd_has_no_complaint_about_any_file() {
 }
 
 #[test]
-fn a_static_network_is_on_the_card_with_its_routes() {
+fn static_networks_are_on_their_cards_and_bridges_with_their_routes() {
     let text = "version: 1
 config:
 - type: physical
@@ -64,14 +64,28 @@ config:
   subnets:
   - {type: static, address: 192.0.2.5/24, gateway: 192.0.2.1}
   - {type: static6, address: '2001:db8::5/64', gateway: 'fe80::1'}
-  - {type: manual, routes: [{destination: 10.0.0.0/8, gateway: 198.51.100.1, metric: 7}]}
+  - {type: manual, routes: [{destination: 10.0.0.0/8, gateway: 203.0.113.1, metric: 7}]}
+- type: physical
+  name: lan1
+  mac_address: '52:54:00:00:00:01'
+  subnets:
+  - {type: static, address: 198.51.100.5/24}
+- {type: physical, name: eth2}
+- type: bridge
+  name: br0
+  bridge_interfaces: [eth2]
+  params: {bridge_stp: 'off'}
+  subnets: [{type: static, address: 203.0.113.5/25}]
 ";
     let Some((said, state)) = networkd(&render(Path::new("a.yaml"), text.as_bytes())) else { return };
     for line in [
         "inet 192.0.2.5/24",
         "inet6 2001:db8::5/64",
         "default via 192.0.2.1 dev eth0",
-        "10.0.0.0/8 via 198.51.100.1 dev eth0 proto static metric 7 onlink",
+        "10.0.0.0/8 via 203.0.113.1 dev eth0 proto static metric 7 onlink",
+        "eth1    inet 198.51.100.5/24",
+        "br0    inet 203.0.113.5/25",
+        "eth2@peer2: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue master br0",
         "default via fe80::1 dev eth0",
         "mtu 1400",
     ] {
