@@ -109,6 +109,12 @@ fn of_machine(machine: &Machine, http: &Client) -> Result<Draft, Failure> {
 fn drafted(facts: &Facts, which: &Datasource, http: &Client, root: Option<&Path>) -> Result<Draft, Failure> {
     let source = source::of(which);
     let metadata = source.fetch(&Context { facts, http })?.ok_or(Failure::Empty(source.name()))?;
+    if let Some(said) = &metadata.network {
+        let network::Read { mistakes, .. } = network::read(&said.text, said.form);
+        if !mistakes.is_empty() {
+            return Err(Failure::Mistakes(Mistakes { name: network::NETWORK_CONFIG.to_owned(), all: mistakes }));
+        }
+    }
     Draft::new(&Request { source: source.name(), metadata: &metadata, root, debug_image: facts.debug_image })
 }
 

@@ -91,6 +91,11 @@ impl Agent<'_> {
         let setup = network.map(|network| Setup::new(said, &network, attached)).unwrap_or_default();
         let kept = self.kept_network(facts);
         self.put(&setup, status)?;
+        for other in foreign(self.disk, &self.paths().networkd()) {
+            status.notice(format!(
+                "{other} in /run/systemd/network, of the kernel command line or a credential, comes first where it fits"
+            ));
+        }
         if kept.as_ref().is_some_and(|kept| kept.files == setup.files) || setup.files.is_empty() {
             return Ok(Outcome::Holds(setup));
         }
@@ -168,6 +173,12 @@ impl Agent<'_> {
             reach::judge(&links, &setup.routers, reach::answers)
         })
     }
+}
+
+/// Networks of others that networkd reads before ours.
+fn foreign(disk: &dyn Disk, directory: &Path) -> Vec<String> {
+    let is_foreign = |name: &String| name.ends_with(".network") && name.as_str() < PREFIXES[0];
+    disk.list(directory).unwrap_or_default().into_iter().filter(is_foreign).collect()
 }
 
 /// Asks until it is so, or until the time is over: then why not.

@@ -9,7 +9,8 @@ use std::net::IpAddr;
 
 /// Checks the whole and settles what follows from it.
 pub(super) fn check(network: &mut Network, report: &mut Report) {
-    if network.interfaces.is_empty() {
+    // Another mistake explains it.
+    if network.interfaces.is_empty() && report.is_clean() {
         let hint = "to leave the network to the image write config: disabled, or leave the file out";
         report.add(Mistake::whole("names no interface", hint));
     }

@@ -19,6 +19,11 @@ impl Report {
         self.mistakes.push(mistake);
     }
 
+    /// Whether nothing is wrong so far.
+    pub fn is_clean(&self) -> bool {
+        self.mistakes.is_empty()
+    }
+
     pub fn mistake(&mut self, mark: Mark, path: &str, what: impl Into<String>, hint: impl Into<String>) {
         self.add(Mistake::at(mark, path, what, hint));
     }

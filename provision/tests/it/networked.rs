@@ -46,6 +46,17 @@ fn a_network_that_is_not_said_any_more_is_dhcp_again() {
     fs::remove_file(machine.path(SEED)).expect("removed");
     machine.write("run/systemd/network/70-enp0s2.network", "the kernel command line's");
     machine.run("run").expect(0);
+    // Beside one that is said it is named.
+    machine.write(SEED, STATIC);
+    assert!(
+        machine
+            .run("run")
+            .expect(0)
+            .err
+            .contains("70-enp0s2.network in /run/systemd/network, of the kernel command line")
+    );
+    fs::remove_file(machine.path(SEED)).expect("removed");
+    machine.run("run").expect(0);
     assert!(!machine.path(FILE).exists() && machine.path("run/systemd/network/70-enp0s2.network").exists());
     assert!(machine.run("status").expect(0).out.contains("Network:     DHCP on every card\n"));
 }
@@ -131,6 +142,13 @@ fn a_network_config_on_the_laptop_is_checked_and_shown() {
     };
     let told = check("network-config").expect(0);
     assert!(told.out.contains("==> 75-provision-eth0.network") && told.out.ends_with("no mistakes\n"), "{}", told.out);
+    machine.write("seed/meta-data", "");
+    machine.write("seed/user-data", SMALLEST);
+    machine.write("seed/network-config", "version: 2\nethernet: {}\n");
+    let seed = machine.path("seed");
+    let output = crate::machine::agent().args(["render", "--seed"]).arg(seed).output();
+    let told = crate::machine::Told::by(output.expect("the agent can be started")).expect(1);
+    assert!(told.err.contains("network-config has 1 mistake:\n  line 2, column 1: ethernet: "), "{}", told.err);
     machine.write("network-config", "version: 2\nethernet: {}\n");
     assert!(
         check("network-config")
