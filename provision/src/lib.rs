@@ -1,7 +1,8 @@
 //! The provisioning agent: from what an admin and a cloud say to a running rtcd.
 //!
 //! The way of a value: [`facts`] -> [`detect`] -> [`source`] -> [`metadata::Metadata`] -> [`user_data`] (its forms) ->
-//! [`cloud_config`] (what it may say, with every mistake) -> merge -> render -> apply.
+//! [`cloud_config`] (what it may say, with every mistake) -> merge -> render -> apply. Before anybody is asked over the network,
+//! [`network`] has set it up; after a run that failed, [`retry`] makes others.
 #![forbid(unsafe_code)]
 pub mod agent;
 pub mod apply;

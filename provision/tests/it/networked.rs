@@ -1,6 +1,8 @@
 //! The network of a machine over its boots: said, said wrongly, not said any more.
 use crate::machine::{Machine, SMALLEST};
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 
 const SEED: &str = "var/lib/cloud/seed/nocloud/network-config";
 const STATIC: &str = "version: 2\nethernets:\n  eth0: {addresses: [192.0.2.5/24], gateway4: 192.0.2.1}\n";
@@ -156,4 +158,27 @@ fn a_network_config_on_the_laptop_is_checked_and_shown() {
             .err
             .contains("line 2, column 1: ethernet: unknown key; did you mean ethernets?")
     );
+}
+
+#[test]
+fn the_network_is_there_before_anybody_is_asked_over_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let machine = Machine::new();
+    machine.write("run/credentials/@system/rtcd.network-config", STATIC);
+    let url = format!("http://{}/", listener.local_addr().expect("bound"));
+    machine.write("proc/cmdline", format!("quiet ds=nocloud;s={url}"));
+    let file = machine.path(FILE);
+    let server = std::thread::spawn(move || {
+        let mut was_there = Vec::new();
+        // meta-data, user-data, network-config
+        for mut connection in listener.incoming().flatten().take(3) {
+            was_there.push(file.exists());
+            let _ = connection.read(&mut [0; 4096]);
+            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+        was_there
+    });
+    machine.run("run").expect(0);
+    assert_eq!(server.join().expect("no panic"), [true; 3]);
+    assert!(machine.path(FILE).exists());
 }
