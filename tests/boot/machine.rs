@@ -40,6 +40,10 @@ RestartSec=1
 pub struct Hardware {
     /// A `cidata` volume with this user data and this instance id.
     pub seed: Option<(String, &'static str)>,
+    /// `network-config` on that volume.
+    pub network_config: Option<String>,
+    /// The guest's address that the ports lead to; without it the one that QEMU gives by DHCP.
+    pub address: Option<&'static str>,
     /// `sys_vendor` of the firmware.
     pub vendor: Option<&'static str>,
     /// A program that answers one HTTP request at 169.254.169.254 on standard input and output.
@@ -91,6 +95,9 @@ impl Machine {
             fs::create_dir(&seed).expect("made");
             fs::write(seed.join("meta-data"), format!("instance-id: {instance_id}\n")).expect("written");
             fs::write(seed.join("user-data"), user_data).expect("written");
+            if let Some(text) = &hardware.network_config {
+                fs::write(seed.join("network-config"), text).expect("written");
+            }
             let volume = format!("driver=vvfat,node-name=seed,label=cidata,read-only=on,dir={}", seed.display());
             qemu.args(["-blockdev", &volume, "-device", "virtio-blk-pci,drive=seed"]);
         }
@@ -258,8 +265,9 @@ impl Drop for Machine {
 }
 
 fn network((api, media): (u16, u16), hardware: &Hardware) -> String {
+    let guest = hardware.address.unwrap_or_default();
     let mut network = format!(
-        "user,id=net,hostfwd=tcp:127.0.0.1:{api}-:8045,hostfwd=udp:127.0.0.1:{media}-:8443,hostfwd=tcp:127.0.0.1:{media}-:8443"
+        "user,id=net,hostfwd=tcp:127.0.0.1:{api}-{guest}:8045,hostfwd=udp:127.0.0.1:{media}-{guest}:8443,hostfwd=tcp:127.0.0.1:{media}-{guest}:8443"
     );
     if let Some(program) = &hardware.metadata {
         // The address has to lie inside of the network.

@@ -1,4 +1,4 @@
-//! Boot 3: user data with three mistakes.
+//! Boot 3: user data with three mistakes, and a network configuration with one.
 use crate::image::{ALONE, Image};
 use crate::machine::{Hardware, Machine, ports};
 use rtcd_tests::daemon::temp_dir;
@@ -13,7 +13,8 @@ runcmd: [reboot]
 ";
 
 /// As they stand on the console.
-const MISTAKES: [&str; 3] = [
+const MISTAKES: [&str; 4] = [
+    "line 3, column 10: ethernets.eth0.adresses: unknown key; did you mean addresses?",
     "line 2, column 11: hostname: ",
     "line 5, column 5: rtcd.rtc.ice_prot_udp: unknown key; did you mean rtcd.rtc.ice_port_udp?",
     "line 6, column 1: runcmd: is not supported; ",
@@ -26,7 +27,8 @@ fn boot_3_says_what_is_wrong_and_starts_no_rtcd() {
     let dir = temp_dir("boot");
     let disk = dir.join("disk.raw");
     Image::built().disk(&disk);
-    let hardware = Hardware { seed: Some((USER_DATA.to_owned(), "mistakes")), ..Hardware::default() };
+    let network_config = Some("version: 2\nethernets:\n  eth0: {adresses: [192.0.2.5/24]}\n".to_owned());
+    let hardware = Hardware { seed: Some((USER_DATA.to_owned(), "mistakes")), network_config, ..Hardware::default() };
     let mut machine = Machine::start(&disk, ports(), &hardware);
     for mistake in MISTAKES {
         machine.wait_console(mistake);

@@ -1,4 +1,5 @@
-//! Boot 1: the smallest machine serves real calls. Boot 2: its disk again, bigger, with other user data.
+//! Boot 1: the smallest machine serves real calls. Boot 2: its disk again, bigger, with other user data and an address that no
+//! DHCP server gives.
 use crate::image::{ALONE, Image, grow};
 use crate::machine::{Hardware, Machine, ports};
 use anyhow::Result;
@@ -66,10 +67,16 @@ async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
 timezone: Europe/Berlin
 ntp: {servers: [10.0.2.2]}
 ";
-    let hardware = Hardware { seed: Some((user_data(ports.1, more), "second")), ..Hardware::default() };
+    let hardware = Hardware {
+        seed: Some((user_data(ports.1, more), "second")),
+        network_config: Some(NETWORK_CONFIG.to_owned()),
+        address: Some("10.0.2.77"),
+        ..Hardware::default()
+    };
     let mut machine = Machine::start(&disk, ports, &hardware);
     machine.wait_ready("boot 2");
     machine.wait_for("systemctl is-active rtcd-healthcheck");
+    the_network_is_as_said(&mut machine);
     assert!(machine.sh("cat /run/rtcd/rtcd.toml").contains("nack_buffer_size = 128"));
     assert!(machine.sh("provision status").contains("second"));
     assert!(machine.sh("date +%Z").starts_with("CE"), "{}", machine.sh("date"));
@@ -89,6 +96,50 @@ ntp: {servers: [10.0.2.2]}
     machine.done();
     fs::remove_dir_all(dir)?;
     Ok(())
+}
+
+/// QEMU's own DHCP server would give 10.0.2.15. The bond and the VLAN are there for their modules.
+const NETWORK_CONFIG: &str = "version: 2
+ethernets:
+  first:
+    match: {macaddress: \"52:54:00:12:34:56\"}
+    set-name: lan0
+    addresses: [10.0.2.77/24]
+    routes: [{to: default, via: 10.0.2.2}]
+    nameservers: {addresses: [10.0.2.3], search: [example.com]}
+  spare: {match: {name: \"spare*\"}, optional: true}
+bonds:
+  bond0: {interfaces: [spare], parameters: {mode: active-backup}, optional: true}
+vlans:
+  vlan7: {id: 7, link: first, addresses: [192.0.2.7/24]}
+";
+
+fn the_network_is_as_said(machine: &mut Machine) {
+    let addresses = machine.sh("cat /proc/net/fib_trie");
+    for address in ["10.0.2.77", "192.0.2.7"] {
+        assert!(addresses.contains(&format!("-- {address}\n")), "{address} in {addresses}");
+    }
+    assert!(!addresses.contains("10.0.2.15"), "{addresses}");
+    machine.sh("test -e /sys/class/net/lan0 && test -e /sys/class/net/bond0/bonding/mode");
+    assert!(machine.sh("resolvectl dns lan0").contains("10.0.2.3"));
+    // For ip= and credentials.
+    machine.sh("systemctl is-active systemd-network-generator");
+    let status = machine.sh("provision status");
+    assert!(status.contains("Network:     network-config on the volume cidata, /dev/vd"), "{status}");
+    assert!(!status.contains("Not used:"), "{status}");
+    // What holds is kept for a boot without its source.
+    machine.sh("grep -q 10.0.2.77/24 /var/lib/provision/network.json");
+    for zone in ["Asia/Calcutta", "US/Eastern"] {
+        assert!(provision::cloud_config::time_zones().any(|known| known == zone), "{zone}");
+    }
+    let missing = provision::cloud_config::time_zones()
+        .collect::<Vec<_>>()
+        .chunks(100)
+        .map(|zones| {
+            machine.sh(&format!("cd /usr/share/zoneinfo; for z in {}; do test -e $z || echo $z; done", zones.join(" ")))
+        })
+        .collect::<String>();
+    assert_eq!(missing, "", "time zones that the agent takes and the image lacks");
 }
 
 fn is_sound(machine: &mut Machine, image: &Image) {

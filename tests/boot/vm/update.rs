@@ -65,11 +65,13 @@ async fn boot_5_takes_a_good_version_gives_up_a_broken_one_and_refuses_forgeries
     // The first boot of version 2, and the admin has made a mistake.
     let mut machine = start_with("#cloud-config\nrtcd: {api: {htpp: {}}}\n".to_owned(), "mistaken");
     machine.wait_ready("boot 5, version 2 with a mistake");
-    machine.wait_console("the user data have mistakes: not the fault of this version");
+    machine.wait_console("rtcd.api.htpp: unknown");
+    machine.wait_console("rtcd runs with what was said before");
     is_version(&mut machine, "2.0.0");
     // Blessed all the same: no longer counted.
     machine.wait_for("test -e /boot/EFI/Linux/rtcd_2.0.0.efi");
-    machine.sh("! systemctl is-active rtcd");
+    machine.wait_for("systemctl is-active rtcd");
+    plugin.dial().await.expect("a client that registered with version 1 is still known");
     machine.tell("systemctl poweroff");
     machine.wait_end();
     machine.done();
