@@ -5,10 +5,10 @@ use super::super::report::Report;
 use super::everywhere;
 use crate::yaml::Value;
 
-/// All keys that [`common`] takes, for suggestions.
+/// All keys that [`common`] takes, for suggestions: of two that are as like the later one is suggested.
 pub(super) const COMMON: &[&str] = &[
-    "dhcp4",
     "dhcp6",
+    "dhcp4",
     "dhcp4-overrides",
     "dhcp6-overrides",
     "accept-ra",
