@@ -1,7 +1,7 @@
 //! The network that the metadata ask for, from their text to files of systemd-networkd.
 //!
 //! The way of a value: what is attached to the machine, or a source over the network -> [`Said`] ->
-//! [`cloud_init`] (versions 1 and 2) or [`openstack`] (`network_data.json`) -> [`model::Network`] -> [`check`] (what no
+//! `cloud_init` (versions 1 and 2) or `openstack` (`network_data.json`) -> [`model::Network`] -> `check` (what no
 //! reader can see alone) -> [`render`] -> `apply` (onto the machine, on trial). All mistakes come in one report.
 pub(crate) mod apply;
 mod cards;
