@@ -42,6 +42,8 @@ pub struct Hardware {
     pub seed: Option<(String, &'static str)>,
     /// `network-config` on that volume.
     pub network_config: Option<String>,
+    /// Credentials beside those of the test: name and text.
+    pub credentials: Vec<(&'static str, &'static str)>,
     /// The guest's address that the ports lead to; without it the one that QEMU gives by DHCP.
     pub address: Option<&'static str>,
     /// `sys_vendor` of the firmware.
@@ -87,6 +89,9 @@ impl Machine {
         qemu.args(["-chardev", &format!("socket,id=shell,server=on,wait=off,path={}", socket.display())]);
         credential(&mut qemu, "systemd.extra-unit.rtcd-test.service", SHELL);
         credential(&mut qemu, "systemd.unit-dropin.multi-user.target", "[Unit]\nWants=rtcd-test.service\n");
+        for (name, text) in &hardware.credentials {
+            credential(&mut qemu, name, text);
+        }
         if let Some(vendor) = hardware.vendor {
             qemu.args(["-smbios", &format!("type=1,manufacturer={vendor}")]);
         }

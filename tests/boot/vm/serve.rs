@@ -70,6 +70,8 @@ ntp: {servers: [10.0.2.2]}
     let hardware = Hardware {
         seed: Some((user_data(ports.1, more), "second")),
         network_config: Some(NETWORK_CONFIG.to_owned()),
+        // systemd's own way, for a card that is not there.
+        credentials: vec![("network.network.50-other", "[Match]\nName=other0\n[Network]\nDHCP=no\n")],
         address: Some("10.0.2.77"),
         ..Hardware::default()
     };
@@ -124,9 +126,10 @@ fn the_network_is_as_said(machine: &mut Machine) {
     assert!(machine.sh("resolvectl dns lan0").contains("10.0.2.3"));
     // For ip= and credentials.
     machine.sh("systemctl is-active systemd-network-generator");
+    machine.sh("grep -q other0 /run/systemd/network/50-other.network");
     let status = machine.sh("provision status");
     assert!(status.contains("Network:     network-config on the volume cidata, /dev/vd"), "{status}");
-    assert!(!status.contains("Not used:"), "{status}");
+    assert!(!status.contains("Not used:") && status.contains("50-other.network in /run/systemd/network"), "{status}");
     // What holds is kept for a boot without its source.
     machine.sh("grep -q 10.0.2.77/24 /var/lib/provision/network.json");
     for zone in ["Asia/Calcutta", "US/Eastern"] {
