@@ -5,7 +5,7 @@ use crate::machine::{Hardware, Machine, ports};
 use anyhow::Result;
 use rtcd_tests::browser::DemoPage;
 use rtcd_tests::browser::chromium::Chromium;
-use rtcd_tests::calls::they_meet;
+use rtcd_tests::calls::they_meet_during;
 use rtcd_tests::daemon::{binary, temp_dir, wait_for};
 use rtcd_tests::http;
 use rtcd_tests::plugin::Plugin;
@@ -49,7 +49,8 @@ async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
     reachable(&machine);
     let plugin = Plugin::new(machine.api(), "mattermost");
     for (call, tcp) in [("over-udp", false), ("over-tcp", true)] {
-        they_meet(&plugin, machine.media(), call, tcp, &dir).await?;
+        let media = machine.media();
+        they_meet_during(&plugin, media, call, tcp, &dir, || restart_under_a_call(&mut machine)).await?;
     }
     recipes_of_the_documentation_find(&mut machine, "over-udp", "ann");
     tokio::task::block_in_place(|| picture_of_the_console(&machine, &dir));
@@ -143,6 +144,15 @@ fn the_network_is_as_said(machine: &mut Machine) {
         })
         .collect::<String>();
     assert_eq!(missing, "", "time zones that the agent takes and the image lacks");
+}
+
+/// The daemon is another process then, and the calls of the one before are its own.
+fn restart_under_a_call(machine: &mut Machine) {
+    let before = machine.sh("systemctl show -P MainPID rtcd");
+    machine.sh("systemctl restart rtcd");
+    assert_ne!(machine.sh("systemctl show -P MainPID rtcd"), before);
+    let said = machine.sh("journalctl -b -u rtcd -o cat --no-pager | grep -c 'the calls of the process before go on'");
+    assert!(said.trim().parse::<u32>().is_ok_and(|times| times > 0), "{said}");
 }
 
 fn is_sound(machine: &mut Machine, image: &Image) {
