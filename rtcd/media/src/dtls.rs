@@ -309,6 +309,9 @@ impl Dtls {
             && let Some(records) = handshake.records()
         {
             self.phase = Phase::Records(records);
+            // Flights are long, records one.
+            self.datagrams.shrink_to_fit();
+            self.events.shrink_to_fit();
         }
     }
 

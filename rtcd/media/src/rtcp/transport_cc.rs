@@ -36,12 +36,21 @@ pub struct TransportCcRecorder {
     feedback_count: u8,
     /// A stream of the sender's, as the feedback must name one.
     media: Ssrc,
+    /// Nobody knows when packets that are read before this have arrived.
+    #[serde(skip)]
+    unknown_until: Option<Instant>,
 }
 
 impl TransportCcRecorder {
     /// A recorder whose times count from `epoch`.
     pub fn new(epoch: Instant) -> Self {
-        Self { epoch, arrivals: Vec::new(), newest: None, next: 0, feedback_count: 0, media: 0 }
+        Self { epoch, arrivals: Vec::new(), newest: None, next: 0, feedback_count: 0, media: 0, unknown_until: None }
+    }
+
+    /// Packets that are read before `until` have lain there while nobody read: they are in no feedback, neither received nor
+    /// lost. Their sender would take the burst for a queue that has grown on the way.
+    pub fn pass_over(&mut self, until: Instant) {
+        self.unknown_until = Some(until);
     }
 
     /// A packet with a transport-wide number has arrived.
@@ -63,6 +72,10 @@ impl TransportCcRecorder {
         let too_old = self.arrivals.partition_point(|(known, _)| *known < self.next);
         self.arrivals.drain(..too_old);
         self.media = media;
+        if self.unknown_until.is_some_and(|until| now < until) {
+            self.arrivals.clear();
+            self.next = newest + 1;
+        }
         if extended < self.next {
             return;
         }
@@ -163,6 +176,25 @@ mod tests {
         recorder.write(&mut out, 1);
         assert_eq!(out[12..16], [0, 11, 0, 2]);
         assert_eq!(out[19], 1, "the second feedback");
+    }
+
+    #[test]
+    fn what_has_lain_there_unread_is_in_no_feedback_and_what_follows_begins_one() {
+        let epoch = Instant::now();
+        let at = |ms| epoch + Duration::from_millis(ms);
+        let mut recorder = TransportCcRecorder::new(epoch);
+        recorder.record(at(0), 7, 10);
+        recorder.pass_over(at(330));
+        for number in 11..40 {
+            recorder.record(at(300), 7, number);
+        }
+        let mut out = Vec::new();
+        recorder.write(&mut out, 1);
+        assert!(out.is_empty() && !recorder.is_pending());
+        recorder.record(at(340), 7, 41);
+        recorder.record(at(341), 7, 39);
+        recorder.write(&mut out, 1);
+        assert_eq!(out[12..16], [0, 40, 0, 2], "40 is missing, 41 has come; 39 is late and nobody's");
     }
 
     #[test]

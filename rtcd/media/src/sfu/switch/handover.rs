@@ -14,10 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_with::{Bytes, serde_as};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const PEER_VERSION: u8 = 1;
 const TRACK_VERSION: u8 = 1;
+/// What has come while nobody read is read within that time.
+const BACKLOG: Duration = Duration::from_millis(30);
 
 /// What one switch leaves to another process.
 #[derive(Default, Serialize, Deserialize)]
@@ -263,6 +265,7 @@ impl Switch {
         self.tracks_by_id.retain(|_, place| self.tracks.contains(*place));
         for (_, peer) in &mut self.peers {
             peer.transport.resume(now);
+            peer.arrivals.pass_over(now + BACKLOG);
         }
         let keys: Vec<usize> = self.peers.iter().map(|(key, _)| key).collect();
         keys.into_iter().for_each(|key| self.touch(key));
