@@ -194,7 +194,11 @@ fn the_control_socket_is_for_root_and_the_daemons_user_alone() {
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).expect("opened");
     let (code, out, said) = ask();
     assert!(code != Some(0) && out.is_empty(), "{said}");
-    assert!(daemon.log().lines().any(|line| line.contains("was refused") && line.contains("control.sock")), "{}", daemon.log());
+    assert!(
+        daemon.log().lines().any(|line| line.contains("was refused") && line.contains("control.sock")),
+        "{}",
+        daemon.log()
+    );
 }
 
 #[test]

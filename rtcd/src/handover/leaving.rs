@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// How long data channels may take to get ready to go to another process: a packet of theirs that is lost is sent again
-/// within that time. Media goes on meanwhile.
-const SUSPEND: Duration = Duration::from_secs(4);
+/// within that time, even on a way that loses a fourth. Media goes on meanwhile.
+const SUSPEND: Duration = Duration::from_secs(10);
 /// How long the WebSockets may take to say goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
 

@@ -163,6 +163,10 @@ impl Worker {
     /// Suspends data channels as they get ready.
     fn suspend(&mut self, now: Instant) {
         let Some((until, done)) = &mut self.suspending else { return };
+        if *until <= now && done.is_some() {
+            let sessions = self.switch.unready();
+            tracing::warn!(sessions, "data channels that are in the middle of something begin anew");
+        }
         if self.switch.suspend(now, *until <= now)
             && let Some(done) = done.take()
         {

@@ -138,6 +138,11 @@ impl Switch {
         !left
     }
 
+    /// Peers whose data channels lose something if they are suspended now.
+    pub fn unready(&self) -> usize {
+        self.peers.iter().filter(|(_, peer)| !peer.transport.is_ready()).count()
+    }
+
     /// All that another process needs to go on. What waits for its turn goes out before; after it this switch sends nothing
     /// that the other could send, unless it is [resumed](Self::resume_peers).
     pub fn write(&mut self, now: Instant, sink: &mut impl Sink) -> SwitchRecord {
