@@ -268,7 +268,7 @@ impl Transport {
         srtp.unprotector.unprotect_rtp(packet)
     }
 
-    /// Notes a packet that has come inside of an RTX stream; see [`Unprotector::accept_repaired`].
+    /// Notes a packet that has come inside of an RTX stream; see [`accept_repaired`](crate::srtp::Unprotector::accept_repaired).
     pub fn accept_repaired(&mut self, ssrc: Ssrc, wire: u16) -> Option<SeqNo> {
         self.srtp.as_mut()?.unprotector.accept_repaired(ssrc, wire)
     }
