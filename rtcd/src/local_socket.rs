@@ -4,8 +4,12 @@
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 use tokio::net::{UnixListener, UnixStream};
+
+/// Pause when no more connections can be taken.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A bound socket; the file goes with it.
 #[derive(Debug)]
@@ -30,13 +34,20 @@ impl LocalSocket {
     }
 
     /// The next connection of somebody who may enter; others are refused.
-    pub async fn accept(&self) -> io::Result<UnixStream> {
+    pub async fn accept(&self) -> UnixStream {
         loop {
-            let (stream, _) = self.listener.accept().await?;
+            let socket = self.path.display();
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::debug!(%socket, %error, "a connection could not be taken");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
             match may_enter(&stream) {
-                Ok(true) => return Ok(stream),
+                Ok(true) => return stream,
                 refused => {
-                    let socket = self.path.display();
                     tracing::warn!(%socket, ?refused, "somebody who is neither root nor our own user was refused");
                 }
             }

@@ -8,7 +8,6 @@ use crate::local_socket::LocalSocket;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Semaphore;
 use tracing::debug;
 
@@ -17,9 +16,6 @@ pub const SOCKET: &str = "control.sock";
 
 /// Connections at the same time; the next one waits.
 const MAX_CONNECTIONS: usize = 16;
-
-/// Pause when no more connections can be taken.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A bound control socket; the file goes with it.
 #[derive(Debug)]
@@ -37,14 +33,7 @@ impl Control {
         let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let Ok(place) = room.clone().acquire_owned().await else { return };
-            let stream = match self.0.accept().await {
-                Ok(stream) => stream,
-                Err(error) => {
-                    debug!(%error, "a connection to the control socket could not be taken");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
+            let stream = self.0.accept().await;
             let (api, router) = (api.clone(), router.clone());
             tokio::spawn(async move {
                 let stream = GuardedIo::new(stream, api.inner.config.deadlines.write);

@@ -52,16 +52,11 @@ pub async fn arrive(inheritance: Inheritance, take_over_in: Option<PathBuf>) -> 
         },
         (None, None) => (None, None),
     };
-    let unpacked = parcel.map(Legacy::unpack);
-    let legacy = match unpacked {
-        Some(Err(error)) => {
-            let error = anyhow::Error::new(error);
-            tracing::error!("the calls of the process before end: {error:#}");
-            systemd::forget_calls();
-            None
-        }
-        Some(Ok(legacy)) => Some(legacy),
-        None => None,
-    };
+    let legacy = parcel.map(Legacy::unpack).transpose().unwrap_or_else(|error| {
+        let error = anyhow::Error::new(error);
+        tracing::error!("the calls of the process before end: {error:#}");
+        systemd::forget_calls();
+        None
+    });
     Arrival { legacy, api, before }
 }

@@ -24,8 +24,6 @@ const MAX_LINE: u64 = 1024;
 const KNOCK: Duration = Duration::from_secs(5);
 /// How long the other side may take for everything.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Pause when no more connections can be taken.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who gets the calls.
 #[derive(Debug)]
@@ -40,14 +38,8 @@ pub fn open(directory: &Path) -> io::Result<mpsc::Receiver<Heir>> {
     let (heirs, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         loop {
-            let stream = match socket.accept().await {
-                Ok(stream) => stream,
-                Err(_) => {
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            let Ok(Ok(Some(mut heir))) = tokio::time::timeout(KNOCK, hear(stream)).await else { continue };
+            let knock = hear(socket.accept().await);
+            let Ok(Ok(Some(mut heir))) = tokio::time::timeout(KNOCK, knock).await else { continue };
             if !heir.is_process && !systemd::is_there() {
                 heir.refuse("systemd has not started this daemon, and cannot keep its calls");
             } else if heirs.send(heir).await.is_err() {

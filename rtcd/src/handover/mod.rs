@@ -13,7 +13,6 @@ mod record;
 pub use memory::{Memory, MemoryError};
 pub use record::{Legacy, LegacyError, Record, Rest};
 
-use crate::plane::handover::{Inode, inode};
 use std::os::fd::OwnedFd;
 
 /// All that another process needs, on its way.
@@ -23,12 +22,4 @@ pub struct Parcel {
     pub memory: OwnedFd,
     /// What its inodes are of.
     pub descriptors: Vec<OwnedFd>,
-}
-
-impl Parcel {
-    /// The descriptor with this inode, to be used for something else than media.
-    pub fn take(&mut self, wanted: Inode) -> Option<OwnedFd> {
-        let at = self.descriptors.iter().position(|fd| inode(fd) == wanted)?;
-        Some(self.descriptors.swap_remove(at))
-    }
 }

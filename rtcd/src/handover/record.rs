@@ -131,8 +131,8 @@ impl Legacy {
     }
 
     /// Reads what another process has left.
-    pub fn unpack(mut parcel: Parcel) -> Result<Self, LegacyError> {
-        let mut memory = Memory::adopt(parcel.memory.try_clone().map_err(MemoryError::from)?);
+    pub fn unpack(parcel: Parcel) -> Result<Self, LegacyError> {
+        let mut memory = Memory::adopt(parcel.memory);
         let bytes = memory.read()?;
         let now = Instant::now();
         let record: Record = handover::read(&bytes, VERSION, now)?;
@@ -145,8 +145,8 @@ impl Legacy {
             ago_ms = now.saturating_duration_since(written).as_millis() as u64,
             "the calls of the process before go on"
         );
-        let api = record.api.and_then(|inode| parcel.take(inode));
-        let descriptors = Descriptors::new(parcel.descriptors);
+        let mut descriptors = Descriptors::new(parcel.descriptors);
+        let api = record.api.and_then(|inode| descriptors.take(inode));
         Ok(Self { record, identity, written, descriptors, api, memory })
     }
 }

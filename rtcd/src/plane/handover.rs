@@ -9,7 +9,7 @@ use rtcd_media::sfu::command::{Claim, TransportId, WorkerId};
 use rtcd_media::sfu::switch::{SwitchRecord, SwitchStart};
 use serde::{Deserialize, Serialize};
 use serde_with::{Bytes, serde_as};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket as StdUdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -145,7 +145,8 @@ impl Descriptors {
         Self(descriptors.into_iter().map(|fd| (inode(&fd), fd)).collect())
     }
 
-    fn take(&mut self, inode: Inode) -> Option<OwnedFd> {
+    /// The one with this inode.
+    pub fn take(&mut self, inode: Inode) -> Option<OwnedFd> {
         self.0.remove(&inode)
     }
 }
@@ -183,14 +184,14 @@ pub fn share(records: Vec<WorkerRecord>, descriptors: &mut Descriptors, workers:
             (registration.transport(), Arc::new(owner.map_or_else(Claim::default, Claim::owned)))
         })
         .collect();
-    let mut known = Vec::new();
+    // Each worker has written down all of them.
+    let mut known = HashSet::new();
     let (mut elsewhere, mut owners) = (Vec::new(), Vec::new());
     let mut next_id = 0;
     for (old, record) in (0u8..).map(WorkerId).zip(records) {
         let new = place(old, workers);
         for registration in record.switch.registrations {
-            if !known.contains(&registration.ufrag()) {
-                known.push(registration.ufrag());
+            if known.insert(registration.ufrag()) {
                 let claim = claims[&registration.transport()].clone();
                 for start in &mut share.workers {
                     start.switch.registrations.push((registration.clone(), claim.clone()));
