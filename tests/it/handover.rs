@@ -57,7 +57,7 @@ impl Relay {
         let next = Daemon::start(self.config.clone().arg("--takeover"));
         let mut before = std::mem::replace(&mut self.daemon, next);
         assert!(before.wait_exit().success(), "{}", before.log());
-        wait_for("the next one to be ready", || self.daemon.log().contains("ready"));
+        self.daemon.wait_log("ready");
         println!("{}", lines(&before.log(), "the calls have been left"));
         println!("{}", lines(&self.daemon.log(), "go on"));
     }
@@ -166,7 +166,7 @@ fn next(config: &DaemonConfig, change: impl FnOnce(DaemonConfig) -> DaemonConfig
     let next = Daemon::start(change(config.clone()).arg("--takeover"));
     let mut ended = std::mem::replace(before, next);
     assert!(ended.wait_exit().success(), "{}", ended.log());
-    wait_for("the next one to be ready", || before.log().contains("ready"));
+    before.wait_log("ready");
 }
 
 fn frames(peer: &Peer, sender: &str) -> u64 {
@@ -373,7 +373,7 @@ async fn systemd_keeps_the_calls_from_a_stop_to_the_next_start() -> Result<()> {
         assert_eq!(keeper.names(), ["api", "calls", "media"]);
         let (known, memory) = ((frames(&ann, "bob"), frames(&bob, "ann")), keeper.memory());
         daemon = tokio::task::block_in_place(|| keeper.start(&config));
-        tokio::task::block_in_place(|| wait_for("readiness", || daemon.log().contains("ready")));
+        tokio::task::block_in_place(|| daemon.wait_log("ready"));
         ann.wait("bob", |state| state.tracks.values().any(|track| track.frames > known.0 + 10)).await?;
         bob.wait("ann", |state| state.tracks.values().any(|track| track.frames > known.1 + 10)).await?;
         tokio::task::block_in_place(|| wait_for("systemd to forget", || keeper.names() == ["api"]));

@@ -157,6 +157,28 @@ impl Daemon {
         }
     }
 
+    /// Waits for a line of its log.
+    pub fn wait_log(&mut self, line: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(line) {
+            if let Some(status) = self.child.try_wait().expect("the child can be asked") {
+                panic!("the daemon ended ({status}) before it logged {line:?}");
+            }
+            assert!(Instant::now() < deadline, "the daemon never logged {line:?}; its threads:\n{}", self.threads());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What its threads wait for, for whoever looks into why it stands still.
+    fn threads(&self) -> String {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).into_iter().flatten().flatten();
+        let of = |task: fs::DirEntry| {
+            let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+            format!("{} {} {}", read("comm").trim(), read("wchan").trim(), read("syscall"))
+        };
+        tasks.map(of).collect()
+    }
+
     /// Where the API listens.
     pub fn api_addr(&self) -> SocketAddr {
         (self.config.ip, self.config.api_port).into()

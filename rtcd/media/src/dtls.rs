@@ -323,6 +323,28 @@ impl Dtls {
         }
     }
 
+    /// The newest numbers of records written and read; `None` until the handshake is behind both sides.
+    pub(crate) fn numbers(&self) -> Option<(u64, u64)> {
+        match &self.phase {
+            Phase::Records(records) => Some(records.newest()),
+            Phase::Handshake(_) => None,
+        }
+    }
+
+    /// What [`numbers`](Self::numbers) gives is written down.
+    pub(crate) fn reserve(&mut self) {
+        if let Phase::Records(records) = &mut self.phase {
+            records.reserve();
+        }
+    }
+
+    /// Goes on behind whoever died, of whom these numbers were written down last.
+    pub(crate) fn leap(&mut self, numbers: (u64, u64)) {
+        if let Phase::Records(records) = &mut self.phase {
+            records.leap(numbers);
+        }
+    }
+
     /// Goes on with an association of another process.
     pub(crate) fn resume(records: SavedDtls, role: Role, now: Instant) -> Self {
         let mut dtls = Self::at(Phase::Records(records.0), role, now);

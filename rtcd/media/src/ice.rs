@@ -221,6 +221,11 @@ impl IceLite {
         new
     }
 
+    /// Nobody has listened for a while: the peer is not to be blamed for its silence.
+    pub(crate) fn excuse(&mut self, now: Instant) {
+        self.last_check = self.last_check.map(|_| now);
+    }
+
     /// When the last authentic check was answered.
     pub fn last_check(&self) -> Option<Instant> {
         self.last_check

@@ -14,6 +14,7 @@ pub mod fuzzing;
 pub mod handover;
 pub mod ice;
 mod random;
+mod reserve;
 pub mod rtcp;
 pub mod rtp;
 pub mod sctp;

@@ -187,7 +187,9 @@ impl Sctp {
             max_timer_backoff_duration: Some(Duration::from_secs(3)),
             ..options()
         };
-        Self::with(&timers, now)
+        let mut browser = Self::with(&timers, now);
+        browser.guard.trust();
+        browser
     }
 
     /// Opens a channel, as only peers do; for tests. False while there is no association.

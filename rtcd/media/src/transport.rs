@@ -9,6 +9,7 @@ use crate::sctp::{ChannelId, Sctp, SctpEvent, SendError};
 use crate::srtp::{Profile, Protector, Srtp, SrtpError};
 use crate::stun::{Answer, Request};
 use handover::Channels;
+pub(crate) use handover::TransportNumbers;
 use serde::Deserialize;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! DTLS 1.2 records of epoch 1 under an AEAD (RFC 6347, section 4.1; RFC 5288; RFC 7905): all that is left of DTLS when the
 //! handshake is over. Plain data, so that another process can go on with it.
 use crate::random::random_u64;
+use crate::reserve::DTLS_LEAP;
 use aws_lc_rs::aead::{self, LessSafeKey, UnboundKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -55,18 +56,33 @@ pub(super) struct Half {
     /// The highest number used or seen, and a bit for each of those up to it; `None` before the first.
     newest: Option<u64>,
     seen: u64,
+    /// Numbers from this one on must not be used: see [`reserve`](crate::reserve).
+    #[serde(skip, default = "all")]
+    ceiling: u64,
+}
+
+const fn all() -> u64 {
+    EPOCH_1
 }
 
 impl Half {
     /// A direction of which nothing but the key is known: its implicit nonce shows at the first record.
     pub(super) fn new(suite: Suite, key: &[u8]) -> Self {
-        Self { suite, key: Zeroizing::new(key.to_vec()), iv: [0; 12], newest: None, seen: 0 }
+        Self { suite, key: Zeroizing::new(key.to_vec()), iv: [0; 12], newest: None, seen: 0, ceiling: all() }
     }
 
     /// A record of epoch 1 was sealed or opened elsewhere: `number` is epoch and number, `nonce` the whole nonce.
     pub(super) fn note(&mut self, number: u64, nonce: [u8; 12]) {
         self.iv = if self.suite.explicit() == 0 { with_number(nonce, number) } else { nonce };
         self.commit(number & (EPOCH_1 - 1));
+    }
+
+    /// Everything up to this number counts as used.
+    fn pass_over(&mut self, newest: u64) {
+        if self.newest.is_none_or(|known| known <= newest) {
+            self.newest = Some(newest);
+            self.seen = u64::MAX;
+        }
     }
 
     fn is_fresh(&self, number: u64) -> bool {
@@ -178,11 +194,31 @@ impl Records {
         Halves { write, read }.try_into()
     }
 
+    /// The newest numbers written and read.
+    pub(super) fn newest(&self) -> (u64, u64) {
+        (self.halves.write.newest.unwrap_or_default(), self.halves.read.newest.unwrap_or_default())
+    }
+
+    /// The newest number is written down: some more may be used.
+    pub(super) fn reserve(&mut self) {
+        let write = &mut self.halves.write;
+        write.ceiling = (write.newest.unwrap_or_default() + DTLS_LEAP).min(EPOCH_1);
+    }
+
+    /// Goes on behind whoever died, for whom these were written down last as the newest. Nothing can be sealed until it is
+    /// [reserved](Self::reserve).
+    pub(super) fn leap(&mut self, (written, read): (u64, u64)) {
+        let Halves { write, read: reads } = &mut self.halves;
+        write.pass_over(written.saturating_add(DTLS_LEAP).min(EPOCH_1 - 1));
+        write.ceiling = write.newest.unwrap_or_default();
+        reads.pass_over(read.min(EPOCH_1 - 1));
+    }
+
     /// One record, to be sent in one datagram. `None` when the numbers of the epoch are used up.
     pub(super) fn seal(&mut self, kind: u8, plain: &[u8]) -> Option<Vec<u8>> {
         let write = &mut self.halves.write;
         let number = write.newest? + 1;
-        if number >= EPOCH_1 {
+        if number >= write.ceiling {
             return None;
         }
         write.commit(number);

@@ -157,6 +157,17 @@ impl Bandwidth {
         self.packets.next() as u16
     }
 
+    /// The next transport-wide number, without wraps.
+    pub fn numbers_used(&self) -> u64 {
+        self.packets.next()
+    }
+
+    /// Goes on behind whoever died, for whom this was the next number at the last writing: what is reported on numbers that
+    /// were used since is passed over.
+    pub fn leap(&mut self, next: u64) {
+        self.packets = SentPackets::after(next);
+    }
+
     /// A packet of `len` octets goes out; gives its transport-wide number.
     #[inline]
     pub fn handle_sent(&mut self, now: Instant, len: usize, what: Sent) -> u16 {

@@ -127,6 +127,16 @@ impl Reception {
         self.ssrc
     }
 
+    /// Ticks a second.
+    pub(super) fn clock_rate(&self) -> u32 {
+        self.clock_rate
+    }
+
+    /// Whether missing packets are asked for.
+    pub(super) fn asks_for_missing(&self) -> bool {
+        self.asks.is_some()
+    }
+
     /// Which of the streams of its layer it is.
     pub fn epoch(&self) -> Epoch {
         self.stream

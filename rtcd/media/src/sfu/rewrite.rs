@@ -2,6 +2,7 @@
 //! timestamps and VP8 picture ids are shifted by constants that change only at a switch, so that any packet, also one
 //! sent again, is rewritten to the same bytes every time. (SRTP demands that: the sequence number is the nonce.) With RTX
 //! (RFC 4588) what is sent again travels in a stream of its own, under numbers of its own.
+mod leap;
 mod rtx;
 mod segment;
 mod timeline;
@@ -13,6 +14,8 @@ use crate::handover::Age;
 use crate::rtp::{OutHeader, SeqNo, Ssrc};
 use crate::sfu::receive::ClockReference;
 use crate::srtp::ReplayWindow;
+use leap::Ceiling;
+pub use leap::StreamNumbers;
 use segment::{Segment, picture_numbers, shift_picture_numbers};
 use serde::{Deserialize, Serialize};
 use serde_with::serde_as;
@@ -26,7 +29,7 @@ const HISTORY: usize = 4;
 const FIRST_SEQ: u32 = 1 << 15;
 
 /// What the receiver calls things, as it was agreed in the section that the track is sent in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Numbers {
     /// Of the track's codec.
     pub payload_type: u8,
@@ -39,7 +42,7 @@ pub struct Numbers {
 }
 
 /// The stream that retransmissions of another one travel in (RFC 4588).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Rtx {
     /// `a=rtpmap:.. rtx`, with the repaired payload type as its `apt`.
     pub payload_type: u8,
@@ -80,6 +83,9 @@ pub struct Rewriter {
     suspended: bool,
     /// The next number of the RTX stream.
     rtx_seq: SeqNo,
+    /// Numbers from here on must not be used, in the stream and in its RTX stream: see [`reserve`](crate::reserve).
+    #[serde(skip)]
+    ceilings: (Ceiling, Ceiling),
     /// Transport-wide numbers of what went out, when it may have to be sent again as it was.
     #[serde(skip)]
     transport_numbers: Option<TransportNumbers>,
@@ -102,6 +108,7 @@ impl Rewriter {
             octets: 0,
             suspended: false,
             rtx_seq: SeqNo(u64::from(crate::random_u32() % FIRST_SEQ)),
+            ceilings: Default::default(),
             transport_numbers: None,
         }
     }
@@ -264,7 +271,8 @@ impl Rewriter {
         number: u16,
         out: &mut [u8],
     ) -> Option<(usize, SeqNo)> {
-        if !self.sent.is_fresh(segment.out(meta.seq)) {
+        let seq = segment.out(meta.seq);
+        if !self.sent.is_fresh(seq) || !self.ceilings.0.admits(seq) {
             return None;
         }
         let written = self.write_packet(segment, meta, payload, number, out)?;

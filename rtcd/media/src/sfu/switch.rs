@@ -12,6 +12,7 @@ mod feedback;
 mod forward;
 mod handover;
 mod ingress;
+mod keep;
 mod layers;
 mod opening;
 mod paced;
@@ -20,8 +21,9 @@ mod sink;
 
 pub use counters::Counters;
 pub use handover::{PeerRecord, RegistrationRecord, SwitchRecord, SwitchStart, TrackRecord};
+pub use keep::{Change, KeptPeer, read_numbers};
 pub use opening::LocalSocket;
-pub use peer::REPORT_INTERVAL;
+pub use peer::{PeerNumbers, REPORT_INTERVAL};
 pub use sink::{Age, Class, Datagrams, SLOT_SIZE, Sink};
 
 use super::bandwidth::Bandwidth;
@@ -35,6 +37,7 @@ use crate::token_bucket::TokenBucket;
 use crate::transport::{CloseReason, TransportEvent};
 use early::EarlyChecks;
 use forward::ForwardTrack;
+use keep::Keeping;
 use opening::Openings;
 use peer::Peer;
 use slab::Slab;
@@ -135,6 +138,8 @@ pub struct Switch {
     /// Tokens for STUN requests without credentials.
     anonymous: TokenBucket,
     events: VecDeque<Event>,
+    /// What is to be written down for whoever goes on after a crash.
+    keeping: Keeping,
     /// The peer that is being worked for: a panic ends it alone.
     current: Option<usize>,
     /// The track that is being forwarded.
@@ -161,6 +166,7 @@ impl Switch {
             rtcp: Vec::new(),
             anonymous: TokenBucket::new(ingress::ANONYMOUS_PER_SECOND, ingress::ANONYMOUS_BURST, now),
             events: VecDeque::new(),
+            keeping: Keeping::default(),
             current: None,
             forwarding: None,
         }

@@ -1,6 +1,7 @@
 //! Outgoing: plain packets become protected ones, in the buffer that they lie in.
 use super::crypt::{CM_TAG, Crypt, GCM_TAG, Purpose, cm_apply, cm_tag, gcm_nonce};
 use super::{MAX_OVERHEAD, Master, Profile};
+use crate::reserve::RTCP_LEAP;
 use crate::rtp::{self, SeqNo};
 use aws_lc_rs::aead;
 use serde::Serialize;
@@ -15,7 +16,13 @@ pub struct Protector {
     /// SRTCP index of the next packet, 31 bits (RFC 3711, section 3.4). One for all our SSRCs: each of them grows by
     /// itself then, with gaps, which is all that a receiver's window for each SSRC asks for.
     rtcp_index: u32,
+    /// Indices from this one on must not be used: see [`reserve`](crate::reserve).
+    #[serde(skip)]
+    rtcp_ceiling: u32,
 }
+
+/// Indices have 31 bits: after the last one a key is used up.
+const RTCP_INDICES: u32 = 1 << 31;
 
 impl Protector {
     pub(crate) fn new(profile: Profile, master: &Master<'_>) -> Self {
@@ -23,12 +30,30 @@ impl Protector {
             rtp: Crypt::new(profile, master, Purpose::Rtp),
             rtcp: Crypt::new(profile, master, Purpose::Rtcp),
             rtcp_index: 0,
+            rtcp_ceiling: RTCP_INDICES,
         }
     }
 
     /// Goes on for another process, which has used up the numbers below.
     pub(super) fn go_on(&mut self, rtcp_index: u32) {
-        self.rtcp_index = rtcp_index & 0x7fff_ffff;
+        self.rtcp_index = rtcp_index.min(RTCP_INDICES);
+    }
+
+    /// The next SRTCP index.
+    pub(crate) fn rtcp_index(&self) -> u32 {
+        self.rtcp_index
+    }
+
+    /// The index is written down: some more may be used.
+    pub(crate) fn reserve(&mut self) {
+        self.rtcp_ceiling = self.rtcp_index.saturating_add(RTCP_LEAP).min(RTCP_INDICES);
+    }
+
+    /// Goes on behind whoever died, for whom `rtcp_index` was written down last. Nothing can be sent until it is
+    /// [reserved](Self::reserve).
+    pub(crate) fn leap(&mut self, rtcp_index: u32) {
+        self.rtcp_index = rtcp_index.saturating_add(RTCP_LEAP).min(RTCP_INDICES);
+        self.rtcp_ceiling = self.rtcp_index;
     }
 
     /// Bytes that a protected RTP packet is longer than the plain one.
@@ -64,12 +89,16 @@ impl Protector {
     }
 
     /// Protects the compound RTCP packet in `buffer[..len]`; returns the new length, at most [`MAX_OVERHEAD`] more.
+    /// `None` when it is no packet, has no room, or no index is left.
     pub fn protect_rtcp(&mut self, buffer: &mut [u8], len: usize) -> Option<usize> {
         if len < 8 || buffer.len() < len + MAX_OVERHEAD {
             return None;
         }
         let index = self.rtcp_index;
-        self.rtcp_index = (index + 1) & 0x7fff_ffff;
+        if index >= self.rtcp_ceiling {
+            return None;
+        }
+        self.rtcp_index = index + 1;
         // The E bit says that the packet is encrypted.
         let trailer = (index | 1 << 31).to_be_bytes();
         let ssrc: [u8; 4] = buffer[4..8].try_into().ok()?;

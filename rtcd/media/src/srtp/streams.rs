@@ -104,6 +104,23 @@ impl Streams {
         self.live.len() - 1
     }
 
+    /// The newest number of each stream whose window is kept.
+    pub(super) fn newest(&self) -> impl ExactSizeIterator<Item = (u32, SeqNo)> {
+        self.live.iter().map(|stream| (stream.ssrc, stream.window.newest().unwrap_or_default()))
+    }
+
+    /// All numbers of a stream up to this one count as seen.
+    pub(super) fn pass_over(&mut self, ssrc: u32, newest: SeqNo) {
+        let at = match self.find(ssrc) {
+            Known::Live(at) => at,
+            Known::Past(_) | Known::New => self.open(ssrc, ReplayWindow::default()),
+        };
+        let window = &mut self.live[at].window;
+        if window.newest().is_none_or(|known| known <= newest) {
+            *window = ReplayWindow::after(newest);
+        }
+    }
+
     /// Streams whose window is kept.
     pub(super) fn len(&self) -> usize {
         self.live.len()

@@ -56,6 +56,22 @@ impl Unprotector {
         (self.streams, self.rtcp_streams) = (streams, rtcp_streams);
     }
 
+    /// The newest number heard of each stream of RTP.
+    pub(crate) fn newest(&self) -> impl ExactSizeIterator<Item = (u32, SeqNo)> {
+        self.streams.newest()
+    }
+
+    /// The newest number heard from each sender of RTCP.
+    pub(crate) fn newest_rtcp(&self) -> impl ExactSizeIterator<Item = (u32, SeqNo)> {
+        self.rtcp_streams.newest()
+    }
+
+    /// Whoever died had heard so much, of RTP and of RTCP: it is not heard again.
+    pub(crate) fn leap(&mut self, rtp: &[(u32, SeqNo)], rtcp: &[(u32, SeqNo)]) {
+        rtp.iter().for_each(|(ssrc, newest)| self.streams.pass_over(*ssrc, *newest));
+        rtcp.iter().for_each(|(ssrc, newest)| self.rtcp_streams.pass_over(*ssrc, *newest));
+    }
+
     /// Opens an RTP packet in place; returns the plain length and the extended sequence number. Nothing is remembered
     /// of a packet that is not authentic.
     #[inline]

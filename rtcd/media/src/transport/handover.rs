@@ -4,8 +4,9 @@ use crate::demux::Path;
 use crate::dtls::{Dtls, DtlsState, Fingerprint, Role, SavedDtls};
 use crate::handover::{Age, moment};
 use crate::ice::IceLite;
+use crate::rtp::{SeqNo, Ssrc};
 use crate::sctp::{ChannelId, Sctp, SctpState, SendError};
-use crate::srtp::{SavedSrtp, Srtp};
+use crate::srtp::{SavedSrtp, Srtp, Unprotector};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_with::{Bytes, serde_as};
 use std::collections::VecDeque;
@@ -94,10 +95,61 @@ impl Transport {
         };
     }
 
+    /// How far the keys have been used, and what has been heard; `None` until the handshake is behind both sides.
+    pub(crate) fn numbers(&self) -> Option<(TransportNumbers, &Unprotector)> {
+        let (written, read) = self.dtls.as_ref()?.numbers()?;
+        let srtp = self.srtp.as_ref()?;
+        Some((TransportNumbers { written, read, rtcp_index: srtp.protector.rtcp_index() }, &srtp.unprotector))
+    }
+
+    /// Feeds what a record must be written anew for when it changes.
+    pub(crate) fn shape(&self, hasher: &mut impl std::hash::Hasher) {
+        use std::hash::Hash as _;
+        (self.ice.selected(), self.ice.paths(), self.channel).hash(hasher);
+        self.ice.ufrags().for_each(|ufrag| ufrag.hash(hasher));
+    }
+
+    /// What [`numbers`](Self::numbers) gives is written down.
+    pub(crate) fn reserve(&mut self) {
+        if let (Some(dtls), Some(srtp)) = (&mut self.dtls, &mut self.srtp) {
+            dtls.reserve();
+            srtp.protector.reserve();
+        }
+    }
+
+    /// Goes on behind whoever died, of whom this was written down last. Nothing can be sent until it is
+    /// [reserved](Self::reserve).
+    pub(crate) fn leap(
+        &mut self,
+        now: Instant,
+        numbers: TransportNumbers,
+        heard: &[(Ssrc, SeqNo)],
+        heard_rtcp: &[(Ssrc, SeqNo)],
+    ) {
+        self.ice.excuse(now);
+        if let Some(dtls) = &mut self.dtls {
+            dtls.leap((numbers.written, numbers.read));
+        }
+        if let Some(srtp) = &mut self.srtp {
+            srtp.protector.leap(numbers.rtcp_index);
+            srtp.unprotector.leap(heard, heard_rtcp);
+        }
+    }
+
     /// In another process sockets and connections have other numbers; see [`IceLite::renumber_paths`].
     pub(crate) fn renumber_paths(&mut self, place: impl FnMut(Path) -> Option<Path>) {
         self.ice.renumber_paths(place);
     }
+}
+
+/// How far the keys of a transport have been used.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct TransportNumbers {
+    /// Newest DTLS records.
+    written: u64,
+    read: u64,
+    /// The next SRTCP index.
+    rtcp_index: u32,
 }
 
 /// A transport as it is written down.

@@ -6,6 +6,8 @@ use crate::ice::tests::check;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+mod crash;
+
 /// One way.
 const DELAY: Duration = Duration::from_millis(20);
 /// A browser repeats a check that was not answered, and says hello when one was.
@@ -59,6 +61,7 @@ struct Peer {
     dtls: Option<Dtls>,
     sctp: Option<Sctp>,
     channel: bool,
+    heard: u32,
 }
 
 fn identities() -> &'static (Identity, Identity) {
@@ -87,6 +90,7 @@ impl World {
             dtls: None,
             sctp: None,
             channel: false,
+            heard: 0,
         };
         Self {
             now,
@@ -151,13 +155,26 @@ impl World {
 
     /// Until the channel is open or `limit` is over; how long it took.
     fn join(&mut self, limit: Duration) -> Option<Duration> {
+        self.go_on(self.started + limit, |world| world.open || world.closed.is_some())?;
+        self.open.then(|| self.now - self.started)
+    }
+
+    /// For so long.
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.go_on(end, |_| false);
+        self.now = end;
+    }
+
+    /// `None`: it was not done by `end`.
+    fn go_on(&mut self, end: Instant, is_done: impl Fn(&Self) -> bool) -> Option<()> {
         self.drain();
-        while !self.open && self.closed.is_none() {
+        while !is_done(self) {
             let next_flying = self.flying.peek().map(|Reverse((at, ..))| *at);
             let next =
                 [next_flying, self.us.next_timeout(self.now), self.peer.next_timeout()].into_iter().flatten().min()?;
             self.now = self.now.max(next);
-            if self.now > self.started + limit {
+            if self.now > end {
                 return None;
             }
             while self.flying.peek().is_some_and(|Reverse((at, ..))| *at <= self.now) {
@@ -171,7 +188,7 @@ impl World {
             }
             self.drain();
         }
-        self.open.then(|| self.now - self.started)
+        Some(())
     }
 }
 
@@ -215,7 +232,9 @@ impl Peer {
             while let Some(packet) = sctp.poll_packet() {
                 dtls.send(&packet).expect("sent");
             }
-            while sctp.poll_event().is_some() {}
+            while let Some(event) = sctp.poll_event() {
+                self.heard += u32::from(matches!(event, SctpEvent::Message { .. }));
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
 #![allow(missing_docs, reason = "a test's names are its documentation")]
 mod bandwidth;
+mod crash;
 mod encoder;
 mod handover;
 mod heard;

@@ -39,6 +39,8 @@ pub struct Manner {
     pub has_tcp: bool,
     /// It insists on being the DTLS server.
     pub is_dtls_server: bool,
+    /// It opens no data channel: str0m ends an association that begins anew, and its session with it.
+    pub has_no_channel: bool,
 }
 
 /// A track that it sends.
@@ -115,8 +117,10 @@ impl Participant {
         if !manner.is_simple {
             api.enable_twcc_feedback();
         }
-        let config = ChannelConfig { label: "calls-dc".into(), ..ChannelConfig::default() };
-        api.create_data_channel(config);
+        if !manner.has_no_channel {
+            let config = ChannelConfig { label: "calls-dc".into(), ..ChannelConfig::default() };
+            api.create_data_channel(config);
+        }
         Self {
             id,
             address,

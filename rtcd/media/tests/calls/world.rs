@@ -1,17 +1,20 @@
 //! Switches, participants and the network between them, in virtual time. What the daemon's signalling does is done here
 //! at once and without descriptions.
+mod crash;
 mod handover;
+mod nonces;
 mod tracks;
 mod wire;
 
 use crate::network::{Conditions, Network};
 use crate::participant::{Manner, Participant, TCP_PORT, Wants};
 use crate::screen::Screen;
+use nonces::Nonces;
 use rtcd_media::demux::{Path, Protocol};
 use rtcd_media::dtls::{Fingerprint, Identity, Role};
 use rtcd_media::ice::Credentials;
 use rtcd_media::rtp::ExtensionIds;
-use rtcd_media::sfu::command::{Claim, Command, Event, Open, TrackId, TransportId, WorkerId};
+use rtcd_media::sfu::command::{Claim, Command, Event, Open, Outgoing, TrackId, TransportId, WorkerId};
 use rtcd_media::sfu::switch::{Age, Counters, Handoff, Switch, SwitchConfig};
 use rtcd_media::transport::{CloseReason, TransportEvent};
 use std::collections::HashMap;
@@ -49,6 +52,12 @@ pub struct World {
     spins: u32,
     /// The switches hand over to new ones again and again: how often, and when next.
     hands_over: Option<(Duration, Instant)>,
+    /// What the switches have written down for whoever goes on after a crash, and when they do so next.
+    memories: Vec<crash::Memory>,
+    keep_at: Instant,
+    /// What participants are sent.
+    sent: Vec<Outgoing>,
+    pub nonces: Nonces,
 }
 
 impl World {
@@ -79,6 +88,10 @@ impl World {
             next_ssrc: 1000,
             spins: 0,
             hands_over: handover::always().map(|every| (every, now + every)),
+            memories: Vec::new(),
+            keep_at: now,
+            sent: Vec::new(),
+            nonces: Nonces::default(),
         }
     }
 
@@ -245,6 +258,7 @@ impl World {
                 break;
             }
         }
+        self.keep_what_is_due();
     }
 
     fn settle(&mut self) {
@@ -254,6 +268,7 @@ impl World {
             switch.settle(self.now, wire);
             events.extend(std::iter::from_fn(|| switch.poll_event()));
             for (path, bytes) in wire.datagrams.drain(..) {
+                self.nonces.note(path.remote, &bytes);
                 self.network.send(self.now, self.server, path.remote, bytes);
             }
         }
@@ -300,12 +315,11 @@ impl World {
                 }
             }
             // Signalling offers tracks to those whose data channel is open.
-            Event::Transport { transport, event: TransportEvent::ChannelOpen } => {
-                self.ready.push(transport);
-                let running =
-                    self.tracks.iter().filter(|(_, track)| track.started && track.receivers.contains(&transport));
-                let running: Vec<TrackId> = running.map(|(track, _)| *track).collect();
-                running.into_iter().for_each(|track| self.forward(track, transport));
+            Event::Transport { transport, event: TransportEvent::ChannelOpen } => self.is_ready(transport),
+            Event::Transport { transport, event: TransportEvent::Connected { .. } } => {
+                if self.people.iter().any(|person| person.id == transport && person.manner.has_no_channel) {
+                    self.is_ready(transport);
+                }
             }
             Event::Transport { transport, event: TransportEvent::Closed(reason) } => {
                 self.closed.push((transport, reason));
@@ -316,6 +330,15 @@ impl World {
             Event::Transport { .. } => {}
             Event::Voice { track, active, .. } => self.activity.push((track, active)),
         }
+    }
+}
+
+impl World {
+    fn is_ready(&mut self, transport: TransportId) {
+        self.ready.push(transport);
+        let running = self.tracks.iter().filter(|(_, track)| track.started && track.receivers.contains(&transport));
+        let running: Vec<TrackId> = running.map(|(track, _)| *track).collect();
+        running.into_iter().for_each(|track| self.forward(track, transport));
     }
 }
 

@@ -70,6 +70,11 @@ impl SentPackets {
         Self::from_number(FIRST)
     }
 
+    /// Behind all numbers that may have been used when `next` was the next one a moment ago.
+    pub fn after(next: u64) -> Self {
+        Next(next.saturating_add(PACKETS)).into()
+    }
+
     fn from_number(first: u64) -> Self {
         Self { slots: vec![Slot::default(); PACKETS as usize].into(), next: first, first, reported: first }
     }

@@ -36,7 +36,7 @@ impl Rewriter {
     }
 
     fn write_rtx_header(
-        &self,
+        &mut self,
         rtx: Rtx,
         marker: bool,
         timestamp: u32,
@@ -44,6 +44,9 @@ impl Rewriter {
         number: u16,
         out: &mut [u8],
     ) -> Option<usize> {
+        if !self.ceilings.1.admits(self.rtx_seq) {
+            return None;
+        }
         let header = OutHeader {
             marker,
             payload_type: rtx.payload_type,

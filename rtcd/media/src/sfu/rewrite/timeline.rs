@@ -35,12 +35,14 @@ impl Rewriter {
             picture_id_shift: 0,
             tl0_shift: 0,
         };
-        if let (Some(old), Some(newest)) = (self.current, self.newest) {
+        if let Some(newest) = self.newest {
             segment.shift = (newest.seq.0 as i64 + 1).wrapping_sub(meta.seq.0 as i64);
-            let timestamp = self.timestamp_after_switch(now, &old, &newest, meta, clocks);
+            let timestamp = self.timestamp_after_switch(now, &newest, meta, clocks);
             segment.timestamp_shift = timestamp.wrapping_sub(meta.timestamp);
             segment.picture_id_shift = newest.picture_id.wrapping_add(1).wrapping_sub(picture_id);
             segment.tl0_shift = newest.tl0.wrapping_add(1).wrapping_sub(tl0);
+        }
+        if let Some(old) = self.current {
             self.remember(old);
         }
         self.current = Some(segment);
@@ -52,18 +54,17 @@ impl Rewriter {
     fn timestamp_after_switch(
         &self,
         now: Instant,
-        old: &Segment,
         newest: &Newest,
         meta: &Meta,
         clocks: &[Option<ClockReference>],
     ) -> u32 {
         let rate = u64::from(self.codec.clock_rate());
-        let before = clock_of(clocks, old.layer, old.epoch);
-        let by_reports = before.zip(clock_of(clocks, meta.layer, meta.epoch)).map(|(before, after)| {
+        let before = self.current.and_then(|old| Some((clock_of(clocks, old.layer, old.epoch)?, old.timestamp_shift)));
+        let by_reports = before.zip(clock_of(clocks, meta.layer, meta.epoch)).map(|((before, shift), after)| {
             let ticks = ntp_difference_in_ticks(after.info.ntp, before.info.ntp, rate);
             let same_instant = before.info.rtp.wrapping_add(ticks);
             let in_old_stream = meta.timestamp.wrapping_sub(after.info.rtp).wrapping_add(same_instant);
-            in_old_stream.wrapping_add(old.timestamp_shift)
+            in_old_stream.wrapping_add(shift)
         });
         let passed = now.saturating_duration_since(newest.at).as_micros() as u64 * rate / 1_000_000;
         let by_arrival = newest.timestamp.wrapping_add((passed as u32).max(1));

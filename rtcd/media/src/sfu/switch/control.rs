@@ -107,6 +107,9 @@ impl Switch {
         for (ssrc, forward) in peer.receives {
             self.drop_receiver(forward, key, ssrc);
         }
+        if peer.kept.is_some() {
+            self.keeping.forget(key);
+        }
     }
 
     fn send_data(&mut self, now: Instant, transport: TransportId, text: bool, data: &[u8]) {
@@ -173,9 +176,19 @@ impl Switch {
         let fresh = || tracks.insert(ForwardTrack::new(outgoing.track, cache));
         let place = *self.tracks_by_id.entry(outgoing.track).or_insert_with(fresh);
         let Outgoing { ssrc, codec, kind, numbers, .. } = outgoing;
-        let rewriter = Rewriter::new(ssrc, codec, numbers);
         let track = &mut self.tracks[place];
         track.publisher = Some(outgoing.publisher);
+        let peer = &mut self.peers[key];
+        // Control says all again to a worker that goes on after a crash.
+        if peer.receives.contains(&(ssrc, place)) {
+            return self.renumber(outgoing.transport, ssrc, numbers);
+        }
+        let mut rewriter = Rewriter::new(ssrc, codec, numbers);
+        if peer.kept.is_some() || !peer.used.is_empty() {
+            peer.leap_stream(&mut rewriter);
+            self.keeping.hold();
+        }
+        let track = &mut self.tracks[place];
         track.add_receiver(Receiver::new(key, rewriter, outgoing.cname, kind));
         let peer = &mut self.peers[key];
         peer.receives.push((ssrc, place));

@@ -226,6 +226,13 @@ impl ForwardTrack {
         Some((of_peer.find(|receiver| receiver.rewriter.ssrc() == ssrc)?, Kept(&self.caches)))
     }
 
+    /// The same, to look at.
+    pub fn receiver_of(&self, peer: usize, ssrc: Ssrc) -> Option<&Receiver> {
+        let first = self.receivers.partition_point(|receiver| receiver.peer < peer);
+        let mut of_peer = self.receivers[first..].iter().take_while(|receiver| receiver.peer == peer);
+        of_peer.find(|receiver| receiver.rewriter.ssrc() == ssrc)
+    }
+
     /// Adds a receiver.
     pub fn add_receiver(&mut self, receiver: Receiver) {
         let at = self.receivers.partition_point(|known| known.peer <= receiver.peer);
@@ -299,6 +306,9 @@ impl Switch {
                 if peer.repetition.is_on(now) && repeat(now, peer, receiver, kept, sink) {
                     self.counters.repeated += 1;
                 }
+            }
+            if receiver.rewriter.is_short() {
+                self.keeping.hold();
             }
             if std::mem::take(&mut wake) {
                 peer.touched = true;

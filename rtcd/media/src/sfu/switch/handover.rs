@@ -4,7 +4,7 @@
 //! Not carried: checks that wait for their transport, our opening checks (control tells candidates again), what is due when
 //! (it follows from the rest), what congestion control knows of packets under way.
 use super::forward::{ForwardTrack, KeptTrack, Receiver};
-use super::peer::Peer;
+use super::peer::{Peer, PeerNumbers};
 use super::{Counters, Owner, Registration, Sink, Switch};
 use crate::demux::Path;
 use crate::handover::{self, RecordError};
@@ -67,6 +67,12 @@ pub struct PeerRecord {
     pub paths: Vec<Path>,
     #[serde_as(as = "Bytes")]
     state: Vec<u8>,
+    /// When it was written, if not with all others.
+    #[serde(skip)]
+    pub(super) written: Option<Instant>,
+    /// How far it was when whoever had it died.
+    #[serde(skip)]
+    pub(super) numbers: Option<PeerNumbers>,
 }
 
 /// A track.
@@ -112,7 +118,7 @@ struct SavedPeer {
 }
 
 impl Registration {
-    fn write(&self, ufrag: &str) -> RegistrationRecord {
+    pub(super) fn write(&self, ufrag: &str) -> RegistrationRecord {
         RegistrationRecord {
             ufrag: ufrag.into(),
             open: (*self.open).clone(),
@@ -165,7 +171,7 @@ impl Switch {
         }
     }
 
-    fn write_peer(&self, now: Instant, key: usize, peer: &Peer) -> PeerRecord {
+    pub(super) fn write_peer(&self, now: Instant, key: usize, peer: &Peer) -> PeerRecord {
         let receives = peer.receives.iter().filter_map(|(ssrc, place)| {
             let track = self.tracks.get(*place)?;
             let mut of_peer = track.receivers.iter().filter(|receiver| receiver.peer == key);
@@ -174,7 +180,13 @@ impl Switch {
         let written = WrittenPeer { peer, receives: receives.collect() };
         let mut state = Vec::with_capacity(2048);
         handover::write(&mut state, PEER_VERSION, now, &written);
-        PeerRecord { transport: peer.id, paths: peer.transport.ice().paths().to_vec(), state }
+        PeerRecord {
+            transport: peer.id,
+            paths: peer.transport.ice().paths().to_vec(),
+            state,
+            written: None,
+            numbers: None,
+        }
     }
 
     /// Goes on where other switches have been, whose records were written at `then` by this process's clock. Sessions that
@@ -190,7 +202,7 @@ impl Switch {
         }
         for (record, places) in start.peers {
             let id = record.transport;
-            let started = catch_unwind(AssertUnwindSafe(|| self.start_peer(then, &record, &places)));
+            let started = catch_unwind(AssertUnwindSafe(|| self.start_peer(then, record, &places)));
             let reason = match started {
                 Ok(Ok(())) => continue,
                 Ok(Err(reason)) => reason,
@@ -223,16 +235,22 @@ impl Switch {
         *self.tracks_by_id.entry(id).or_insert_with(|| tracks.insert(ForwardTrack::new(id, cache)))
     }
 
-    fn start_peer(&mut self, then: Instant, record: &PeerRecord, places: &[Option<Path>]) -> Result<(), NotCarried> {
-        let SavedPeer { mut peer, receives } = handover::read(&record.state, PEER_VERSION, then)?;
+    fn start_peer(&mut self, then: Instant, mut record: PeerRecord, places: &[Option<Path>]) -> Result<(), NotCarried> {
+        let (then, numbers) = (record.written.unwrap_or(then), record.numbers.take());
+        let SavedPeer { mut peer, mut receives } = handover::read(&record.state, PEER_VERSION, then)?;
         let place = |path: Path| places[record.paths.iter().position(|known| *known == path)?];
         peer.transport.renumber_paths(place);
-        if peer.transport.ice().paths().is_empty() && !record.paths.is_empty() {
+        // After a crash a connection has ended with its process, and its peer makes another one.
+        if numbers.is_none() && peer.transport.ice().paths().is_empty() && !record.paths.is_empty() {
             return Err(NotCarried::NoWay);
         }
         let (id, me) = (record.transport, self.config.worker);
         let tracks: Vec<usize> = peer.tracks.iter().map(|track| self.place_of(track.spec.track)).collect();
         peer.go_on(then, &tracks);
+        let is_crash = numbers.is_some();
+        if let Some(numbers) = numbers {
+            peer.leap(then, numbers, receives.iter_mut().map(|(_, receiver)| &mut receiver.rewriter));
+        }
         let paths = peer.transport.ice().paths().to_vec();
         let key = self.peers.insert(peer);
         self.peers_by_id.insert(id, key);
@@ -245,6 +263,9 @@ impl Switch {
             receiver.peer = key;
             self.peers[key].receives.push((receiver.rewriter.ssrc(), place));
             self.tracks[place].add_receiver(receiver);
+        }
+        if !is_crash {
+            self.reserve_started(key);
         }
         self.paths.extend(paths.into_iter().map(|path| (path, Owner::Peer(key))));
         self.touch(key);

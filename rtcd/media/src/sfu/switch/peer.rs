@@ -1,15 +1,18 @@
 //! One participant on its worker: the transport, the tracks it sends, the streams it receives.
 mod gate;
 mod incoming;
+mod leap;
 mod repair;
 mod repetition;
 mod sending;
 mod streams;
 
 pub(super) use incoming::{IncomingTrack, Stream};
+pub use leap::PeerNumbers;
 pub(super) use sending::{DECIDE_INTERVAL, Held, Sending};
 
 use super::Counters;
+use super::keep::Kept;
 use crate::codec::Codec;
 use crate::handover::Age;
 use crate::ice::Credentials;
@@ -17,6 +20,7 @@ use crate::rtcp::TransportCcRecorder;
 use crate::rtp::{ExtensionMap, Header, SeqNo, Ssrc};
 use crate::sfu::command::{Event, Incoming, TrackId, TransportId};
 use crate::sfu::receive::AnswerTime;
+use crate::sfu::rewrite::StreamNumbers;
 use crate::sfu::voice_activity::VoiceActivity;
 use crate::sfu::{Epoch, Layer, Meta};
 use crate::srtp::SrtpError;
@@ -112,6 +116,12 @@ pub(super) struct Peer {
     pub sending: Option<Box<Sending>>,
     /// Packets that may be sent again.
     pub retransmissions: TokenBucket,
+    /// Streams that whoever died has sent, and that are not sent here yet.
+    #[serde(skip)]
+    pub used: Vec<StreamNumbers>,
+    /// What is written down of it for whoever goes on after a crash.
+    #[serde(skip)]
+    pub kept: Option<Kept>,
     /// The timer entry that counts.
     #[serde(skip)]
     pub scheduled: Option<Instant>,
@@ -140,6 +150,8 @@ impl Peer {
             repetition: Repetition::default(),
             sending: None,
             retransmissions: TokenBucket::new(RETRANSMISSIONS_PER_SECOND, RETRANSMISSION_BURST, now),
+            used: Vec::new(),
+            kept: None,
             scheduled: None,
             touched: false,
         }

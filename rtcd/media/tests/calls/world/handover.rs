@@ -1,12 +1,13 @@
 //! The switches go on in another process, in the middle of whatever is under way.
 use super::World;
+use super::crash::Memory;
 use super::wire::Wire;
 use crate::{MS, SECOND};
 use rtcd_media::sfu::command::{Claim, TrackId, TransportId, WorkerId};
 use rtcd_media::sfu::switch::{PeerRecord, RegistrationRecord, Switch, SwitchConfig, SwitchRecord, SwitchStart};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often all worlds hand over, whatever their test is about: `HANDOVER_MS` in the environment.
 pub(super) fn always() -> Option<Duration> {
@@ -44,11 +45,13 @@ impl World {
         while self.carry() {}
         for (_, wire) in &mut self.switches {
             for (path, bytes) in wire.datagrams.drain(..) {
+                self.nonces.note(path.remote, &bytes);
                 self.network.send(written, self.server, path.remote, bytes);
             }
         }
         self.now += pause;
-        self.start_switches(written, records);
+        self.memories.clear();
+        self.start_switches(written, records, false);
         self.hands_over = hands_over;
     }
 
@@ -90,7 +93,7 @@ impl World {
         (read, refused)
     }
 
-    fn start_switches(&mut self, written: std::time::Instant, records: Vec<SwitchRecord>) {
+    pub(super) fn start_switches(&mut self, written: Instant, records: Vec<SwitchRecord>, is_crash: bool) {
         let claims: HashMap<TransportId, Arc<Claim>> = records[0]
             .registrations
             .iter()
@@ -129,8 +132,14 @@ impl World {
                     counters: record.counters,
                 },
             );
+            let (mut wire, mut memory) = (Wire::default(), Memory::default());
+            memory.keep(self.now, &mut switch);
             switch.resume_peers(self.now);
-            self.switches.push((switch, Wire::default()));
+            if is_crash {
+                switch.ask_for_pictures(self.now, &mut wire);
+            }
+            self.memories.push(memory);
+            self.switches.push((switch, wire));
         }
         // As signalling does, which knows who is where.
         let tracks: Vec<TrackId> = self.tracks.keys().copied().collect();

@@ -81,7 +81,7 @@ impl World {
         track
     }
 
-    fn announce(&mut self, publisher: TransportId) {
+    pub(super) fn announce(&mut self, publisher: TransportId) {
         let mut tracks: Vec<Incoming> =
             self.tracks.values().filter(|track| track.publisher == publisher).map(|track| track.spec.clone()).collect();
         tracks.sort_by_key(|spec| spec.track);
@@ -106,6 +106,7 @@ impl World {
             published.receivers.retain(|id| *id != transport);
         }
         if let Some(ssrc) = self.people[at].forget(track) {
+            self.sent.retain(|outgoing| (outgoing.transport, outgoing.ssrc) != (transport, ssrc));
             self.command(transport, Command::RemoveOutgoing { transport, ssrc });
             self.route(track);
         }
@@ -141,6 +142,7 @@ impl World {
             numbers,
             cname: format!("{publisher:?}"),
         };
+        self.sent.push(outgoing.clone());
         self.command(to, Command::AddOutgoing(Box::new(outgoing)));
         self.route(track);
     }

@@ -1,0 +1,84 @@
+//! Calls whose switches die at any moment, and go on from what they have written down.
+use crate::encoder::{HIGH, LOW};
+use crate::network::Conditions;
+use crate::participant::Manner;
+use crate::seeds::for_seeds;
+use crate::world::World;
+use crate::{MS, SECOND};
+
+/// By the nonces on the wire. Between crashes people come, go and say things, and some crashes come before anything was written
+/// down since the last one.
+#[test]
+fn of_two_hundred_crashes_none_makes_a_nonce_come_twice() {
+    for (is_dtls_server, workers) in [(false, 1), (true, 2)] {
+        for_seeds(1, |seed| {
+            let mut world = World::new(seed, workers);
+            let manner = Manner { is_dtls_server, has_no_channel: true, ..Manner::default() };
+            let [ann, bob, cid] = [(); 3].map(|()| world.join_as(manner));
+            for at in [ann, bob, cid] {
+                world.set_way(at, Conditions::lossy(0.01, 10 * MS));
+            }
+            let voice = world.speak(ann, &[bob, cid]);
+            let camera = world.share_camera(bob, &[LOW], &[ann, cid]);
+            let screen = world.share(ann, &[LOW, HIGH], &[bob, cid]);
+            world.wait_picture(cid, camera);
+            world.wait_picture(bob, screen);
+            world.wait_voice(cid, voice);
+            world.run(2 * SECOND);
+            for crash in 0..200_u32 {
+                match crash % 4 {
+                    0 => world.run(world.until_keep()),
+                    1 => world.run(700 * MS),
+                    2 => world.run(90 * MS),
+                    _ => {}
+                }
+                if crash % 10 == 3 {
+                    world.stop(cid, camera);
+                    world.receive(cid, camera);
+                }
+                world.crash(20 * MS);
+            }
+            world.run(SECOND);
+            assert!(world.closed.is_empty(), "{:?}", world.closed);
+            println!("seed {seed}, {workers} workers: {} nonces", world.nonces.count());
+            let (heard, shown) =
+                (world.people[cid].seen.voices[&voice].newest(), world.screen(bob, screen).shown.len());
+            world.run(5 * SECOND);
+            assert!(world.people[cid].seen.voices[&voice].newest() > heard, "the voice goes on");
+            assert!(world.screen(bob, screen).shown.len() > shown + 10, "the screen goes on");
+        });
+    }
+}
+
+#[test]
+fn after_a_crash_voices_go_on_at_once_and_pictures_within_two_seconds() {
+    for workers in [1, 2] {
+        for_seeds(3, |seed| {
+            let mut world = World::new(seed, workers);
+            let manner = Manner { has_no_channel: true, ..Manner::default() };
+            let [ann, bob, cid] = [(); 3].map(|()| world.join_as(manner));
+            for at in [ann, bob, cid] {
+                world.set_way(at, Conditions::lossy(0.0, 20 * MS));
+            }
+            let voice = world.speak(ann, &[bob, cid]);
+            let camera = world.share_camera(bob, &[LOW], &[ann, cid]);
+            let screen = world.share(ann, &[LOW, HIGH], &[bob, cid]);
+            for (at, track) in [(cid, camera), (ann, camera), (bob, screen), (cid, screen)] {
+                world.wait_picture(at, track);
+            }
+            world.wait_voice(cid, voice);
+            world.run(5 * SECOND);
+            let begun = world.now;
+            for _ in 0..10 {
+                world.crash(300 * MS);
+                world.run(5 * SECOND);
+            }
+            assert!(world.closed.is_empty(), "{:?}", world.closed);
+            for (at, track) in [(cid, camera), (ann, camera), (bob, screen), (cid, screen)] {
+                let longest = world.screen(at, track).longest_freeze(begun, world.now);
+                println!("seed {seed}, {workers} workers: {at} did not see {track:?} for {longest:?}");
+                assert!(longest < 2 * SECOND, "seed {seed}, {workers} workers, {at} {track:?}: {longest:?}");
+            }
+        });
+    }
+}
