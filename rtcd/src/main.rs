@@ -119,6 +119,7 @@ fn run() -> ExitCode {
     }
     let files = privileges::raise_file_limit();
     privileges::restrict(&loaded.config);
+    privileges::forbid_dumps();
     // Its threads must not have the rights that were given up.
     logging::write(&loaded.config.logger);
     tracing::debug!(?files, config = ?loaded.config, "configured");

@@ -16,6 +16,13 @@ pub fn raise_file_limit() -> Option<u64> {
     Some(hard)
 }
 
+/// No core is ever written: it would have the keys of all calls in it. Nor can anybody of our own user read our memory.
+pub fn forbid_dumps() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::debug!(%error, "core dumps could not be forbidden");
+    }
+}
+
 /// Gives up every capability but those that `config` needs, and the way back to them.
 /// Capabilities belong to threads: call this before the first one is started.
 pub fn restrict(config: &Config) {

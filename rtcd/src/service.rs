@@ -3,11 +3,13 @@ use crate::admission::{self, Admission};
 use crate::api::{self, Api, ApiConfig, Deadlines};
 use crate::client;
 use crate::config::{Config, Loaded};
-use crate::handover::Rest;
 use crate::handover::arrival::{Arrival, arrive, open_after};
+use crate::handover::control::ControlMemory;
 use crate::handover::door;
 use crate::handover::leaving::Leaving;
+use crate::handover::{Memory, Rest};
 use crate::listener;
+use crate::logging::Once;
 use crate::metrics::Metrics;
 use crate::net::addresses::{Bind, Machine};
 use crate::net::binder::Binder;
@@ -31,6 +33,9 @@ use tokio::sync::oneshot;
 
 /// How long the plane may take to say goodbye to the participants after their sessions were closed.
 const GOODBYE: Duration = Duration::from_millis(500);
+
+/// A process that dies later was not killed by what it went on with. Also how often tokens are written down.
+const SURVIVES: Duration = Duration::from_secs(1);
 
 /// How long work that blocks may still take when everything has ended: what a client was told is on the disk already.
 const LAST_WORK: Duration = Duration::from_millis(100);
@@ -96,17 +101,24 @@ async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -
 
     // Media first: whoever is in a call waits for it.
     let place = store::place(&config.store.data_source);
-    let Arrival { legacy, api: kept, before } = arrive(inheritance, how.takes_over.then_some(place)).await;
+    let arrival = arrive(inheritance, how.takes_over.then_some(place)).await;
+    let Arrival { legacy, api: kept, before, graves, mut unused } = arrival;
     let identity = match &legacy {
         Some(legacy) => legacy.identity.clone(),
         None => Identity::generate().context("making a DTLS certificate")?,
     };
     let fingerprint = identity.fingerprint();
     let workers = config.rtc.workers();
-    let plane_config = PlaneConfig { workers, nack_buffer: config.rtc.nack_buffer_size };
+    let generation = graves.next_generation();
+    let memory = ControlMemory::new(generation, graves.deaths()).context("keeping state in memory")?;
+    memory.keep_identity(&identity, Instant::now()).context("keeping state in memory")?;
+    let nack_buffer = config.rtc.nack_buffer_size;
+    let plane_config = PlaneConfig { workers, nack_buffer, generation, store: systemd::store_sockets() };
     let (plane, events) = Plane::start(&plane_config, identity.clone())?;
+    leave_with_systemd(generation, &memory, &plane);
     let mut sockets = Sockets::new(plane.handle());
     let mut rest = legacy.map(|legacy| legacy.begin(&plane, &mut sockets));
+    unused.extend(rest.iter_mut().flat_map(|rest| std::mem::take(&mut rest.unused)));
 
     let store = match before {
         Some(before) => open_after(before, config.store.data_source.clone()).await?,
@@ -148,11 +160,11 @@ async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -
         refuse_calls_while_draining: how.drain.refuse_calls,
         peers: local.peer_policy(),
     };
-    let (legacy, bearers, memory) = match rest {
-        Some(Rest { signal, bearers, memory, .. }) => (Some(signal), bearers, Some(memory)),
+    let (legacy, bearers, parcel) = match rest {
+        Some(Rest { signal, bearers, memory, .. }) => (Some(signal), bearers, memory),
         None => (None, Vec::new(), None),
     };
-    let signal = crate::signal::start(settings, plane.handle(), events, metrics.clone(), legacy);
+    let signal = crate::signal::start(settings, plane.handle(), events, metrics.clone(), legacy, memory.clone());
     let counters = {
         let plane = plane.handle();
         Box::new(move || plane.counters())
@@ -184,13 +196,16 @@ async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -
     let receive_buffer = buffers.map(|got| got.receive);
     let Bind { udp, tcp } = local.bind;
     tracing::info!(api = ?address, ?udp, ?tcp, workers, receive_buffer, "ready");
-    if let Some(memory) = memory {
-        systemd::forget_calls();
-        if let Err(error) = memory.wipe() {
-            tracing::warn!(%error, "what the process before has left could not be wiped");
-        }
+    systemd::forget_calls();
+    if let Some(Err(error)) = parcel.map(Memory::wipe) {
+        tracing::warn!(%error, "what the process before has left could not be wiped");
     }
+    // Everything is written down anew.
+    graves.wipe();
+    graves.generations().into_iter().for_each(systemd::forget_written);
+    unused.into_iter().for_each(systemd::forget_socket);
     systemd::ready();
+    tokio::spawn(keep_tokens(memory.clone(), api.clone()));
 
     let draining = async {
         shutdown.draining().await;
@@ -206,7 +221,7 @@ async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -
     tokio::select! {
         () = draining => {}
         Some(heir) = heir => {
-            let leaving = Leaving { plane, signal: signal.handle, api, stop_api, serving, api_listener, identity };
+            let leaving = Leaving { plane, signal: signal.handle, api, stop_api, serving, api_listener, identity, memory };
             return leaving.to(heir).await.map(Ended::Leaving);
         }
     }
@@ -217,7 +232,50 @@ async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -
     let _ = stop_api.send(());
     let _ = tokio::time::timeout(Deadlines::default().drain + GOODBYE, serving).await;
     tokio::task::spawn_blocking(move || plane.stop()).await.context("stopping the packet plane")?;
+    wipe(&memory);
     Ok(Ended::Alone)
+}
+
+/// What is written down from now on is there for the next process, should this one die.
+fn leave_with_systemd(generation: u64, memory: &ControlMemory, plane: &Plane) {
+    if !systemd::is_there() {
+        return;
+    }
+    let kept = memory.handle().and_then(|control| {
+        systemd::keep_written(generation, plane.memories())?;
+        systemd::keep_written(generation, &[control])
+    });
+    if let Err(error) = kept {
+        tracing::warn!(%error, "nothing can be left with systemd: a crash will end calls");
+    }
+}
+
+fn wipe(memory: &ControlMemory) {
+    if let Err(error) = memory.wipe() {
+        tracing::warn!(%error, "what was written down could not be wiped");
+    }
+}
+
+/// Writes down who has logged in, and that this process has not died at once.
+async fn keep_tokens(memory: ControlMemory, api: Api) {
+    let (failing, mut any) = (Once::new(), false);
+    tokio::time::sleep(SURVIVES).await;
+    let mut written = memory.survives();
+    loop {
+        let now = Instant::now();
+        let bearers = api.bearers(now);
+        if any || !bearers.is_empty() {
+            written = written.and_then(|()| memory.keep_bearers(&bearers, now));
+        }
+        any = !bearers.is_empty();
+        match written {
+            Ok(()) => drop(failing.works()),
+            Err(error) if failing.failed() => tracing::warn!(%error, "tokens cannot be written down"),
+            Err(_) => {}
+        }
+        tokio::time::sleep(SURVIVES).await;
+        written = Ok(());
+    }
 }
 
 /// New calls go elsewhere; waits until the last session has gone or the time is over. A call that comes all the same

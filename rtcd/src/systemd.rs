@@ -1,6 +1,8 @@
 //! What systemd is told and what it hands over. Without systemd all of this does nothing.
 use crate::handover::Parcel;
 use crate::logging::Once;
+use crate::plane::Stored;
+use crate::plane::handover::Inode;
 use crate::plane::socket::passed_descriptors;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
@@ -12,6 +14,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// `READY=1`: every listener is bound and the plane runs.
 pub fn ready() {
@@ -50,6 +53,10 @@ fn notify(states: &[NotifyState<'_>]) {
 const API: &str = "api";
 const MEMORY: &str = "calls";
 const MEDIA: &str = "media";
+/// Sockets that are there as long as the process has them, each under its inode, and what is written down for whoever goes on
+/// after a crash, under the generation of the process.
+const SOCKET: &str = "socket-";
+const WRITTEN: &str = "written-";
 /// Descriptors in one message to systemd; the kernel takes 253.
 const DESCRIPTORS_AT_ONCE: usize = 128;
 /// How long systemd may take to read what it was told.
@@ -70,7 +77,11 @@ pub struct Inheritance {
     /// A listener of the API, a kept one before others.
     pub api: Option<Inherited>,
     /// Its calls.
-    pub calls: Option<Parcel>,
+    pub calls: Option<OwnedFd>,
+    /// Their sockets.
+    pub sockets: Vec<OwnedFd>,
+    /// What processes before have written down while they worked.
+    pub written: Vec<OwnedFd>,
 }
 
 /// Takes what `LISTEN_FDS` names. To be called once, before any thread is started.
@@ -79,11 +90,12 @@ pub fn inherit() -> Inheritance {
     // Whether they are for this process is the library's to know.
     let count = sd_notify::listen_fds().map_or(0, |fds| fds.len());
     let mut inheritance = Inheritance::default();
-    let (mut memory, mut descriptors) = (None, Vec::new());
     for (fd, name) in passed_descriptors(count).into_iter().zip(names.split(':').chain(std::iter::repeat(""))) {
         match name {
-            MEMORY => memory = Some(fd),
-            MEDIA => descriptors.push(fd),
+            MEMORY => inheritance.calls = Some(fd),
+            MEDIA => inheritance.sockets.push(fd),
+            _ if name.starts_with(SOCKET) => inheritance.sockets.push(fd),
+            _ if name.starts_with(WRITTEN) => inheritance.written.push(fd),
             API => inheritance.api = Some(Inherited::Kept(fd.into())),
             _ if inheritance.api.is_none() && is_tcp_listener(&fd) => {
                 inheritance.api = Some(Inherited::Activated(fd.into()));
@@ -91,7 +103,6 @@ pub fn inherit() -> Inheritance {
             _ => {}
         }
     }
-    inheritance.calls = memory.map(|memory| Parcel { memory, descriptors });
     inheritance
 }
 
@@ -134,6 +145,54 @@ fn barrier() -> io::Result<()> {
 pub fn forget_calls() {
     notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(MEMORY)]);
     notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(MEDIA)]);
+}
+
+/// Keeps what a process writes down while it works, so that the next one can go on when it has died.
+pub fn keep_written(generation: u64, memories: &[OwnedFd]) -> io::Result<()> {
+    let name = format!("{WRITTEN}{generation}");
+    let memories: Vec<BorrowedFd<'_>> = memories.iter().map(AsFd::as_fd).collect();
+    sd_notify::notify_with_fds(&[NotifyState::FdStore, NotifyState::FdName(&name)], &memories).map(drop)
+}
+
+/// Another process goes on with what was written down.
+pub fn forget_written(generation: u64) {
+    notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(&format!("{WRITTEN}{generation}"))]);
+}
+
+/// Keeps a socket whatever becomes of this process.
+pub fn keep_socket(inode: Inode, socket: &OwnedFd) -> io::Result<()> {
+    let name = format!("{SOCKET}{inode}");
+    let state = [NotifyState::FdStore, NotifyState::FdName(&name), NotifyState::Custom("FDPOLL=0")];
+    sd_notify::notify_with_fds(&state, &[socket.as_fd()]).map(drop)
+}
+
+/// A socket was closed: what arrives there is nobody's.
+pub fn forget_socket(inode: Inode) {
+    notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(&format!("{SOCKET}{inode}"))]);
+}
+
+/// Keeps sockets as they come and goes; returns what is to be told of them. `None` without systemd.
+pub fn store_sockets() -> Option<mpsc::UnboundedSender<Stored>> {
+    if !is_there() {
+        return None;
+    }
+    let (sender, mut stored) = mpsc::unbounded_channel();
+    // What is told to systemd may have to wait until it reads.
+    let work = move || {
+        while let Some(what) = stored.blocking_recv() {
+            match what {
+                Stored::Kept(inode, socket) => match keep_socket(inode, &socket) {
+                    Ok(()) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "a socket could not be left with systemd: a crash will end calls")
+                    }
+                },
+                Stored::Gone(inode) => forget_socket(inode),
+            }
+        }
+    };
+    // Without it nothing is kept, and a crash ends calls.
+    std::thread::Builder::new().name("store".into()).spawn(work).ok().map(|_| sender)
 }
 
 /// Whether systemd stops this unit only to start it again, by its list of jobs.

@@ -1,12 +1,14 @@
 //! Calls outlive the daemon: another process goes on with them.
+mod crash;
+mod keeper;
+
 use crate::browser::{ANN, BOB, address, alone, perceives};
 use anyhow::Result;
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use keeper::Keeper;
 use rtcd_tests::browser::chromium::{Chromium, Page};
 use rtcd_tests::browser::demo::Demo;
 use rtcd_tests::browser::{DemoPage, State};
-use rtcd_tests::daemon::{Daemon, DaemonConfig, binary, free_port, temp_dir, wait_for};
+use rtcd_tests::daemon::{Daemon, DaemonConfig, binary, free_port, temp_dir};
 use rtcd_tests::mattermost::Mattermost;
 use rtcd_tests::peer::{Peer, PeerConfig};
 use rtcd_tests::plugin::{Plugin, Received};
@@ -14,12 +16,9 @@ use rtcd_tests::webrtc_peer::{WebrtcConfig, WebrtcPeer};
 use rtcd_tests::world::{VOICE, World};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::{IoSliceMut, Read as _};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::os::unix::net::UnixDatagram;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const WATCHED: &str = include_str!("watched.js");
 const CLEO: (&str, f64) = ("cleo", 1300.0);
@@ -45,11 +44,25 @@ impl Relay {
     }
 
     fn demo(&self) -> Demo {
+        self.demo_at(std::net::Ipv4Addr::LOCALHOST, &[])
+    }
+
+    fn demo_at(&self, ip: std::net::Ipv4Addr, more: &[&str]) -> Demo {
         let key = self.store.join("key");
         std::fs::write(&key, "k".repeat(40)).expect("written");
         let (api, key) = (self.daemon.url(), key.display().to_string());
         let arguments = ["--connect", &api, "--client-id", "mattermost", "--auth-key-file", &key];
-        Demo::start_at(std::net::Ipv4Addr::LOCALHOST.into(), &arguments)
+        Demo::start_at(ip.into(), &[&arguments, more].concat())
+    }
+
+    /// systemd stops the daemon and starts it again.
+    fn hand_over_with(&mut self, keeper: &Keeper) {
+        let mut command = Command::new(binary());
+        let output = command.arg("hand-over").env_clear().envs(self.daemon.variables()).output().expect("run");
+        assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), self.daemon.log());
+        assert!(self.daemon.wait_exit().success());
+        self.daemon = keeper.start_ready(&self.config);
+        keeper.wait_names(["api", "socket", "written"]);
     }
 
     /// Another process takes over.
@@ -262,87 +275,6 @@ fn a_daemon_that_systemd_has_not_started_leaves_nothing_with_it() {
     assert!(daemon.is_running());
 }
 
-/// What systemd does: keeps descriptors under their names, and closes a barrier when it has read all before.
-struct Keeper {
-    path: PathBuf,
-    kept: Arc<Mutex<Vec<(String, OwnedFd)>>>,
-}
-
-impl Keeper {
-    fn new() -> Self {
-        let path = temp_dir("notify").join("socket");
-        let socket = UnixDatagram::bind(&path).expect("a socket can be bound");
-        let kept: Arc<Mutex<Vec<(String, OwnedFd)>>> = Arc::default();
-        let store = kept.clone();
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            let mut room = nix::cmsg_space!([std::os::fd::RawFd; 253]);
-            loop {
-                let mut slices = [IoSliceMut::new(&mut buffer)];
-                let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-                let Ok(got) = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut room), flags) else { return };
-                let mut descriptors = Vec::new();
-                for message in got.cmsgs().expect("room was enough") {
-                    if let ControlMessageOwned::ScmRights(received) = message {
-                        #[allow(unsafe_code, reason = "the kernel has just made them for us")]
-                        descriptors.extend(received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-                    }
-                }
-                let len = got.bytes;
-                let told = String::from_utf8_lossy(&buffer[..len]).into_owned();
-                let name = told.lines().find_map(|line| line.strip_prefix("FDNAME=")).unwrap_or_default().to_owned();
-                let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
-                if told.contains("FDSTOREREMOVE=1") {
-                    store.retain(|(known, _)| *known != name);
-                } else if told.contains("FDSTORE=1") {
-                    store.extend(descriptors.into_iter().map(|fd| (name.clone(), fd)));
-                }
-            }
-        });
-        Self { path, kept }
-    }
-
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.kept().iter().map(|(name, _)| name.clone()).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Vec<(String, OwnedFd)>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Starts a daemon with all that is kept, as systemd does.
-    fn start(&self, config: &DaemonConfig) -> Daemon {
-        let config = config.clone().env("NOTIFY_SOCKET", &self.path.display().to_string());
-        let kept = self.kept();
-        // Where no shell redirects to, and not closed by what is executed.
-        let passed: Vec<_> = kept.iter().map(|(_, fd)| fcntl(fd, FcntlArg::F_DUPFD(200)).expect("a copy")).collect();
-        let names: Vec<&str> = kept.iter().map(|(name, _)| name.as_str()).collect();
-        let moves: Vec<String> = (3..).zip(&passed).map(|(to, from)| format!("{to}<&{from} {from}<&-")).collect();
-        let exec = if moves.is_empty() { String::new() } else { format!("exec {}; ", moves.join(" ")) };
-        let (count, names) = (passed.len().to_string(), names.join(":"));
-        let daemon = Daemon::start_with(config.no_wait(), |command| {
-            let program = command.get_program().to_owned();
-            let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
-            let variables: Vec<_> =
-                command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
-            let directory = command.get_current_dir().expect("it has one").to_owned();
-            let log = std::fs::File::options().append(true).open(directory.join("log")).expect("the log is there");
-            *command = Command::new("/bin/bash");
-            command.arg("-c").arg(format!("{exec}LISTEN_PID=$$ exec \"$0\" \"$@\"")).arg(program).args(arguments);
-            command.env_clear().envs(variables).envs([("LISTEN_FDS", &count), ("LISTEN_FDNAMES", &names)]);
-            command.current_dir(directory).stdin(std::process::Stdio::null());
-            command.stdout(log.try_clone().expect("a second handle")).stderr(log);
-        });
-        for fd in passed {
-            nix::unistd::close(fd).expect("it was open");
-        }
-        daemon
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn systemd_keeps_the_calls_from_a_stop_to_the_next_start() -> Result<()> {
     let (keeper, store) = (Keeper::new(), temp_dir("relay"));
@@ -362,7 +294,7 @@ async fn systemd_keeps_the_calls_from_a_stop_to_the_next_start() -> Result<()> {
     ann.wait_track("voice", "bob").await?;
     bob.wait_track("voice", "ann").await?;
     for _ in 0..2 {
-        assert_eq!(keeper.names(), ["api"]);
+        keeper.wait_names(["api", "socket", "written"]);
         let hand_over = || {
             let mut command = Command::new(binary());
             command.arg("hand-over").env_clear().envs(daemon.variables()).output().expect("run")
@@ -370,13 +302,13 @@ async fn systemd_keeps_the_calls_from_a_stop_to_the_next_start() -> Result<()> {
         let output = tokio::task::block_in_place(hand_over);
         assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), daemon.log());
         assert!(daemon.wait_exit().success());
-        assert_eq!(keeper.names(), ["api", "calls", "media"]);
+        assert_eq!(keeper.names(), ["api", "calls", "socket", "written"]);
         let (known, memory) = ((frames(&ann, "bob"), frames(&bob, "ann")), keeper.memory());
         daemon = tokio::task::block_in_place(|| keeper.start(&config));
         tokio::task::block_in_place(|| daemon.wait_log("ready"));
         ann.wait("bob", |state| state.tracks.values().any(|track| track.frames > known.0 + 10)).await?;
         bob.wait("ann", |state| state.tracks.values().any(|track| track.frames > known.1 + 10)).await?;
-        tokio::task::block_in_place(|| wait_for("systemd to forget", || keeper.names() == ["api"]));
+        tokio::task::block_in_place(|| keeper.wait_names(["api", "socket", "written"]));
         let mut left = Vec::new();
         std::fs::File::from(memory).read_to_end(&mut left)?;
         assert!(left.iter().all(|byte| *byte == 0), "no key is left in memory");
@@ -386,16 +318,6 @@ async fn systemd_keeps_the_calls_from_a_stop_to_the_next_start() -> Result<()> {
     Ok(())
 }
 
-impl Keeper {
-    /// Another handle on the memory, at its beginning.
-    fn memory(&self) -> OwnedFd {
-        let kept = self.kept();
-        let (_, memory) = kept.iter().find(|(name, _)| name == "calls").expect("it is kept");
-        let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
-        std::fs::File::open(path).expect("it can be opened").into()
-    }
-}
-
 /// What nobody can read must not keep the daemon from starting; who comes back hears that its session has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_said_and_discarded() -> Result<()> {
@@ -403,11 +325,11 @@ async fn what_cannot_be_read_is_said_and_discarded() -> Result<()> {
     let dir = temp_dir("rubbish");
     std::fs::write(dir.join("memory"), [b"rtcd/1\0\0\0".as_slice(), &[7; 1000]].concat())?;
     let rubbish = std::fs::File::options().read(true).write(true).open(dir.join("memory"))?;
-    keeper.kept().push(("calls".into(), rubbish.into()));
+    keeper.keep("calls", rubbish.into());
     let mut daemon = tokio::task::block_in_place(|| keeper.start(&DaemonConfig::new()));
     tokio::task::block_in_place(|| daemon.wait_ready());
     assert!(daemon.log().contains("the calls of the process before end"), "{}", daemon.log());
-    tokio::task::block_in_place(|| wait_for("systemd to forget", || keeper.names() == ["api"]));
+    tokio::task::block_in_place(|| keeper.wait_names(["api", "socket", "written"]));
     let plugin = Plugin::new(daemon.api_addr(), "mattermost");
     let node = Mattermost::connect(&plugin).await?;
     let mut heard = node.listen("ann");

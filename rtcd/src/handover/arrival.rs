@@ -1,7 +1,9 @@
 //! How a process begins where another one has left calls.
-use super::{Legacy, door};
+use super::crash::Graves;
+use super::{Legacy, Parcel, door};
+use crate::plane::handover::{Inode, inode};
 use crate::store::{Store, StoreError};
-use crate::systemd::{self, Inheritance, Inherited};
+use crate::systemd::{Inheritance, Inherited};
 use anyhow::Context as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -31,15 +33,23 @@ pub struct Arrival {
     pub api: Option<Inherited>,
     /// The process before, which has not ended yet.
     pub before: Option<UnixStream>,
+    /// What processes have written down that have died.
+    pub graves: Graves,
+    /// Sockets with systemd that nothing is to be done with any more.
+    pub unused: Vec<Inode>,
 }
 
 /// Takes what another process has left, with systemd or by itself. What cannot be used is said, and the daemon begins anew.
 pub async fn arrive(inheritance: Inheritance, take_over_in: Option<PathBuf>) -> Arrival {
-    let Inheritance { api, calls } = inheritance;
-    let (parcel, before) = match (calls, take_over_in) {
-        (Some(parcel), _) => (Some(parcel), None),
+    let Inheritance { api, calls, sockets, written } = inheritance;
+    let graves = Graves::of(written);
+    let mut unused: Vec<Inode> = sockets.iter().map(inode).collect();
+    let (legacy, before) = match (calls, take_over_in) {
+        // Whoever took these over has died in turn, and knew more.
+        (Some(_) | None, _) if graves.has_calls() => (Some(graves.read(sockets)), None),
+        (Some(memory), _) => (Some(Legacy::unpack(Parcel { memory, descriptors: sockets })), None),
         (None, Some(place)) => match tokio::task::spawn_blocking(move || door::take_over(&place)).await {
-            Ok(Ok(Some((parcel, before)))) => (Some(parcel), Some(before)),
+            Ok(Ok(Some((parcel, before)))) => (Some(Legacy::unpack(parcel)), Some(before)),
             Ok(Ok(None)) => {
                 tracing::info!("there is no process to take over from");
                 (None, None)
@@ -52,11 +62,14 @@ pub async fn arrive(inheritance: Inheritance, take_over_in: Option<PathBuf>) -> 
         },
         (None, None) => (None, None),
     };
-    let legacy = parcel.map(Legacy::unpack).transpose().unwrap_or_else(|error| {
+    let legacy = legacy.transpose().unwrap_or_else(|error| {
         let error = anyhow::Error::new(error);
         tracing::error!("the calls of the process before end: {error:#}");
-        systemd::forget_calls();
         None
     });
-    Arrival { legacy, api, before }
+    if legacy.is_some() {
+        // It says itself what it does not use.
+        unused.clear();
+    }
+    Arrival { legacy, api, before, graves, unused }
 }

@@ -1,5 +1,6 @@
 //! How a process leaves its calls to another one.
 use super::Record;
+use super::control::ControlMemory;
 use super::door::Heir;
 use crate::api::Api;
 use crate::plane::Plane;
@@ -34,6 +35,8 @@ pub struct Leaving {
     pub api_listener: TcpListener,
     /// Our certificate.
     pub identity: Identity,
+    /// What control has written down.
+    pub memory: ControlMemory,
 }
 
 impl Leaving {
@@ -51,6 +54,8 @@ impl Leaving {
         let now = Instant::now();
         let record = Record::new(&self.identity, signalling, self.api.bearers(now), now);
         let parcel = record.pack(left, Some(self.api_listener.into()), now).context("leaving the calls")?;
+        // From here on it is the other process's to say what is.
+        self.memory.wipe().context("leaving the calls")?;
         let descriptors = parcel.descriptors.len();
         let heir = tokio::task::spawn_blocking(move || heir.give(parcel))
             .await

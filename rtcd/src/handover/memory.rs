@@ -57,8 +57,9 @@ impl Memory {
         Self(File::from(fd))
     }
 
-    /// What is in it. To be [wiped](Self::wipe) when it has been used, as a sign that it could be.
-    pub fn read(&mut self) -> Result<Zeroizing<Vec<u8>>, MemoryError> {
+    /// What is in it, and whether nobody has read it before. To be [wiped](Self::wipe) when it has been used, as a sign that it
+    /// could be.
+    pub fn read(&mut self) -> Result<(Zeroizing<Vec<u8>>, bool), MemoryError> {
         let len = self.0.metadata()?.len();
         let mut header = [0; HEADER];
         if len < HEADER as u64 || len > MAX_LEN || self.0.read_exact_at(&mut header, 0).is_err() {
@@ -74,7 +75,7 @@ impl Memory {
         self.0.write_all_at(&[reads + 1], READS_AT)?;
         let mut record = Zeroizing::new(vec![0; len as usize - HEADER]);
         self.0.read_exact_at(&mut record, HEADER as u64)?;
-        Ok(record)
+        Ok((record, reads == 0))
     }
 
     /// Nothing is left of it, whoever still has it.
@@ -102,7 +103,8 @@ mod tests {
         assert_eq!(memory.0.metadata().expect("there").permissions().mode() & 0o777, 0o600);
         let other = memory.0.try_clone().expect("cloned");
         let mut next = Memory::adopt(memory.into());
-        assert_eq!(&next.read().expect("readable")[..], b"secret");
+        let (record, is_first) = next.read().expect("readable");
+        assert_eq!((&record[..], is_first), (&b"secret"[..], true));
         next.wipe().expect("wiped");
         let mut left = Vec::new();
         io::Seek::rewind(&mut &other).expect("there");
@@ -115,7 +117,7 @@ mod tests {
     fn a_record_that_kills_its_readers_is_discarded() {
         let mut memory = Memory::new(b"poison").expect("made");
         for _ in 0..MAX_READS {
-            memory.read().expect("readable");
+            memory.read().expect("readable").0.first().expect("something");
         }
         assert!(matches!(memory.read(), Err(MemoryError::Deadly)));
     }

@@ -5,13 +5,16 @@
 //! It reaches the next process by systemd's descriptor store or over a Unix socket, see [`door`]. The next process starts its
 //! workers with it before anything else.
 pub mod arrival;
+pub mod cells;
+pub mod control;
+pub mod crash;
 pub mod door;
 pub mod leaving;
 mod memory;
 mod record;
 
 pub use memory::{Memory, MemoryError};
-pub use record::{Legacy, LegacyError, Record, Rest};
+pub use record::{Legacy, LegacyError, Record, Rest, monotonic};
 
 use std::os::fd::OwnedFd;
 

@@ -8,8 +8,10 @@ use crate::signal::{self, SignallingRecord};
 use nix::time::{ClockId, clock_gettime};
 use rtcd_media::dtls::Identity;
 use rtcd_media::handover::{self, RecordError};
+use rtcd_media::sfu::command::TransportId;
 use serde::{Deserialize, Serialize};
 use serde_with::{Bytes, serde_as};
+use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -43,14 +45,17 @@ pub struct Legacy {
     pub record: Record,
     /// The certificate.
     pub identity: Identity,
-    /// When it was written, by the clock of this process.
+    /// When it was written, by the clock of this process; what control knows, maybe before.
     pub written: Instant,
+    pub(super) signalling_written: Instant,
+    /// After a crash: the sessions that the workers go on with.
+    pub survivors: Option<HashSet<TransportId>>,
     /// What the inodes of the record are of.
     pub descriptors: Descriptors,
     /// The listener of the API.
     pub api: Option<OwnedFd>,
     /// To be wiped when everything has begun.
-    pub memory: Memory,
+    pub memory: Option<Memory>,
 }
 
 /// What is left to be used when media goes on.
@@ -62,7 +67,9 @@ pub struct Rest {
     /// The listener of the API.
     pub api: Option<OwnedFd>,
     /// To be wiped when everything has begun.
-    pub memory: Memory,
+    pub memory: Option<Memory>,
+    /// Sockets that nothing is to be done with any more.
+    pub unused: Vec<Inode>,
 }
 
 /// Why nothing of what was left can be used.
@@ -74,13 +81,19 @@ pub enum LegacyError {
     /// It cannot be read.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// A process has died before it had written anything down.
+    #[error("nothing was written down")]
+    Nothing,
+    /// One session may be what they die of, and nobody knows which.
+    #[error("{0} processes have died at once, one after the other")]
+    Deadly(u32),
     /// Sessions are tied to the certificate.
     #[error(transparent)]
     Identity(#[from] rtcd_media::dtls::IdentityError),
 }
 
 /// CLOCK_MONOTONIC, by which `Instant` counts on Linux.
-fn monotonic() -> Duration {
+pub fn monotonic() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
 }
 
@@ -120,33 +133,50 @@ impl Legacy {
     pub fn begin(mut self, plane: &Plane, sockets: &mut Sockets) -> Rest {
         let workers = plane.handle().workers().count();
         let records = std::mem::take(&mut self.record.workers);
-        let share = share(records, &mut self.descriptors, workers, self.written);
+        let is_crash = self.survivors.is_some();
+        let share = share(records, &mut self.descriptors, workers, self.written, is_crash);
         if share.missing > 0 {
             tracing::warn!(missing = share.missing, "sockets or connections of the process before have not come");
         }
         plane.begin(share.workers);
         sockets.adopt(&share.bound, Instant::now());
-        let signal = signal::Legacy { record: self.record.signalling, written: self.written };
-        Rest { signal, bearers: self.record.bearers, api: self.api, memory: self.memory }
+        let written = self.signalling_written;
+        let signal = signal::Legacy { record: self.record.signalling, written, survivors: self.survivors };
+        let unused = self.descriptors.inodes().collect();
+        Rest { signal, bearers: self.record.bearers, api: self.api, memory: self.memory, unused }
+    }
+
+    /// For the log.
+    pub(super) fn told(self, release: &str) -> Self {
+        let now = Instant::now();
+        tracing::info!(
+            release,
+            sessions = self.record.signalling.sessions(),
+            workers = self.record.workers.len(),
+            crashed = self.survivors.is_some(),
+            ago_ms = now.saturating_duration_since(self.signalling_written).as_millis() as u64,
+            "the calls of the process before go on"
+        );
+        self
     }
 
     /// Reads what another process has left.
     pub fn unpack(parcel: Parcel) -> Result<Self, LegacyError> {
         let mut memory = Memory::adopt(parcel.memory);
-        let bytes = memory.read()?;
+        let (bytes, is_first) = memory.read()?;
         let now = Instant::now();
         let record: Record = handover::read(&bytes, VERSION, now)?;
         let written = now.checked_sub(monotonic().saturating_sub(record.written)).unwrap_or(now);
         let identity = Identity::read(&record.identity, now)?;
-        tracing::info!(
-            release = record.release,
-            sessions = record.signalling.sessions(),
-            workers = record.workers.len(),
-            ago_ms = now.saturating_duration_since(written).as_millis() as u64,
-            "the calls of the process before go on"
-        );
         let mut descriptors = Descriptors::new(parcel.descriptors);
         let api = record.api.and_then(|inode| descriptors.take(inode));
-        Ok(Self { record, identity, written, descriptors, api, memory })
+        let release = record.release.clone();
+        // Whoever has read it before may have gone on for a moment, and sent things that are not in it.
+        let survivors =
+            (!is_first).then(|| record.workers.iter().flat_map(|worker| worker.switch.transports()).collect());
+        let memory = Some(memory);
+        let legacy =
+            Self { record, identity, written, signalling_written: written, survivors, descriptors, api, memory };
+        Ok(legacy.told(&release))
     }
 }

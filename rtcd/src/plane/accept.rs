@@ -50,6 +50,11 @@ impl Acceptor {
     }
 
     /// All listeners, in the order of their numbers.
+    pub(super) fn listeners(&self) -> &[TcpListener] {
+        &self.listeners
+    }
+
+    /// The same, for another process.
     pub(super) fn into_listeners(self) -> Vec<TcpListener> {
         self.listeners
     }

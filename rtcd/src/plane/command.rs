@@ -57,6 +57,9 @@ pub enum Command {
         /// What it leaves.
         left: oneshot::Sender<Left>,
     },
+    /// It hits a bug.
+    #[cfg(test)]
+    HitBug,
     /// The worker ends.
     Stop,
 }

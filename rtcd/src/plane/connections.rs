@@ -17,6 +17,7 @@ pub(super) struct Connections {
     by_id: HashMap<u32, Connection>,
     strangers: Strangers,
     next_id: u32,
+    is_changed: bool,
 }
 
 impl Connections {
@@ -24,8 +25,19 @@ impl Connections {
         self.by_id.get_mut(&id)
     }
 
+    /// Those that carry calls.
+    pub(super) fn known(&self) -> impl Iterator<Item = (u32, &Connection)> {
+        self.by_id.iter().filter(|(_, connection)| connection.deadline.is_none()).map(|(id, known)| (*id, known))
+    }
+
+    /// Whether one that carries a call has come or gone since the last time.
+    pub(super) fn have_changed(&mut self) -> bool {
+        std::mem::take(&mut self.is_changed)
+    }
+
     /// An authentic check has come over it.
     pub(super) fn authenticated(&mut self, id: u32) {
+        self.is_changed = true;
         if let Some(connection) = self.by_id.get_mut(&id) {
             connection.deadline = None;
             self.strangers.remove(Source::from(connection.remote()), id);
@@ -35,6 +47,7 @@ impl Connections {
     /// Takes a connection out, as it is.
     pub(super) fn take(&mut self, id: u32) -> Option<Connection> {
         let connection = self.by_id.remove(&id)?;
+        self.is_changed |= connection.deadline.is_none();
         if connection.deadline.is_some() {
             self.strangers.remove(Source::from(connection.remote()), id);
         }
@@ -75,6 +88,7 @@ impl Io {
     /// A connection that has this id from another process on.
     pub(super) fn adopt_connection(&mut self, id: u32, connection: Connection) {
         self.connections.next_id = id;
+        self.connections.is_changed = true;
         self.add_connection(connection);
         // What has begun to leave goes on.
         self.batch.dirty_connections.push(id);
@@ -121,6 +135,8 @@ impl Io {
         }
         // What does not go out now goes nowhere.
         let _ = connection.flush(self.batch.now, counters);
+        // Somebody else may have a copy of it, for whoever goes on after a crash.
+        let _ = connection.stream().shutdown(std::net::Shutdown::Both);
         Some(Path { protocol: Protocol::Tcp, local: id, remote: connection.remote() })
     }
 

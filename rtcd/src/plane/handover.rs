@@ -92,6 +92,8 @@ impl std::fmt::Debug for Left {
 pub struct WorkerStart {
     /// When the records were written, by the clock of this process.
     pub written: Instant,
+    /// The process before has died.
+    pub is_crash: bool,
     /// What its switch goes on with.
     pub switch: SwitchStart,
     /// Sockets by number.
@@ -145,6 +147,11 @@ impl Descriptors {
         Self(descriptors.into_iter().map(|fd| (inode(&fd), fd)).collect())
     }
 
+    /// Those that nobody has taken.
+    pub fn inodes(&self) -> impl Iterator<Item = Inode> + '_ {
+        self.0.keys().copied()
+    }
+
     /// The one with this inode.
     pub fn take(&mut self, inode: Inode) -> Option<OwnedFd> {
         self.0.remove(&inode)
@@ -167,9 +174,16 @@ pub fn place(old: WorkerId, workers: usize) -> WorkerId {
 }
 
 /// Shares out what the workers of another process have left, at `written`, among `workers`.
-pub fn share(records: Vec<WorkerRecord>, descriptors: &mut Descriptors, workers: usize, written: Instant) -> Share {
+pub fn share(
+    records: Vec<WorkerRecord>,
+    descriptors: &mut Descriptors,
+    workers: usize,
+    written: Instant,
+    is_crash: bool,
+) -> Share {
     let empty = || WorkerStart {
         written,
+        is_crash,
         switch: SwitchStart::default(),
         sockets: Vec::new(),
         listeners: Vec::new(),
@@ -211,13 +225,15 @@ pub fn share(records: Vec<WorkerRecord>, descriptors: &mut Descriptors, workers:
             }
         }
         // Ids of several old workers meet in one new one: each connection gets one that none has.
-        let mut ids = HashMap::new();
+        let (mut ids, mut by_remote) = (HashMap::new(), HashMap::new());
         for connection in record.connections {
-            let (old_id, id) = (connection.id, next_id);
-            match descriptors.take(connection.inode).and_then(|fd| resume(fd, connection, written)) {
+            let (old, id) = ((connection.id, connection.remote), next_id);
+            match descriptors.take(connection.inode).and_then(|fd| resume(fd, connection, written, is_crash)) {
                 Some(connection) => {
                     next_id += 1;
-                    ids.insert(old_id, id);
+                    ids.insert(old, id);
+                    // Records of several processes have had several ids for it.
+                    by_remote.insert(old.1, id);
                     start.connections.push((id, connection));
                 }
                 None => share.missing += 1,
@@ -230,7 +246,10 @@ pub fn share(records: Vec<WorkerRecord>, descriptors: &mut Descriptors, workers:
                 .paths
                 .iter()
                 .map(|path| match path.protocol {
-                    Protocol::Tcp => Some(Path { local: *ids.get(&path.local)?, ..*path }),
+                    Protocol::Tcp => {
+                        let id = ids.get(&(path.local, path.remote)).or_else(|| by_remote.get(&path.remote));
+                        Some(Path { local: *id?, ..*path })
+                    }
                     Protocol::Udp => numbers.contains(&path.local).then_some(*path),
                     // Allocations of TURN servers end with their process.
                     Protocol::Relay => None,
@@ -244,7 +263,10 @@ pub fn share(records: Vec<WorkerRecord>, descriptors: &mut Descriptors, workers:
         start.switch.tracks.extend(record.switch.tracks);
         start.switch.counters.extend(record.switch.counters);
     }
-    share.workers.iter_mut().for_each(|start| start.complete(&share.bound));
+    for start in &mut share.workers {
+        start.switch.is_crash = is_crash;
+        start.complete(&share.bound);
+    }
     for (worker, start) in (0u8..).map(WorkerId).zip(&mut share.workers) {
         start.switch.owners.clone_from(&owners);
         start.switch.elsewhere.extend(elsewhere.iter().filter(|(.., owner)| *owner != worker));
@@ -297,8 +319,11 @@ impl WorkerStart {
     }
 }
 
-fn resume(fd: OwnedFd, record: ConnectionRecord, written: Instant) -> Option<Connection> {
+fn resume(fd: OwnedFd, record: ConnectionRecord, written: Instant, is_crash: bool) -> Option<Connection> {
     let ConnectionRecord { remote, is_known, read, unsent, .. } = record;
+    if is_crash {
+        return Connection::inherited(TcpStream::from(fd), remote, written).ok();
+    }
     let mut connection = Connection::new(TcpStream::from(fd), remote, read, written).ok()?;
     if is_known {
         connection.deadline = None;

@@ -11,9 +11,11 @@ pub mod counters;
 pub mod handoff;
 pub mod handover;
 mod io;
+pub mod keep;
 pub mod outbox;
 pub mod owner;
 pub mod relay;
+pub mod remains;
 pub mod socket;
 pub mod sockets;
 mod stalls;
@@ -21,13 +23,17 @@ mod strangers;
 pub mod tcp;
 pub mod worker;
 
+use crate::handover::cells::{Cells, Owner};
 use command::Command;
 use handoff::Shared;
 use handover::{Left, Meeting, WorkerStart};
+use keep::Keep;
+pub use keep::Stored;
 use rtcd_media::dtls::Identity;
 use rtcd_media::sfu::command::{Event, MAX_WORKERS, WorkerId};
 use std::io::Error as IoError;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
@@ -48,6 +54,17 @@ pub struct PlaneConfig {
     pub workers: usize,
     /// Packets kept per stream for retransmission: 0 or a power of two.
     pub nack_buffer: usize,
+    /// Grows from process to process.
+    pub generation: u64,
+    /// Who keeps sockets for whoever goes on after a crash.
+    pub store: Option<mpsc::UnboundedSender<Stored>>,
+}
+
+impl PlaneConfig {
+    /// A plane that nobody goes on after.
+    pub fn new(workers: usize, nack_buffer: usize) -> Self {
+        Self { workers, nack_buffer, generation: 0, store: None }
+    }
 }
 
 /// Why a plane could not be started, or an address not be bound: the operator's to fix.
@@ -101,6 +118,7 @@ impl PlaneError {
 pub struct Plane {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    memories: Vec<OwnedFd>,
 }
 
 /// A cheap handle that control sends commands through.
@@ -166,18 +184,29 @@ impl Plane {
         let (sender, events) = mpsc::channel(EVENTS);
         // What can fail comes before the first thread. A worker itself never leaves its own: SCTP associations cannot.
         let polls = shared.workers().map(|id| worker::poll_set(&shared, id)).collect::<Result<Vec<_>, _>>()?;
+        let cells = |id: WorkerId| Cells::new(Owner::Worker(id.0), config.generation);
+        let cells = shared.workers().map(cells).collect::<Result<Vec<_>, _>>()?;
+        let memories = cells.iter().map(Cells::handle).collect::<Result<_, _>>()?;
         let mut threads = Vec::with_capacity(count);
-        for (id, epoll) in shared.workers().zip(polls) {
-            let (shared, sender) = (shared.clone(), sender.clone());
-            let work = move || Worker::new(id, shared, epoll, sender, Instant::now()).run();
+        for ((id, epoll), cells) in shared.workers().zip(polls).zip(cells) {
+            let (shared, sender, store) = (shared.clone(), sender.clone(), config.store.clone());
+            let work = move || {
+                let now = Instant::now();
+                Worker::new(id, shared, epoll, sender, Keep::new(cells, store, now), now).run();
+            };
             threads.push(std::thread::Builder::new().name(format!("plane-{}", id.0)).spawn(work)?);
         }
-        Ok((Self { shared, threads }, events))
+        Ok((Self { shared, threads, memories }, events))
     }
 
     /// A handle for control.
     pub fn handle(&self) -> PlaneHandle {
         PlaneHandle(self.shared.clone())
+    }
+
+    /// What the workers write down is in there.
+    pub fn memories(&self) -> &[OwnedFd] {
+        &self.memories
     }
 
     /// Workers begin with what another process has left; to be called before anything else.

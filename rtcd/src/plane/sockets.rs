@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn an_address_that_comes_back_has_its_number_and_others_get_it_only_when_there_is_no_other() {
         let identity = Identity::generate().expect("a certificate");
-        let (plane, _events) = Plane::start(&PlaneConfig { workers: 1, nack_buffer: 0 }, identity).expect("started");
+        let (plane, _events) = Plane::start(&PlaneConfig::new(1, 0), identity).expect("started");
         let mut sockets = Sockets::new(plane.handle());
         let start = Instant::now();
         let loopback = |host: u16| {

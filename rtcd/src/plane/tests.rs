@@ -26,7 +26,7 @@ impl Listening {
 }
 
 fn start(udp: &[SocketAddr], tcp: &[SocketAddr], workers: usize) -> Result<Listening, PlaneError> {
-    let config = PlaneConfig { workers, nack_buffer: 0 };
+    let config = PlaneConfig::new(workers, 0);
     let (plane, _) = Plane::start(&config, Identity::generate().expect("a certificate"))?;
     let mut sockets = Sockets::new(plane.handle());
     let mut bind = |kind, addresses: &[SocketAddr]| {
@@ -196,4 +196,27 @@ fn the_port_of_another_plane_is_refused_by_name_and_leaves_it_alone() {
     let (udp, tcp) = (plane.udp[0], plane.tcp[0]);
     plane.stop();
     start(&[udp], &[tcp], 2).expect("the next start has the port").stop();
+}
+
+#[test]
+fn a_worker_that_hits_one_bug_after_the_other_begins_again_with_whom_it_waited_for() {
+    let config = PlaneConfig::new(1, 0);
+    let (plane, mut events) = Plane::start(&config, Identity::generate().expect("a certificate")).expect("started");
+    let mut sockets = Sockets::new(plane.handle());
+    let udp = vec![sockets.bind(Kind::Udp, loopback(), Instant::now()).expect("bound")];
+    let plane = Listening { plane, sockets, udp, tcp: Vec::new() };
+    let local = Credentials::generate();
+    announce(&plane, local.clone());
+    for _ in 0..10 {
+        plane.handle().send(WorkerId(0), Command::HitBug).expect("queued");
+    }
+    let begun = Event::BegunAgain { worker: WorkerId(0), transports: Vec::new() };
+    assert_eq!(events.blocking_recv(), Some(begun));
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+    socket.send_to(&check(&local), plane.udp[0]).expect("sent");
+    let mut answer = [0; 200];
+    let (len, _) = socket.recv_from(&mut answer).expect("it works again");
+    assert_eq!((&answer[..2], len > 20), (&[1u8, 1][..], true));
+    plane.stop();
 }

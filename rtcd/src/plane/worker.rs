@@ -1,22 +1,26 @@
 //! A worker: one thread that owns its sockets, its switch and its clock. It waits for packets, commands, messages of
 //! other workers and deadlines, gives all that is there to the switch, and sends what came of it in one flush.
+mod handover;
+
 use super::accept::Acceptor;
 use super::command::Command;
 use super::counters::count;
 use super::handoff::{Handoff, MediaPacket, Shared};
-use super::handover::{ConnectionRecord, Left, Meeting, SocketRecord, WorkerRecord, WorkerStart, inode};
+use super::handover::{Left, Meeting};
 use super::io::{Io, Received};
+use super::keep::Keep;
 use super::relay::RelayId;
 use super::socket::{RECV_BATCH, RECV_SIZE, RecvBatch, UdpSocket};
-use super::sockets::Kind;
 use super::stalls::Stalls;
 use super::tcp::Connection;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use rtcd_media::demux::{Path, Protocol};
 use rtcd_media::sfu::command::{Event, WorkerId};
 use rtcd_media::sfu::switch::{Age, Switch, SwitchConfig};
+use rtcd_media::token_bucket::TokenBucket;
 use std::collections::VecDeque;
 use std::io;
+use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,6 +35,9 @@ const MAX_SLEEP: Duration = Duration::from_millis(500);
 const TURN: Duration = Duration::from_millis(4);
 /// Receive batches that one socket gets before others have their turn.
 const BATCHES_PER_TURN: usize = 4;
+/// Bugs that end one session each. More of them, and all sessions of the worker begin again.
+const BUGS_PER_SECOND: f64 = 0.1;
+const BUGS: f64 = 3.0;
 /// Events that wait for control because they must not be lost.
 const MAX_WAITING_EVENTS: usize = 100_000;
 
@@ -53,6 +60,10 @@ pub struct Worker {
     control: mpsc::Sender<Event>,
     /// Whether this process stood still, and what has lain unread since.
     stalls: Stalls,
+    /// What is written down for whoever goes on after a crash.
+    keep: Keep,
+    /// Bugs that were outlived: a switch that has one after the other is broken.
+    bugs: TokenBucket,
     /// Data channels are being suspended: at the latest when, and who is told.
     suspending: Option<(Instant, Option<oneshot::Sender<()>>)>,
     /// Another process goes on: with whom it is to be agreed, and who gets what is left.
@@ -69,7 +80,14 @@ pub fn poll_set(shared: &Shared, id: WorkerId) -> io::Result<Epoll> {
 
 impl Worker {
     /// A worker over its [`poll_set`]; it gets its own sockets by commands.
-    pub fn new(id: WorkerId, shared: Arc<Shared>, epoll: Epoll, control: mpsc::Sender<Event>, now: Instant) -> Self {
+    pub(super) fn new(
+        id: WorkerId,
+        shared: Arc<Shared>,
+        epoll: Epoll,
+        control: mpsc::Sender<Event>,
+        keep: Keep,
+        now: Instant,
+    ) -> Self {
         let config = SwitchConfig { worker: id, identity: shared.identity.clone(), nack_buffer: shared.nack_buffer };
         Self {
             switch: Switch::new(config, now),
@@ -79,6 +97,8 @@ impl Worker {
             waiting_events: VecDeque::new(),
             control,
             stalls: Stalls::new(now),
+            keep,
+            bugs: TokenBucket::new(BUGS_PER_SECOND, BUGS, now),
             suspending: None,
             leaving: None,
             stopping: false,
@@ -98,8 +118,7 @@ impl Worker {
             let turn = || self.turn(&ready[..count], &mut received, &mut frame);
             if catch_unwind(AssertUnwindSafe(turn)).is_err() {
                 self.media.clear();
-                self.switch.handle_panic(&mut self.io);
-                self.tell_control();
+                self.outlive_bug();
             }
         }
         match self.leaving.take() {
@@ -108,70 +127,16 @@ impl Worker {
         }
     }
 
-    /// Takes what other workers still have for it, then leaves everything to another process.
-    fn leave(mut self, meeting: &Meeting, left: oneshot::Sender<Left>, frame: &mut [u8]) {
-        for round in 1..=3 {
-            meeting.wait(round);
-            let now = Instant::now();
-            self.take_messages(now, frame);
-            self.finish(now);
-        }
-        let now = Instant::now();
-        let mut record = WorkerRecord { switch: self.switch.write(now, &mut self.io), ..WorkerRecord::default() };
-        self.io.flush();
-        self.io.write_connections(now);
-        self.io.close_relays();
-        self.tell_control();
-        let mut descriptors = Vec::new();
-        for (number, socket) in self.io.sockets.drain(..).enumerate() {
-            if let Ok(address) = socket.local_addr() {
-                record.sockets.push(SocketRecord { inode: inode(&socket), kind: Kind::Udp, number, address });
-                descriptors.push(socket.into());
-            }
-        }
-        for (number, listener) in self.acceptor.into_listeners().into_iter().enumerate() {
-            if let Ok(address) = listener.local_addr() {
-                record.sockets.push(SocketRecord { inode: inode(&listener), kind: Kind::Tcp, number, address });
-                descriptors.push(listener.into());
-            }
-        }
-        for (id, connection) in self.io.take_connections() {
-            let (remote, is_known) = (connection.remote(), connection.deadline.is_none());
-            let (stream, read, unsent) = connection.leave();
-            record.connections.push(ConnectionRecord { inode: inode(&stream), id, remote, is_known, read, unsent });
-            descriptors.push(stream.into());
-        }
-        // Whoever wanted it has given up waiting.
-        let _ = left.send(Left { record, descriptors });
-    }
-
-    /// Goes on where the worker of another process was.
-    fn start(&mut self, now: Instant, start: WorkerStart) {
-        for (number, socket) in start.sockets {
-            self.take_socket(number, socket);
-        }
-        for (number, listener) in start.listeners {
-            self.acceptor.take(now, number, listener, &self.io);
-        }
-        for (id, connection) in start.connections {
-            self.io.adopt_connection(id, connection);
-        }
-        self.switch.start(start.written, start.switch);
-        self.switch.resume_peers(now);
-    }
-
-    /// Suspends data channels as they get ready.
-    fn suspend(&mut self, now: Instant) {
-        let Some((until, done)) = &mut self.suspending else { return };
-        if *until <= now && done.is_some() {
-            let sessions = self.switch.unready();
-            tracing::warn!(sessions, "data channels that are in the middle of something begin anew");
-        }
-        if self.switch.suspend(now, *until <= now)
-            && let Some(done) = done.take()
-        {
-            // Whoever waited has given up.
-            let _ = done.send(());
+    /// The session that a bug has hit ends. If that fails as well, or bugs do not end, all begins again.
+    fn outlive_bug(&mut self) {
+        let is_rare = self.bugs.take(Instant::now());
+        let end_one = || {
+            self.switch.handle_panic(&mut self.io);
+            self.tell_control();
+        };
+        if catch_unwind(AssertUnwindSafe(end_one)).is_err() || !is_rare {
+            self.begin_again();
+            self.tell_control();
         }
     }
 
@@ -179,7 +144,8 @@ impl Worker {
         if !self.waiting_events.is_empty() || self.suspending.is_some() {
             return EpollTimeout::from(5u8);
         }
-        let others = [self.acceptor.next_timeout(&self.io.connections), self.io.relays.next_timeout()];
+        let connections = self.acceptor.next_timeout(&self.io.connections);
+        let others = [connections, self.io.relays.next_timeout(), self.keep.next_timeout()];
         let next = self.switch.next_timeout().into_iter().chain(others.into_iter().flatten()).min();
         let until = next.map_or(MAX_SLEEP, |at| at.saturating_duration_since(Instant::now()));
         // Rounded up, or the loop would spin through the last millisecond.
@@ -208,6 +174,10 @@ impl Worker {
             self.switch.handle_path_closed(path);
         }
         self.finish(now);
+        self.keep.turn(now, &mut self.switch);
+        if self.keep.have_sockets_changed() | self.io.connections.have_changed() {
+            self.keep.store_sockets(now, &self.io.sockets, self.acceptor.listeners(), &self.io.connections);
+        }
     }
 
     fn receive(&mut self, now: Instant, index: usize, received: &mut RecvBatch) {
@@ -259,7 +229,9 @@ impl Worker {
                     self.io.measure(track, writes, |track| switch.knows_track(track));
                 }
                 Command::Socket { number, socket } => self.take_socket(number, socket),
-                Command::Listener { number, listener } => self.acceptor.take(now, number, listener, &self.io),
+                Command::Listener { number, listener } => self.take_listener(now, number, listener),
+                #[cfg(test)]
+                Command::HitBug => panic!("a bug"),
                 Command::LocalSockets(sockets) => self.switch.set_local_sockets(sockets),
                 Command::Start(start) => self.start(now, *start),
                 Command::Suspend { until, done } => self.suspending = Some((until, Some(done))),
@@ -270,6 +242,7 @@ impl Worker {
                 Command::Stop => self.stopping = true,
             }
         }
+        self.keep.turn_if_held(now, &mut self.switch);
         while let Some(handoff) = inbox.next_handoff() {
             match handoff {
                 Handoff::Switch(handoff) => self.switch.handle_handoff(now, handoff, &mut self.io),
@@ -308,6 +281,12 @@ impl Worker {
             None => self.io.sockets.push(socket),
         }
         self.stalls.add(number);
+        self.keep.sockets_changed();
+    }
+
+    fn take_listener(&mut self, now: Instant, number: usize, listener: TcpListener) {
+        self.acceptor.take(now, number, listener, &self.io);
+        self.keep.sockets_changed();
     }
 
     /// Forwards what other workers have given: per track, all packets, so that they leave together.

@@ -1,10 +1,12 @@
 //! The signalling actor: the one task around [`Signalling`]. It has the clock, the queues, the plane and the metrics, and
 //! decides nothing. What wakes it: an [`Input`], an [`Event`] of the plane, a description that has been read, a deadline.
 //! Nothing here waits for anybody.
+use super::keep::Keep;
 use super::outgoing::Outgoing;
 use super::reading::{self, Outcome};
 use super::signalling::{Count, Envelope, Output, Sample, Signalling};
 use super::{Input, Leaving, Legacy, Settings, Status};
+use crate::handover::control::ControlMemory;
 use crate::metrics::Metrics;
 use crate::plane::{PlaneHandle, command as plane, handover};
 use rtcd_media::sfu::command::{Event, WorkerId};
@@ -31,6 +33,7 @@ pub(super) struct Actor {
     outcomes: mpsc::UnboundedSender<Outcome>,
     status: watch::Sender<Status>,
     heartbeat: Arc<AtomicU64>,
+    keep: Keep,
 }
 
 impl Actor {
@@ -41,11 +44,13 @@ impl Actor {
         status: watch::Sender<Status>,
         heartbeat: Arc<AtomicU64>,
         outcomes: mpsc::UnboundedSender<Outcome>,
+        memory: ControlMemory,
     ) -> Self {
         // Half of the cores at most: the rest is for media.
         let readers = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() / 2).clamp(1, MAX_READERS);
         let signalling = Signalling::new(settings, plane.workers().count(), readers);
-        Self { signalling, outgoing: Outgoing::default(), plane, metrics, outcomes, status, heartbeat }
+        let keep = Keep::new(memory);
+        Self { signalling, outgoing: Outgoing::default(), plane, metrics, outcomes, status, heartbeat, keep }
     }
 
     pub(super) async fn run(
@@ -64,17 +69,24 @@ impl Actor {
                     None => break,
                 },
                 event = events.recv() => match event {
-                    Some(event) => self.step(|signalling, now| signalling.handle_event(now, event)),
+                    Some(event) => {
+                        if !event.is_droppable() {
+                            self.keep.changed();
+                        }
+                        self.step(|signalling, now| signalling.handle_event(now, event));
+                    }
                     None => break,
                 },
                 // The actor holds a sender: there is no end.
                 Some(outcome) = outcomes.recv() => {
+                    self.keep.changed();
                     self.step(|signalling, now| signalling.handle_description_read(now, outcome));
                 }
                 () = tokio::time::sleep(self.sleep()) => {}
             }
             self.take_turns();
             self.step(|signalling, now| signalling.handle_timeout(now));
+            self.keep.turn(Instant::now(), &self.signalling);
         }
     }
 
@@ -83,6 +95,11 @@ impl Actor {
         let workers = self.plane.workers().count();
         let place = |worker| handover::place(worker, workers);
         self.step(|signalling, now| signalling.start(legacy.written, now, legacy.record, place));
+        if let Some(survivors) = legacy.survivors {
+            self.step(|signalling, now| signalling.survive(now, &survivors));
+        }
+        self.keep.changed();
+        self.keep.turn(Instant::now(), &self.signalling);
     }
 
     /// Does what there is to do, then nothing more: what the plane still tells is taken in, and what it would lead to is done
@@ -117,6 +134,7 @@ impl Actor {
     fn sleep(&self) -> Duration {
         let now = Instant::now();
         let next = self.signalling.next_timeout(now);
+        let next = next.into_iter().chain(self.keep.next_timeout()).min();
         next.map_or(MAX_SLEEP, |at| at.saturating_duration_since(now)).min(MAX_SLEEP)
     }
 
@@ -131,6 +149,7 @@ impl Actor {
                 self.step(|signalling, _| signalling.handle_disconnected(client, &conn));
             }
             Input::Message { conn, message, room: _room } => {
+                self.keep.changed();
                 self.step(|signalling, now| signalling.handle_message(now, conn, message));
             }
             Input::Sessions { client, call, reply } => {
@@ -184,6 +203,9 @@ impl Actor {
 
     fn perform_outputs(&mut self) {
         while let Some(output) = self.signalling.poll_output() {
+            if !matches!(output, Output::Count(_)) {
+                self.keep.changed();
+            }
             match output {
                 Output::Message(Envelope { client, conn, session, message }) => {
                     if let Err(message) = self.outgoing.send(&conn, message) {

@@ -3,6 +3,7 @@
 //! What is decided is one value, [`signalling`]; the [`actor`] around it is the task that everything wakes, by an [`Input`].
 mod actor;
 pub mod data_channel;
+mod keep;
 pub mod message;
 pub mod negotiation;
 mod outgoing;
@@ -11,6 +12,7 @@ mod signalling;
 
 pub use signalling::SignallingRecord;
 
+use crate::handover::control::ControlMemory;
 use crate::ids::{CallId, ClientId, ConnId, SessionId, UserId};
 use crate::metrics::Metrics;
 use crate::plane::PlaneHandle;
@@ -18,7 +20,8 @@ use message::{ClientMessage, MessageError, ServerMessage};
 use rtcd_media::dtls::Fingerprint;
 use rtcd_media::ice::candidate::PeerPolicy;
 use rtcd_media::sdp::write::Candidate;
-use rtcd_media::sfu::command::Event;
+use rtcd_media::sfu::command::{Event, TransportId};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -142,6 +145,8 @@ pub struct Legacy {
     pub record: SignallingRecord,
     /// When it was written, by the clock of this process.
     pub written: Instant,
+    /// After a crash: the sessions that workers go on with.
+    pub survivors: Option<HashSet<TransportId>>,
 }
 
 /// Starts the actor on the current tokio runtime. It ends with the last handle, or with the plane.
@@ -151,12 +156,13 @@ pub fn start(
     events: mpsc::Receiver<Event>,
     metrics: Metrics,
     legacy: Option<Legacy>,
+    memory: ControlMemory,
 ) -> Signal {
     let (input, inputs) = mpsc::channel(INPUTS);
     let (status, status_out) = watch::channel(Status::default());
     let heartbeat = Arc::new(AtomicU64::new(0));
     let (outcome, outcomes) = mpsc::unbounded_channel();
-    let mut actor = actor::Actor::new(settings, plane, metrics, status, heartbeat.clone(), outcome);
+    let mut actor = actor::Actor::new(settings, plane, metrics, status, heartbeat.clone(), outcome, memory);
     if let Some(legacy) = legacy {
         actor.begin(legacy);
     }

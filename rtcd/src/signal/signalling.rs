@@ -8,6 +8,7 @@
 mod away;
 mod call;
 mod candidates;
+mod crash;
 mod deliver;
 mod dispatch;
 mod ended;

@@ -21,6 +21,13 @@ pub(crate) struct SctpState {
     window: guard::Window,
 }
 
+impl SctpState {
+    /// The association may have gone on since: the next one begins anew.
+    pub(crate) fn begin_anew(&mut self) {
+        self.association = None;
+    }
+}
+
 impl Sctp {
     /// Whether [`suspend`](Self::suspend) loses nothing: no handshake, no gap, no half message, no stream being reset.
     pub(crate) fn is_ready(&self) -> bool {

@@ -233,6 +233,13 @@ pub enum Command {
         /// The stream.
         ssrc: Ssrc,
     },
+    /// To the receiver's worker, which goes on after a crash: it may have written down streams that have ended since.
+    RetainOutgoing {
+        /// The receiver.
+        transport: TransportId,
+        /// All that it is sent.
+        ssrcs: Vec<Ssrc>,
+    },
 }
 
 /// What a worker tells control.
@@ -260,6 +267,13 @@ pub enum Event {
         track: TrackId,
         /// What it carries.
         codec: Codec,
+    },
+    /// The worker has hit a bug, and goes on with what it had written down.
+    BegunAgain {
+        /// Which.
+        worker: WorkerId,
+        /// Those who go on; the ends of others have been told.
+        transports: Vec<TransportId>,
     },
     /// Voice has begun or ended.
     Voice {

@@ -109,6 +109,11 @@ impl Transport {
         self.ice.ufrags().for_each(|ufrag| ufrag.hash(hasher));
     }
 
+    /// Whether the data channel was opened.
+    pub(crate) fn has_channel(&self) -> bool {
+        self.channel.is_some()
+    }
+
     /// What [`numbers`](Self::numbers) gives is written down.
     pub(crate) fn reserve(&mut self) {
         if let (Some(dtls), Some(srtp)) = (&mut self.dtls, &mut self.srtp) {
@@ -127,6 +132,9 @@ impl Transport {
         heard_rtcp: &[(Ssrc, SeqNo)],
     ) {
         self.ice.excuse(now);
+        if let Channels::Suspended(suspended) = &mut self.sctp {
+            suspended.state.begin_anew();
+        }
         if let Some(dtls) = &mut self.dtls {
             dtls.leap((numbers.written, numbers.read));
         }

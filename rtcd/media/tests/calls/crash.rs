@@ -82,3 +82,33 @@ fn after_a_crash_voices_go_on_at_once_and_pictures_within_two_seconds() {
         });
     }
 }
+
+/// The other worker, and those on it, notice nothing but a short silence.
+#[test]
+fn a_worker_that_begins_again_keeps_its_sessions_and_uses_no_nonce_twice() {
+    for_seeds(3, |seed| {
+        let mut world = World::new(seed, 2);
+        let manner = Manner { has_no_channel: true, ..Manner::default() };
+        let [ann, bob, cid] = [(); 3].map(|()| world.join_as(manner));
+        for at in [ann, bob, cid] {
+            world.set_way(at, Conditions::lossy(0.01, 20 * MS));
+        }
+        let voice = world.speak(ann, &[bob, cid]);
+        let camera = world.share_camera(bob, &[LOW], &[ann, cid]);
+        for at in [ann, cid] {
+            world.wait_picture(at, camera);
+        }
+        world.wait_voice(cid, voice);
+        world.run(3 * SECOND);
+        for round in 0..20 {
+            world.begin_again(round % 2);
+            world.run(if round % 3 == 0 { 100 * MS } else { 900 * MS });
+        }
+        assert!(world.closed.is_empty(), "{:?}", world.closed);
+        let (heard, shown) = (world.people[cid].seen.voices[&voice].newest(), world.screen(ann, camera).shown.len());
+        world.run(3 * SECOND);
+        assert!(world.people[cid].seen.voices[&voice].newest() > heard + 100, "the voice goes on");
+        assert!(world.screen(ann, camera).shown.len() > shown + 10, "the camera goes on");
+        assert_eq!(world.counters(0).panics + world.counters(1).panics, 0);
+    });
+}

@@ -327,7 +327,7 @@ impl World {
             Event::Transport { transport, event: TransportEvent::Message { data, .. } } => {
                 self.messages.push((transport, String::from_utf8(data).expect("text")));
             }
-            Event::Transport { .. } => {}
+            Event::Transport { .. } | Event::BegunAgain { .. } => {}
             Event::Voice { track, active, .. } => self.activity.push((track, active)),
         }
     }

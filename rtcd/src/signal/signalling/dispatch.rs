@@ -38,6 +38,7 @@ impl Signalling {
                 let _in = span.enter();
                 self.handle_transport_event(now, transport, event);
             }
+            Event::BegunAgain { worker, transports } => self.begun_again(now, worker, &transports),
             Event::TrackStarted { transport, track, codec } => self.track_started(now, transport, track, codec),
             Event::Voice { transport, track, active } => self.voice(transport, track, active),
         }
@@ -60,6 +61,8 @@ impl Signalling {
                 tracing::info!("session hears checks again");
                 self.outputs.count(Count::ConnState(ConnState::Connected));
             }
+            // A worker that goes on after a crash says it again.
+            TransportEvent::ChannelOpen if session.channel_open => {}
             TransportEvent::ChannelOpen => {
                 tracing::debug!("data channel open");
                 session.channel_open = true;

@@ -197,16 +197,15 @@ impl Signalling {
         }
     }
 
-    fn begin(&mut self, id: TransportId, worker: WorkerId, at: usize) {
-        let session = &self.sessions[&id];
-        let track = &session.outgoing[at];
-        let Some(publisher) = self.sessions.get(&track.publisher) else { return };
-        let Some(publisher_worker) = publisher.worker() else { return };
-        let Some(numbers) = session.negotiation.numbers(track.ssrc) else { return };
-        let outgoing = Outgoing {
+    /// What a worker is told of a track that goes to a participant; `None` while there is nothing to say.
+    pub(super) fn outgoing(&self, id: TransportId, at: usize) -> Option<Outgoing> {
+        let session = self.sessions.get(&id)?;
+        let track = session.outgoing.get(at)?;
+        let publisher = self.sessions.get(&track.publisher)?;
+        Some(Outgoing {
             transport: id,
             track: track.track,
-            publisher: (track.publisher, publisher_worker),
+            publisher: (track.publisher, publisher.worker()?),
             ssrc: track.ssrc,
             codec: track.codec,
             kind: match track.kind {
@@ -214,11 +213,15 @@ impl Signalling {
                 TrackKind::Video => Some(Kind::Camera),
                 TrackKind::Voice | TrackKind::ScreenAudio => None,
             },
-            numbers,
+            numbers: session.negotiation.numbers(track.ssrc)?,
             cname: publisher.join.session.as_str().into(),
-        };
-        let (publisher, track, codec) = (track.publisher, track.track, track.codec);
-        let (group, kind) = (session.group.clone(), track_type(codec));
+        })
+    }
+
+    fn begin(&mut self, id: TransportId, worker: WorkerId, at: usize) {
+        let Some(outgoing) = self.outgoing(id, at) else { return };
+        let (publisher, track, numbers) = (outgoing.publisher.0, outgoing.track, outgoing.numbers);
+        let (group, kind) = (self.sessions[&id].group.clone(), track_type(outgoing.codec));
         self.outputs.count(Count::TrackStarted(group.clone(), Direction::Out, kind));
         self.outputs.push(Output::Measure { worker, track, group, kind });
         // First the receiver, then the road to it: the first packet finds it there.

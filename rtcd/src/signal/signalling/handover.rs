@@ -100,13 +100,31 @@ impl Signalling {
             }
         }
         record.undelivered.extend(self.away.drain());
-        for (id, session) in &self.sessions {
+        record.sessions = self.session_records(now);
+        record
+    }
+
+    /// What goes on if this process dies: nothing that was still to be said or done.
+    pub(in crate::signal) fn outline(&self, now: Instant) -> SignallingRecord {
+        SignallingRecord {
+            next_transport: self.next_transport,
+            next_track: self.next_track,
+            sessions: self.session_records(now),
+            calls: self.calls.write(),
+            ended: self.ended.write(),
+            candidates: self.settings.candidates.to_vec(),
+            ..SignallingRecord::default()
+        }
+    }
+
+    fn session_records(&self, now: Instant) -> Vec<SessionRecord> {
+        let write = |(id, session): (&TransportId, &Session)| {
             let (group, name) = (session.group.clone(), session.join.session.clone());
             let mut state = Vec::new();
             handover::write(&mut state, SESSION_VERSION, now, session);
-            record.sessions.push(SessionRecord { id: *id, group, session: name, state });
-        }
-        record
+            SessionRecord { id: *id, group, session: name, state }
+        };
+        self.sessions.iter().map(write).collect()
     }
 
     /// Goes on where another process has been, whose record was written at `then` by our clock; `place` says which worker

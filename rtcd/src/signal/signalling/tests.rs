@@ -3,6 +3,7 @@ use super::*;
 
 mod candidates;
 mod connections;
+mod crash;
 mod forwarding;
 mod handover;
 mod life;

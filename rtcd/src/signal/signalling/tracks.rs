@@ -143,7 +143,7 @@ impl Signalling {
         }
     }
 
-    fn tell_incoming(&mut self, id: TransportId) {
+    pub(super) fn tell_incoming(&mut self, id: TransportId) {
         let Some(session) = self.sessions.get(&id) else { return };
         let spec = |track: &IncomingTrack| Incoming {
             track: track.id,

@@ -30,6 +30,7 @@ impl Switch {
             Command::AddOutgoing(outgoing) => self.add_outgoing(now, *outgoing, sink),
             Command::Renumber { transport, ssrc, numbers } => self.renumber(transport, ssrc, numbers),
             Command::RemoveOutgoing { transport, ssrc } => self.remove_outgoing(transport, ssrc),
+            Command::RetainOutgoing { transport, ssrcs } => self.retain_outgoing(transport, &ssrcs),
         }
     }
 
@@ -213,6 +214,13 @@ impl Switch {
         let Some(at) = peer.receives.iter().position(|(known, _)| *known == ssrc) else { return };
         let (_, forward) = peer.receives.swap_remove(at);
         self.drop_receiver(forward, key, ssrc);
+    }
+
+    fn retain_outgoing(&mut self, transport: TransportId, ssrcs: &[Ssrc]) {
+        let Some((_, peer)) = self.peer_mut(transport) else { return };
+        let known = peer.receives.iter().map(|(ssrc, _)| *ssrc);
+        let ended: Vec<Ssrc> = known.filter(|ssrc| !ssrcs.contains(ssrc)).collect();
+        ended.into_iter().for_each(|ssrc| self.remove_outgoing(transport, ssrc));
     }
 
     fn drop_receiver(&mut self, forward: usize, peer: usize, ssrc: Ssrc) {

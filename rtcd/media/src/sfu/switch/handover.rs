@@ -102,6 +102,15 @@ pub struct SwitchStart {
     pub elsewhere: Vec<(Path, TransportId, WorkerId)>,
     /// What has been counted.
     pub counters: Vec<(String, u64)>,
+    /// The process before has died, maybe after it had gone on from these records for a moment.
+    pub is_crash: bool,
+}
+
+impl SwitchRecord {
+    /// The peers of the switch.
+    pub fn transports(&self) -> impl Iterator<Item = TransportId> + '_ {
+        self.peers.iter().map(|peer| peer.transport)
+    }
 }
 
 /// What is in a peer's record, by reference and as it was read.
@@ -202,7 +211,7 @@ impl Switch {
         }
         for (record, places) in start.peers {
             let id = record.transport;
-            let started = catch_unwind(AssertUnwindSafe(|| self.start_peer(then, record, &places)));
+            let started = catch_unwind(AssertUnwindSafe(|| self.start_peer(then, record, &places, start.is_crash)));
             let reason = match started {
                 Ok(Ok(())) => continue,
                 Ok(Err(reason)) => reason,
@@ -230,25 +239,31 @@ impl Switch {
         }
     }
 
-    fn place_of(&mut self, id: TrackId) -> usize {
+    pub(super) fn place_of(&mut self, id: TrackId) -> usize {
         let (tracks, cache) = (&mut self.tracks, self.config.nack_buffer);
         *self.tracks_by_id.entry(id).or_insert_with(|| tracks.insert(ForwardTrack::new(id, cache)))
     }
 
-    fn start_peer(&mut self, then: Instant, mut record: PeerRecord, places: &[Option<Path>]) -> Result<(), NotCarried> {
+    fn start_peer(
+        &mut self,
+        then: Instant,
+        mut record: PeerRecord,
+        places: &[Option<Path>],
+        is_crash: bool,
+    ) -> Result<(), NotCarried> {
         let (then, numbers) = (record.written.unwrap_or(then), record.numbers.take());
         let SavedPeer { mut peer, mut receives } = handover::read(&record.state, PEER_VERSION, then)?;
         let place = |path: Path| places[record.paths.iter().position(|known| *known == path)?];
         peer.transport.renumber_paths(place);
         // After a crash a connection has ended with its process, and its peer makes another one.
-        if numbers.is_none() && peer.transport.ice().paths().is_empty() && !record.paths.is_empty() {
+        if !is_crash && peer.transport.ice().paths().is_empty() && !record.paths.is_empty() {
             return Err(NotCarried::NoWay);
         }
         let (id, me) = (record.transport, self.config.worker);
         let tracks: Vec<usize> = peer.tracks.iter().map(|track| self.place_of(track.spec.track)).collect();
         peer.go_on(then, &tracks);
-        let is_crash = numbers.is_some();
-        if let Some(numbers) = numbers {
+        if is_crash {
+            let numbers = numbers.or_else(|| peer.numbers_of(&receives)).ok_or(NotCarried::Handshaking)?;
             peer.leap(then, numbers, receives.iter_mut().map(|(_, receiver)| &mut receiver.rewriter));
         }
         let paths = peer.transport.ice().paths().to_vec();
@@ -264,7 +279,9 @@ impl Switch {
             self.peers[key].receives.push((receiver.rewriter.ssrc(), place));
             self.tracks[place].add_receiver(receiver);
         }
-        if !is_crash {
+        if is_crash {
+            self.tell_again(key);
+        } else {
             self.reserve_started(key);
         }
         self.paths.extend(paths.into_iter().map(|path| (path, Owner::Peer(key))));
@@ -273,7 +290,7 @@ impl Switch {
     }
 
     /// Forgets what there is of a peer that could not be made.
-    fn forget_started(&mut self, id: TransportId) {
+    pub(super) fn forget_started(&mut self, id: TransportId) {
         self.registrations.retain(|_, known| known.open.transport != id);
         let Some(key) = self.peers_by_id.remove(&id) else { return };
         self.peers.try_remove(key);
@@ -311,6 +328,8 @@ enum NotCarried {
     Record(#[from] RecordError),
     #[error("the addresses that it used are not ours any more")]
     NoWay,
+    #[error("a handshake was under way")]
+    Handshaking,
     #[error("a bug: reading its record failed")]
     Bug,
 }

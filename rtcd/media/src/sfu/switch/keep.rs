@@ -6,14 +6,17 @@
 use super::forward::ForwardTrack;
 use super::handover::{PeerRecord, RegistrationRecord};
 use super::peer::{Peer, PeerNumbers};
-use super::{Sink, Switch};
+use super::{Owner, Sink, Switch, SwitchStart};
 use crate::handover::{self, RecordError};
 use crate::rtp::Ssrc;
+use crate::sfu::command::{Event, TransportId};
 use crate::sfu::rewrite::Rewriter;
+use crate::transport::{CloseReason, TransportEvent};
 use serde::{Deserialize, Serialize, Serializer};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 const KEPT_VERSION: u8 = 1;
@@ -153,6 +156,54 @@ impl Switch {
         for (ssrc, place) in &peer.receives {
             if let Some(receiver) = self.tracks[*place].receiver(key, *ssrc) {
                 receiver.rewriter.reserve();
+            }
+        }
+    }
+
+    /// Whether anybody is here.
+    pub fn has_peers(&self) -> bool {
+        !self.peers.is_empty()
+    }
+
+    /// Goes on from what was written down, as what is here is not to be trusted any more. What other workers and control have
+    /// said of others stays. Those who cannot go on end by an event of theirs.
+    pub fn begin_again(&mut self, now: Instant, mut start: SwitchStart) {
+        let fresh = Self::new(self.config.clone(), now);
+        let Self { counters, peers, peers_by_id, registrations, paths, tracks, events, openings, .. } =
+            std::mem::replace(self, fresh);
+        (self.counters, self.registrations, self.events, self.openings) = (counters, registrations, events, openings);
+        self.paths = paths.into_iter().filter(|(_, owner)| matches!(owner, Owner::Worker(..))).collect();
+        for (_, old) in &tracks {
+            let place = self.place_of(old.id);
+            (self.tracks[place].remote, self.tracks[place].publisher) = (old.remote, old.publisher);
+        }
+        start.peers.retain(|(record, _)| peers_by_id.contains_key(&record.transport));
+        let all: Vec<TransportId> = start.peers.iter().map(|(record, _)| record.transport).collect();
+        self.start(now, SwitchStart { is_crash: true, ..start });
+        for id in peers_by_id.into_keys().filter(|id| !all.contains(id)) {
+            self.forget_started(id);
+            self.events
+                .push_back(Event::closed(id, CloseReason::NotCarried("a bug: it was not written down yet".into())));
+        }
+        // Whatever is broken in it may break once more.
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop((peers, tracks))));
+        self.counters.panics += u64::from(dropped.is_err());
+        let transports = all.into_iter().filter(|id| self.peers_by_id.contains_key(id)).collect();
+        self.events.push_back(Event::BegunAgain { worker: self.config.worker, transports });
+    }
+
+    /// What control may not have heard of a peer, or had not written down.
+    pub(super) fn tell_again(&mut self, key: usize) {
+        let peer = &self.peers[key];
+        let transport = peer.id;
+        if peer.transport.has_channel() {
+            self.events.push_back(Event::Transport { transport, event: TransportEvent::ChannelOpen });
+        }
+        for track in &peer.tracks {
+            let id = track.spec.track;
+            self.events.extend(track.codec().map(|codec| Event::TrackStarted { transport, track: id, codec }));
+            if track.spec.detect_voice {
+                self.events.push_back(Event::Voice { transport, track: id, active: false });
             }
         }
     }

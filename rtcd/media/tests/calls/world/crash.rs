@@ -2,8 +2,8 @@
 use super::World;
 use super::wire::Wire;
 use crate::MS;
-use rtcd_media::sfu::command::{Command, TransportId};
-use rtcd_media::sfu::switch::{Change, KeptPeer, Switch, SwitchRecord, read_numbers};
+use rtcd_media::sfu::command::{Command, Outgoing, TransportId};
+use rtcd_media::sfu::switch::{Change, KeptPeer, PeerRecord, Switch, SwitchRecord, SwitchStart, read_numbers};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -69,16 +69,36 @@ impl World {
         let alive: Vec<TransportId> =
             records.iter().flat_map(|record| &record.peers).map(|peer| peer.transport).collect();
         self.start_switches(self.now, records, true);
-        // Signalling says again what it knows.
+        self.tell_again(&alive);
+    }
+
+    /// Signalling says again what it knows.
+    fn tell_again(&mut self, alive: &[TransportId]) {
         for id in alive {
-            self.announce(id);
-            for outgoing in self.sent.clone() {
-                if outgoing.transport == id {
-                    self.command(id, Command::AddOutgoing(Box::new(outgoing)));
-                }
-            }
+            self.announce(*id);
+            let sent: Vec<Outgoing> = self.sent.iter().filter(|sent| sent.transport == *id).cloned().collect();
+            let ssrcs = sent.iter().map(|sent| sent.ssrc).collect();
+            self.command(*id, Command::RetainOutgoing { transport: *id, ssrcs });
+            sent.into_iter().for_each(|sent| self.command(*id, Command::AddOutgoing(Box::new(sent))));
         }
         self.settle();
+    }
+
+    /// A worker goes on from what it has written down, as its switch is not to be trusted any more.
+    pub fn begin_again(&mut self, worker: usize) {
+        let record = std::mem::take(&mut self.memories[worker]).read();
+        let (switch, wire) = &mut self.switches[worker];
+        let with_places = |peer: PeerRecord| {
+            let places = peer.paths.iter().map(|path| Some(*path)).collect();
+            (peer, places)
+        };
+        let peers: Vec<_> = record.peers.into_iter().map(with_places).collect();
+        let alive: Vec<TransportId> = peers.iter().map(|(peer, _)| peer.transport).collect();
+        switch.begin_again(self.now, SwitchStart { peers, ..SwitchStart::default() });
+        self.memories[worker].keep(self.now, switch);
+        switch.resume_peers(self.now);
+        switch.ask_for_pictures(self.now, wire);
+        self.tell_again(&alive);
     }
 
     /// Goes on, and writes down what is due.

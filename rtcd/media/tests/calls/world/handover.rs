@@ -130,6 +130,7 @@ impl World {
                     owners: owners.clone(),
                     elsewhere: everywhere.iter().filter(|(.., owner)| *owner != worker).copied().collect(),
                     counters: record.counters,
+                    is_crash,
                 },
             );
             let (mut wire, mut memory) = (Wire::default(), Memory::default());

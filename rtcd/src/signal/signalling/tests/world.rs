@@ -113,6 +113,29 @@ impl World {
         self.step(|signalling, now| signalling.start(now, now, record, |worker| WorkerId(1 - worker.0)));
     }
 
+    /// The process dies, and the next one's workers go on with these.
+    pub(super) fn crash(&mut self, survivors: HashSet<TransportId>) {
+        let mut bytes = Vec::new();
+        rtcd_media::handover::write(&mut bytes, 1, self.now, &self.signalling.outline(self.now));
+        self.pass_by(seconds(1));
+        let record = rtcd_media::handover::read(&bytes, 1, self.now).expect("readable");
+        let settings = self.signalling.settings.clone();
+        self.signalling = Signalling::new(settings, WORKERS, READERS);
+        self.full.clear();
+        self.step(|signalling, now| signalling.start(now, now, record, |worker| worker));
+        self.step(|signalling, now| signalling.survive(now, &survivors));
+    }
+
+    /// Something happens in the plane.
+    pub(super) fn happen(&mut self, event: Event) {
+        self.step(|signalling, now| signalling.handle_event(now, event));
+    }
+
+    /// Whether the session is there, whatever it is called.
+    pub(super) fn sessions_has(&self, id: TransportId) -> bool {
+        self.signalling.sessions.contains_key(&id)
+    }
+
     /// Time goes by, and nobody notices.
     fn pass_by(&mut self, time: Duration) {
         self.now += time;

@@ -49,6 +49,18 @@ impl IncomingTrack {
         self.spec = spec;
     }
 
+    /// What it carries, once its first packet has come.
+    pub fn codec(&self) -> Option<Codec> {
+        self.codec.map(|(codec, _)| codec)
+    }
+
+    /// Nobody has listened for a while: whoever speaks begins to.
+    pub(super) fn fall_silent(&mut self) {
+        if let Some(voice) = &mut self.voice {
+            *voice = VoiceActivity::default();
+        }
+    }
+
     /// A packet with this codec has come; whether that is news.
     pub(super) fn carries(&mut self, now: Instant, codec: Codec) -> bool {
         let news = self.codec.is_none_or(|(known, since)| known != codec && now >= since + CODEC_KEPT_FOR);

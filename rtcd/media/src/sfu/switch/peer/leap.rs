@@ -2,10 +2,10 @@
 //! [`reserve`](crate::reserve).
 use super::{Peer, Stream};
 use crate::rtp::{SeqNo, Ssrc};
-use crate::sfu::command::TransportId;
+use crate::sfu::command::{TrackId, TransportId};
 use crate::sfu::receive::Reception;
 use crate::sfu::rewrite::{Rewriter, StreamNumbers};
-use crate::sfu::switch::forward::ForwardTrack;
+use crate::sfu::switch::forward::{ForwardTrack, Receiver};
 use crate::transport::TransportNumbers;
 use serde::{Deserialize, Serialize, Serializer};
 use slab::Slab;
@@ -65,6 +65,20 @@ impl Peer {
         })
     }
 
+    /// How far it was when it was written down itself; `receives` are those that it is sent.
+    pub fn numbers_of(&self, receives: &[(TrackId, Receiver)]) -> Option<PeerNumbers> {
+        let (of_transport, unprotector) = self.transport.numbers()?;
+        let streams = receives.iter().map(|(_, receiver)| Some(receiver.rewriter.stream_numbers()));
+        Some(PeerNumbers {
+            transport: self.id,
+            of_transport,
+            heard: unprotector.newest().collect(),
+            heard_rtcp: unprotector.newest_rtcp().collect(),
+            number: self.sending.as_ref().map(|sending| sending.bandwidth.numbers_used()),
+            streams: streams.collect(),
+        })
+    }
+
     /// Goes on behind whoever died. Its own streams are heard anew; `receives` are those that it is sent.
     pub fn leap<'a>(&mut self, now: Instant, numbers: PeerNumbers, receives: impl Iterator<Item = &'a mut Rewriter>) {
         let PeerNumbers { of_transport, heard, heard_rtcp, number, streams, .. } = numbers;
@@ -73,6 +87,9 @@ impl Peer {
         for stream in &mut self.streams {
             self.epochs.0 = self.epochs.0.wrapping_add(1);
             stream.leap(now, self.epochs);
+        }
+        for track in &mut self.tracks {
+            track.fall_silent();
         }
         self.arrivals = crate::rtcp::TransportCcRecorder::new(now);
         if let (Some(sending), Some(number)) = (&mut self.sending, number) {

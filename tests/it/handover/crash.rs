@@ -1,0 +1,130 @@
+//! Calls outlive SIGKILL: the next process goes on with what was written down.
+use super::keeper::Keeper;
+use super::*;
+use nix::sys::signal::Signal;
+use rtcd_tests::browser::firefox::Firefox;
+use rtcd_tests::namespace;
+use std::time::Instant;
+
+const DAN: (&str, f64) = ("dan", 1700.0);
+
+/// How often the daemon is killed; `RTCD_CRASHES` asks for more.
+fn crashes() -> usize {
+    std::env::var("RTCD_CRASHES").map_or(3, |count| count.parse().expect("RTCD_CRASHES is a number"))
+}
+
+/// Killed, and started again by systemd.
+fn crash(keeper: &Keeper, config: &DaemonConfig, daemon: &mut Daemon) {
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait_exit();
+    let next = keeper.start_ready(config);
+    println!("{}", lines(&next.log(), "go on"));
+    *daemon = next;
+    keeper.wait_names(["api", "socket", "written"]);
+}
+
+fn a_call_survives(more: &str) {
+    let _alone = alone();
+    let (keeper, store) = (Keeper::new(), temp_dir("relay"));
+    let config = DaemonConfig::new().store(&store);
+    let daemon = keeper.start_ready(&config);
+    let mut relay = Relay { config, daemon, store };
+    let demo = relay.demo();
+    let browser = Chromium::start();
+    let (ann, bob) = (enter(&browser, &demo, ANN, more), enter(&browser, &demo, BOB, more));
+    let cleo = enter(&browser, &demo, CLEO, more);
+    ann.eval("demo.share('test-screen')");
+    let pages = [(&ann, ANN), (&bob, BOB), (&cleo, CLEO)];
+    everybody_goes_on(&pages);
+    let described: Vec<Value> = pages.iter().map(|(page, _)| page.eval("demo.described()")).collect();
+    pages.iter().for_each(|(page, _)| drop(page.eval("watch.begin()")));
+    for round in 1..=crashes() {
+        let killed = Instant::now();
+        crash(&keeper, &relay.config, &mut relay.daemon);
+        let ready = killed.elapsed();
+        assert_eq!(relay.sessions(), 3.0, "{}", relay.daemon.log());
+        let before: Vec<_> = pages.iter().map(|(page, _)| pictures(&page.state())).collect();
+        for ((page, who), before) in pages.iter().zip(before) {
+            let what = format!("new pictures of all at {}, round {round}", who.0);
+            page.wait_for(&what, |state| {
+                let now = pictures(state);
+                before.iter().all(|(track, count)| now.get(track).is_some_and(|now| *now > count + 3.0))
+            });
+        }
+        println!("ready after {ready:?}, pictures of all at all after {:?}", killed.elapsed());
+        everybody_goes_on(&pages);
+    }
+    pages.iter().for_each(|(page, _)| drop(page.eval("watch.end()")));
+    for ((page, who), described) in pages.iter().zip(described) {
+        let report = report(page);
+        println!("{}: {report}", who.0);
+        assert_eq!(report["channel"], "open", "{report}");
+        assert_eq!(page.eval("demo.described()"), described, "nothing was negotiated");
+        // What was said while nobody was there is lost; what is said now is answered.
+        let pongs = report["pongs"].as_u64();
+        page.eval("watch.begin()");
+        page.wait_for("an answer on the data channel", |_| self::report(page)["pongs"].as_u64() > pongs);
+    }
+    let dan = enter(&browser, &demo, DAN, more);
+    everybody_goes_on(&[(&ann, ANN), (&bob, BOB), (&cleo, CLEO), (&dan, DAN)]);
+}
+
+#[test]
+fn a_call_of_browsers_survives_kills_over_udp() {
+    a_call_survives("");
+}
+
+#[test]
+fn a_call_of_browsers_survives_kills_over_tcp() {
+    a_call_survives("&tcp=1");
+}
+
+/// Firefox sends nothing to a server on 127.0.0.1, so all live in a network namespace with an address of its own.
+#[test]
+fn two_firefoxes_go_on_over_a_restart_and_a_kill() {
+    let _alone = alone();
+    assert!(Firefox::is_installed(), "firefox-esr is missing");
+    namespace::with_a_network_of_its_own(|| {
+        let (keeper, store) = (Keeper::new(), temp_dir("relay"));
+        let config = DaemonConfig { ip: namespace::ADDRESS, ..DaemonConfig::new().store(&store) };
+        let daemon = keeper.start_ready(&config);
+        let mut relay = Relay { config, daemon, store };
+        let demo = relay.demo_at(namespace::ADDRESS, &["--allow-remote"]);
+        let enter = |name: &str| {
+            let page = Firefox::open(&demo.url(&format!("name={name}&picture&auto")));
+            page.wait_joined();
+            page
+        };
+        let pages = [(enter(ANN.0), ANN.0, BOB.0), (enter(BOB.0), BOB.0, ANN.0)];
+        let energy = |state: &State, name: &str| -> f64 {
+            let all = state.tracks(name, "voice").into_iter();
+            all.filter_map(|track| track["stats"]["energy"].as_f64()).fold(0.0, f64::max)
+        };
+        let shown = |state: &State, name: &str| -> f64 {
+            let all = state.tracks(name, "video").into_iter();
+            all.filter_map(|track| track["stats"]["frames"].as_f64()).fold(0.0, f64::max)
+        };
+        let all_go_on = |what: &str| {
+            for (page, own, other) in &pages {
+                let before = page.state();
+                page.wait_for(&format!("{own} to perceive {other} {what}"), |state| {
+                    energy(state, other) > energy(&before, other) && shown(state, other) > shown(&before, other) + 5.0
+                });
+            }
+        };
+        all_go_on("at first");
+        for round in 1..=crashes() {
+            relay.hand_over_with(&keeper);
+            all_go_on(&format!("after restart {round}"));
+            let killed = Instant::now();
+            crash(&keeper, &relay.config, &mut relay.daemon);
+            all_go_on(&format!("after kill {round}"));
+            println!("both go on {:?} after the kill", killed.elapsed());
+            assert_eq!(relay.sessions(), 2.0, "{}", relay.daemon.log());
+        }
+        // What is offered from now on takes the data channel, whose association has begun anew.
+        let (ann, bob) = (&pages[0].0, &pages[1].0);
+        ann.eval("demo.share('test-screen')");
+        bob.wait_for("ann's screen", |state| state.sees(ANN.0, "screen", "bottomRight", WHITE));
+    });
+}
