@@ -104,7 +104,7 @@ impl Cells {
     }
 
     /// How many cells have been written.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.last.len()
     }
 
@@ -159,7 +159,7 @@ impl Remains {
     }
 
     /// How many cells there may be.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         let len = self.file.metadata().map_or(0, |metadata| metadata.len());
         usize::try_from(len.saturating_sub(FIRST).div_ceil(2 * HALF)).unwrap_or_default()
     }
@@ -213,20 +213,20 @@ mod tests {
     fn what_was_written_last_is_read_and_what_was_cleared_is_not() {
         let mut cells = Cells::new(Owner::Worker(3), 7).expect("made");
         let remains = Remains::of(cells.handle().expect("a handle")).expect("ours");
-        assert_eq!((remains.owner, remains.generation, remains.len()), (Owner::Worker(3), 7, 0));
+        assert_eq!((remains.owner, remains.generation, remains.count()), (Owner::Worker(3), 7, 0));
         for at in 1..=5 {
             say(&mut cells, 0, at, &format!("first {at}"));
             say(&mut cells, 9, at, &format!("tenth {at}"));
         }
         assert_eq!(text(&remains, 0), Some((5, "first 5".into())));
         assert_eq!(text(&remains, 9), Some((5, "tenth 5".into())));
-        assert_eq!((text(&remains, 4), remains.len()), (None, 10));
+        assert_eq!((text(&remains, 4), remains.count()), (None, 10));
         cells.clear(9).expect("cleared");
         assert_eq!(text(&remains, 9), None);
         say(&mut cells, 9, 6, "again");
         assert_eq!(text(&remains, 9), Some((6, "again".into())));
         cells.wipe().expect("wiped");
-        assert_eq!((text(&remains, 0), remains.len()), (None, 0));
+        assert_eq!((text(&remains, 0), remains.count()), (None, 0));
         assert!(Remains::of(cells.handle().expect("a handle")).is_none());
     }
 

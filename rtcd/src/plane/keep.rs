@@ -114,7 +114,7 @@ impl Keep {
 
     /// Records of those who had other places.
     pub(super) fn forget_records(&mut self) {
-        let cleared = (PEERS..self.cells.len()).try_for_each(|cell| self.cells.clear(cell));
+        let cleared = (PEERS..self.cells.count()).try_for_each(|cell| self.cells.clear(cell));
         self.note(cleared);
     }
 

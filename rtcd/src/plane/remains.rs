@@ -21,7 +21,7 @@ pub fn peers(remains: &Remains) -> Vec<KeptPeer> {
         }),
         None => return Vec::new(),
     };
-    let cells = (PEERS..remains.len()).filter_map(|cell| remains.read(cell));
+    let cells = (PEERS..remains.count()).filter_map(|cell| remains.read(cell));
     let read = cells.filter_map(|cell| {
         KeptPeer::read(&cell.bytes, moment(&cell))
             .inspect_err(|error| tracing::error!(%error, "what was written down of a session cannot be read: it ends"))

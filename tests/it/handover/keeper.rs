@@ -5,7 +5,7 @@ use nix::sys::stat::fstat;
 use nix::unistd::dup2_raw;
 use rtcd_tests::daemon::{Daemon, DaemonConfig, temp_dir, wait_for};
 use std::io::IoSliceMut;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -98,7 +98,8 @@ impl Keeper {
             let place = move || {
                 for (to, from) in (3..).zip(&places) {
                     #[allow(unsafe_code, reason = "between fork and exec nobody else has descriptors here")]
-                    std::mem::forget(unsafe { dup2_raw(BorrowedFd::borrow_raw(*from), to) }?);
+                    let placed = unsafe { dup2_raw(BorrowedFd::borrow_raw(*from), to) }?;
+                    let _ = placed.into_raw_fd();
                 }
                 Ok(())
             };

@@ -5,10 +5,13 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
 
+/// How far a transport is: its keys, and what it has heard of RTP and RTCP.
+type Numbers = (TransportNumbers, Vec<(Ssrc, SeqNo)>, Vec<(Ssrc, SeqNo)>);
+
 /// What is written down of a transport: itself, and how far it was later.
 struct Memory {
     transport: (Instant, Vec<u8>),
-    numbers: (TransportNumbers, Vec<(Ssrc, SeqNo)>, Vec<(Ssrc, SeqNo)>),
+    numbers: Numbers,
 }
 
 impl World {
@@ -20,7 +23,7 @@ impl World {
         memory
     }
 
-    fn numbers(&self) -> (TransportNumbers, Vec<(Ssrc, SeqNo)>, Vec<(Ssrc, SeqNo)>) {
+    fn numbers(&self) -> Numbers {
         let (numbers, unprotector) = self.us.numbers().expect("it is through its handshake");
         (numbers, unprotector.newest().collect(), unprotector.newest_rtcp().collect())
     }
