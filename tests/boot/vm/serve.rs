@@ -50,8 +50,13 @@ async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
     let plugin = Plugin::new(machine.api(), "mattermost");
     for (call, tcp) in [("over-udp", false), ("over-tcp", true)] {
         let media = machine.media();
-        they_meet_during(&plugin, media, call, tcp, &dir, || restart_under_a_call(&mut machine)).await?;
+        they_meet_during(&plugin, media, call, tcp, &dir, || {
+            restart_under_a_call(&mut machine);
+            kill_under_a_call(&mut machine);
+        })
+        .await?;
     }
+    machine.sh("coredumpctl --no-pager 2>&1 | grep -q 'No coredumps found' || ! command -v coredumpctl");
     recipes_of_the_documentation_find(&mut machine, "over-udp", "ann");
     tokio::task::block_in_place(|| picture_of_the_console(&machine, &dir));
     nobody_is_refused_during(&mut machine, "systemctl restart rtcd; systemctl restart rtcd");
@@ -153,6 +158,20 @@ fn restart_under_a_call(machine: &mut Machine) {
     assert_ne!(machine.sh("systemctl show -P MainPID rtcd"), before);
     let said = machine.sh("journalctl -b -u rtcd -o cat --no-pager | grep -c 'the calls of the process before go on'");
     assert!(said.trim().parse::<u32>().is_ok_and(|times| times > 0), "{said}");
+}
+
+/// systemd has what it had written down, its sockets and connections.
+fn kill_under_a_call(machine: &mut Machine) {
+    let before = machine.sh("systemctl show -P MainPID rtcd");
+    machine.sh("systemctl kill -s KILL --kill-whom=main rtcd");
+    machine.wait_for(&format!(
+        "test $(systemctl show -P MainPID rtcd) -ne 0 -a $(systemctl show -P MainPID rtcd) -ne {}",
+        before.trim()
+    ));
+    machine.wait_for("systemctl is-active rtcd");
+    let said =
+        machine.sh("journalctl -b -u rtcd -o cat --no-pager --grep 'the calls of the process before go on' | tail -1");
+    assert!(said.contains("go on"), "{said}");
 }
 
 fn is_sound(machine: &mut Machine, image: &Image) {
