@@ -52,11 +52,19 @@ impl Drop for At {
 
 /// Appends a record. What cannot be written down is our own bug: the record is then empty.
 pub fn write<T: Serialize>(out: &mut Vec<u8>, version: u8, now: Instant, value: &T) {
+    append(out, version, now, |out| value.serialize(&mut rmp_serde::Serializer::new(out).with_struct_map()));
+}
+
+/// The same without the names of the fields, for what is written again and again: the version changes with every field.
+pub fn write_compact<T: Serialize>(out: &mut Vec<u8>, version: u8, now: Instant, value: &T) {
+    append(out, version, now, |out| value.serialize(&mut rmp_serde::Serializer::new(out)));
+}
+
+fn append<E>(out: &mut Vec<u8>, version: u8, now: Instant, serialize: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) {
     let _at = At::the_moment(now);
     let start = out.len();
     out.push(version);
-    let mut serializer = rmp_serde::Serializer::new(&mut *out).with_struct_map();
-    if value.serialize(&mut serializer).is_err() {
+    if serialize(out).is_err() {
         debug_assert!(false, "state that cannot be written down");
         out.truncate(start);
     }

@@ -5,7 +5,7 @@ use crate::logging::Once;
 use std::time::{Duration, Instant};
 
 /// Writings are at least so far apart, and so many times what they take.
-const INTERVAL: Duration = Duration::from_millis(250);
+const INTERVAL: Duration = Duration::from_millis(50);
 const COST: u32 = 50;
 
 pub(super) struct Keep {

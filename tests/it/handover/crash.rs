@@ -128,3 +128,38 @@ fn two_firefoxes_go_on_over_a_restart_and_a_kill() {
         bob.wait_for("ann's screen", |state| state.sees(ANN.0, "screen", "bottomRight", WHITE));
     });
 }
+
+/// Their SCTP ends an association that begins anew: they hear at once that their session has ended, and join again.
+#[tokio::test(flavor = "multi_thread")]
+async fn participants_whose_sctp_takes_no_restart_are_told_that_their_session_has_ended() -> Result<()> {
+    let (keeper, store) = (Keeper::new(), temp_dir("relay"));
+    let config = DaemonConfig::new().store(&store);
+    let mut daemon = tokio::task::block_in_place(|| keeper.start_ready(&config));
+    let plugin = Plugin::new(daemon.api_addr(), "mattermost");
+    let node = Mattermost::connect(&plugin).await?;
+    let join = |name: &'static str| Peer::join(&node, PeerConfig::new("call", name), daemon.media_addr());
+    let (ann, bob) = (join("ann").await?, join("bob").await?);
+    for peer in [&ann, &bob] {
+        peer.add_voice();
+    }
+    let _flows = (ann.stream("voice", VOICE), bob.stream("voice", VOICE));
+    ann.wait_track("voice", "bob").await?;
+    bob.wait_track("voice", "ann").await?;
+    // By then everything of them is written down.
+    ann.wait("half a second of bob", |state| state.tracks.values().any(|track| track.frames > 50)).await?;
+    tokio::task::block_in_place(|| crash(&keeper, &config, &mut daemon));
+    assert!(daemon.log().contains("go on release=\"dev-0.1.0\" sessions=2"), "{}", daemon.log());
+    let node = Mattermost::connect(&plugin).await?;
+    for name in ["ann", "bob"] {
+        let mut heard = node.listen(name);
+        node.reconnect(name);
+        assert!(matches!(heard.recv().await, Some(Received::Close { .. })), "{}", daemon.log());
+    }
+    let again = Peer::join(&node, PeerConfig::new("call", "ann-again"), daemon.media_addr()).await?;
+    let other = Peer::join(&node, PeerConfig::new("call", "bob-again"), daemon.media_addr()).await?;
+    again.add_voice();
+    let _flow = again.stream("voice", VOICE);
+    other.wait_track("voice", "ann-again").await?;
+    std::fs::remove_dir_all(store)?;
+    Ok(())
+}

@@ -112,3 +112,21 @@ fn a_worker_that_begins_again_keeps_its_sessions_and_uses_no_nonce_twice() {
         assert_eq!(world.counters(0).panics + world.counters(1).panics, 0);
     });
 }
+
+#[test]
+fn what_writing_down_costs_beside_the_call() {
+    let mut world = World::new(1, 1);
+    let sharer = world.join();
+    let all: Vec<usize> = (0..100).map(|_| world.join()).collect();
+    let screen = world.share(sharer, &[HIGH], &all);
+    world.wait_picture(all[99], screen);
+    world.run(SECOND);
+    world.spent = Default::default();
+    world.run(5 * SECOND);
+    let (call, written) = world.spent;
+    println!(
+        "100 receivers: {written:?} for writing down, {call:?} for the call: {:.4}",
+        written.div_duration_f64(call)
+    );
+    assert!(world.closed.is_empty() && !written.is_zero());
+}

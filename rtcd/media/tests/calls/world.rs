@@ -58,6 +58,8 @@ pub struct World {
     /// What participants are sent.
     sent: Vec<Outgoing>,
     pub nonces: Nonces,
+    /// What switches have taken for datagrams and deadlines, and for writing down.
+    pub spent: (Duration, Duration),
 }
 
 impl World {
@@ -92,6 +94,7 @@ impl World {
             keep_at: now,
             sent: Vec::new(),
             nonces: Nonces::default(),
+            spent: (Duration::ZERO, Duration::ZERO),
         }
     }
 
@@ -240,7 +243,8 @@ impl World {
                 let path = Path { protocol, local: 0, remote: datagram.from };
                 let mut bytes = datagram.bytes;
                 let (switch, wire) = &mut self.switches[worker];
-                switch.handle_datagram(now, path, &mut bytes, Age::Fresh, wire);
+                let took = timed(|| switch.handle_datagram(now, path, &mut bytes, Age::Fresh, wire));
+                self.spent.0 += took;
             } else if let Some(person) = self.people.iter_mut().find(|person| person.is_at(datagram.to)) {
                 person.handle_datagram(now, (datagram.from, datagram.to), &datagram.bytes);
                 drain(person, now, &mut self.network);
@@ -258,14 +262,17 @@ impl World {
                 break;
             }
         }
-        self.keep_what_is_due();
+        let took = timed(|| self.keep_what_is_due());
+        self.spent.1 += took;
     }
 
     fn settle(&mut self) {
         let mut events = Vec::new();
         for (switch, wire) in &mut self.switches {
-            switch.handle_timeout(self.now, wire);
-            switch.settle(self.now, wire);
+            self.spent.0 += timed(|| {
+                switch.handle_timeout(self.now, wire);
+                switch.settle(self.now, wire);
+            });
             events.extend(std::iter::from_fn(|| switch.poll_event()));
             for (path, bytes) in wire.datagrams.drain(..) {
                 self.nonces.note(path.remote, &bytes);
@@ -340,6 +347,13 @@ impl World {
         let running: Vec<TrackId> = running.map(|(track, _)| *track).collect();
         running.into_iter().for_each(|track| self.forward(track, transport));
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is about the real time that it takes")]
+fn timed(work: impl FnOnce()) -> Duration {
+    let begun = Instant::now();
+    work();
+    begun.elapsed()
 }
 
 fn drain(person: &mut Participant, now: Instant, network: &mut Network) {

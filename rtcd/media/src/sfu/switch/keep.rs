@@ -130,7 +130,7 @@ impl Switch {
 
     /// Appends how far all peers are whose records are written down.
     pub fn write_numbers(&self, now: Instant, out: &mut Vec<u8>) {
-        handover::write(out, NUMBERS_VERSION, now, &AllNumbers(self));
+        handover::write_compact(out, NUMBERS_VERSION, now, &AllNumbers(self));
     }
 
     /// What [`write_numbers`](Self::write_numbers) gives is written down, and nothing has been sent since.
