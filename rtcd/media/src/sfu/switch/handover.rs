@@ -255,8 +255,7 @@ impl Switch {
         let SavedPeer { mut peer, mut receives } = handover::read(&record.state, PEER_VERSION, then)?;
         let place = |path: Path| places[record.paths.iter().position(|known| *known == path)?];
         peer.transport.renumber_paths(place);
-        // After a crash a connection has ended with its process, and its peer makes another one.
-        if !is_crash && peer.transport.ice().paths().is_empty() && !record.paths.is_empty() {
+        if peer.transport.ice().paths().is_empty() && !record.paths.is_empty() {
             return Err(NotCarried::NoWay);
         }
         let (id, me) = (record.transport, self.config.worker);
