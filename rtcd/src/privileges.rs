@@ -16,9 +16,10 @@ pub fn raise_file_limit() -> Option<u64> {
     Some(hard)
 }
 
-/// No core is ever written: it would have the keys of all calls in it. Nor can anybody of our own user read our memory.
+/// No core is ever written: it would have the keys of all calls in it. Not by PR_SET_DUMPABLE: another process of ours could not
+/// say any more who has its port.
 pub fn forbid_dumps() {
-    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+    if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
         tracing::debug!(%error, "core dumps could not be forbidden");
     }
 }
