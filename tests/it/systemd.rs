@@ -130,6 +130,7 @@ fn who_connects_while_the_daemon_restarts_is_served_by_the_next_one() {
     let mut first = Daemon::start(config.clone());
     let listener = notifications.wait_for_listener("api");
     let api = first.api_addr();
+    notifications.wait_for("READY=1");
     first.signal(Signal::SIGTERM);
     assert_eq!(first.wait_exit().code(), Some(0));
     let mut waiting = TcpStream::connect(api).expect("the queue is open while nobody runs");
@@ -139,6 +140,7 @@ fn who_connects_while_the_daemon_restarts_is_served_by_the_next_one() {
     let mut answer = String::new();
     waiting.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    notifications.wait_for("READY=1");
     second.signal(Signal::SIGTERM);
     assert_eq!(second.wait_exit().code(), Some(0));
 
