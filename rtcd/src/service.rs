@@ -259,22 +259,21 @@ fn wipe(memory: &ControlMemory) {
 /// Writes down who has logged in, and that this process has not died at once.
 async fn keep_tokens(memory: ControlMemory, api: Api) {
     let (failing, mut any) = (Once::new(), false);
+    let note = |written: std::io::Result<()>| match written {
+        Ok(()) => drop(failing.works()),
+        Err(error) if failing.failed() => tracing::warn!(%error, "tokens cannot be written down"),
+        Err(_) => {}
+    };
     tokio::time::sleep(SURVIVES).await;
-    let mut written = memory.survives();
+    note(memory.survives());
     loop {
         let now = Instant::now();
         let bearers = api.bearers(now);
         if any || !bearers.is_empty() {
-            written = written.and_then(|()| memory.keep_bearers(&bearers, now));
+            note(memory.keep_bearers(&bearers, now));
         }
         any = !bearers.is_empty();
-        match written {
-            Ok(()) => drop(failing.works()),
-            Err(error) if failing.failed() => tracing::warn!(%error, "tokens cannot be written down"),
-            Err(_) => {}
-        }
         tokio::time::sleep(SURVIVES).await;
-        written = Ok(());
     }
 }
 

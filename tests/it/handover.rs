@@ -38,9 +38,14 @@ struct Relay {
 
 impl Relay {
     fn start() -> Self {
+        Self::start_by(DaemonConfig::new(), |config| Daemon::start(config.clone()))
+    }
+
+    /// With a store that outlives the daemon.
+    fn start_by(config: DaemonConfig, start: impl FnOnce(&DaemonConfig) -> Daemon) -> Self {
         let store = temp_dir("relay");
-        let config = DaemonConfig::new().store(&store);
-        Self { daemon: Daemon::start(config.clone()), config, store }
+        let config = config.store(&store);
+        Self { daemon: start(&config), config, store }
     }
 
     fn demo(&self) -> Demo {
@@ -100,21 +105,62 @@ fn report(page: &Page) -> Value {
     serde_json::from_str(page.eval("watch.report()").as_str().expect("JSON")).expect("JSON")
 }
 
-/// Everybody hears and sees everybody, and ann's screen, by packets that have come after `since` of each.
-fn everybody_goes_on(pages: &[(&Page, (&str, f64))]) {
-    for (receiver, own) in pages {
-        for (sender, who) in pages.iter().filter(|(_, who)| who.0 != own.0) {
-            let colour = sender.state().colour();
-            receiver.wait_for(&format!("{} to hear and see {}", own.0, who.0), |state| perceives(state, *who, colour));
+/// Three in a call, of whom ann shares her screen; everything that becomes of their connections is noted.
+struct Call {
+    pages: Vec<(Page, (&'static str, f64))>,
+    described: Vec<Value>,
+}
+
+impl Call {
+    fn begin(browser: &Chromium, demo: &Demo, more: &str) -> Self {
+        let pages = [ANN, BOB, CLEO].map(|who| (enter(browser, demo, who, more), who)).into();
+        let mut call = Self { pages, described: Vec::new() };
+        call.pages[0].0.eval("demo.share('test-screen')");
+        call.everybody_goes_on();
+        call.described = call.pages.iter().map(|(page, _)| page.eval("demo.described()")).collect();
+        call.on_all("watch.begin()");
+        call
+    }
+
+    fn on_all(&self, script: &str) {
+        self.pages.iter().for_each(|(page, _)| drop(page.eval(script)));
+    }
+
+    /// Everybody hears and sees everybody, and ann's screen.
+    fn everybody_goes_on(&self) {
+        for (receiver, own) in &self.pages {
+            for (sender, who) in self.pages.iter().filter(|(_, who)| who.0 != own.0) {
+                let colour = sender.state().colour();
+                receiver
+                    .wait_for(&format!("{} to hear and see {}", own.0, who.0), |state| perceives(state, *who, colour));
+            }
+            if own.0 != ANN.0 {
+                receiver.wait_for("ann's screen", |state| state.sees(ANN.0, "screen", "bottomRight", WHITE));
+            }
         }
-        if own.0 != ANN.0 {
-            receiver.wait_for("ann's screen", |state| state.sees(ANN.0, "screen", "bottomRight", WHITE));
+    }
+
+    /// Pictures of each track that have been shown at each.
+    fn pictures(&self) -> Vec<Pictures> {
+        self.pages.iter().map(|(page, _)| pictures(&page.state())).collect()
+    }
+
+    /// More of all of them than `before`.
+    fn wait_pictures(&self, before: Vec<Pictures>, round: usize) {
+        for ((page, who), before) in self.pages.iter().zip(before) {
+            let what = format!("new pictures of all at {}, round {round}", who.0);
+            page.wait_for(&what, |state| {
+                let now = pictures(state);
+                before.iter().all(|(track, count)| now.get(track).is_some_and(|now| *now > count + 3.0))
+            });
         }
     }
 }
 
+type Pictures = BTreeMap<(String, String), f64>;
+
 /// Pictures of each track that have been shown.
-fn pictures(state: &State) -> BTreeMap<(String, String), f64> {
+fn pictures(state: &State) -> Pictures {
     let tracks = state.0["tracks"].as_array().into_iter().flatten();
     let shows = |track: &&Value| track["type"] == "video" || track["type"] == "screen";
     let pictures = tracks.filter(shows).filter_map(|track| {
@@ -129,28 +175,16 @@ fn a_call_goes_on(more: &str, restarts: usize) {
     let mut relay = Relay::start();
     let demo = relay.demo();
     let browser = Chromium::start();
-    let (ann, bob) = (enter(&browser, &demo, ANN, more), enter(&browser, &demo, BOB, more));
-    let cleo = enter(&browser, &demo, CLEO, more);
-    ann.eval("demo.share('test-screen')");
-    let pages = [(&ann, ANN), (&bob, BOB), (&cleo, CLEO)];
-    everybody_goes_on(&pages);
-    let described: Vec<Value> = pages.iter().map(|(page, _)| page.eval("demo.described()")).collect();
-    pages.iter().for_each(|(page, _)| drop(page.eval("watch.begin()")));
+    let call = Call::begin(&browser, &demo, more);
     for round in 1..=restarts {
-        let before: Vec<_> = pages.iter().map(|(page, _)| pictures(&page.state())).collect();
+        let before = call.pictures();
         relay.hand_over();
         assert_eq!(relay.sessions(), 3.0);
-        everybody_goes_on(&pages);
-        for ((page, who), before) in pages.iter().zip(before) {
-            let what = format!("new pictures of all at {}, round {round}", who.0);
-            page.wait_for(&what, |state| {
-                let now = pictures(state);
-                before.iter().all(|(track, count)| now.get(track).is_some_and(|now| *now > count + 3.0))
-            });
-        }
+        call.everybody_goes_on();
+        call.wait_pictures(before, round);
     }
-    pages.iter().for_each(|(page, _)| drop(page.eval("watch.end()")));
-    for ((page, who), described) in pages.iter().zip(described) {
+    call.on_all("watch.end()");
+    for ((page, who), described) in call.pages.iter().zip(&call.described) {
         page.wait_for("all answers", |_| {
             let report = report(page);
             report["pings"].as_u64() == report["pongs"].as_u64()
@@ -160,7 +194,7 @@ fn a_call_goes_on(more: &str, restarts: usize) {
         assert_eq!(report["states"].as_array().map(Vec::len), Some(0), "{report}");
         assert_eq!(report["channel"], "open");
         assert!(report["pings"].as_u64() > Some(20), "{report}");
-        assert_eq!(page.eval("demo.described()"), described, "nothing was negotiated");
+        assert_eq!(page.eval("demo.described()"), *described, "nothing was negotiated");
     }
 }
 

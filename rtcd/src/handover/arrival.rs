@@ -46,7 +46,7 @@ pub async fn arrive(inheritance: Inheritance, take_over_in: Option<PathBuf>) -> 
     let mut unused: Vec<Inode> = sockets.iter().map(inode).collect();
     let (legacy, before) = match (calls, take_over_in) {
         // Whoever took these over has died in turn, and knew more.
-        (Some(_) | None, _) if graves.has_calls() => (Some(graves.read(sockets)), None),
+        _ if graves.has_calls() => (Some(graves.read(sockets)), None),
         (Some(memory), _) => (Some(Legacy::unpack(Parcel { memory, descriptors: sockets })), None),
         (None, Some(place)) => match tokio::task::spawn_blocking(move || door::take_over(&place)).await {
             Ok(Ok(Some((parcel, before)))) => (Some(Legacy::unpack(parcel)), Some(before)),

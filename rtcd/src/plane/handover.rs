@@ -92,8 +92,6 @@ impl std::fmt::Debug for Left {
 pub struct WorkerStart {
     /// When the records were written, by the clock of this process.
     pub written: Instant,
-    /// The process before has died.
-    pub is_crash: bool,
     /// What its switch goes on with.
     pub switch: SwitchStart,
     /// Sockets by number.
@@ -183,8 +181,7 @@ pub fn share(
 ) -> Share {
     let empty = || WorkerStart {
         written,
-        is_crash,
-        switch: SwitchStart::default(),
+        switch: SwitchStart { is_crash, ..SwitchStart::default() },
         sockets: Vec::new(),
         listeners: Vec::new(),
         connections: Vec::new(),
@@ -263,10 +260,7 @@ pub fn share(
         start.switch.tracks.extend(record.switch.tracks);
         start.switch.counters.extend(record.switch.counters);
     }
-    for start in &mut share.workers {
-        start.switch.is_crash = is_crash;
-        start.complete(&share.bound);
-    }
+    share.workers.iter_mut().for_each(|start| start.complete(&share.bound));
     for (worker, start) in (0u8..).map(WorkerId).zip(&mut share.workers) {
         start.switch.owners.clone_from(&owners);
         start.switch.elsewhere.extend(elsewhere.iter().filter(|(.., owner)| *owner != worker));

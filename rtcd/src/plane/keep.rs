@@ -96,19 +96,17 @@ impl Keep {
             self.next = now + INTERVAL;
             switch.look_for_changes(now);
         }
-        let written = self.write_records(now, switch, RECORDS);
+        let mut written = self.write_records(now, switch, RECORDS);
         if is_due || switch.is_held() {
-            let done = written.and_then(|_| self.write_numbers(now, switch));
-            self.note(done);
-        } else {
-            self.note(written.map(drop));
+            written = written.and_then(|()| self.write_numbers(now, switch));
         }
+        self.note(written);
     }
 
     /// Writes down everything, before anything is said in the name of those who are to go on here.
     pub(super) fn begin(&mut self, now: Instant, switch: &mut Switch) {
         switch.look_for_changes(now);
-        let written = self.write_records(now, switch, usize::MAX).and_then(|_| self.write_numbers(now, switch));
+        let written = self.write_records(now, switch, usize::MAX).and_then(|()| self.write_numbers(now, switch));
         self.note(written);
     }
 
@@ -118,7 +116,7 @@ impl Keep {
         self.note(cleared);
     }
 
-    /// The same before a stream sends its first packet.
+    /// Writes down numbers before a stream sends its first packet.
     pub(super) fn turn_if_held(&mut self, now: Instant, switch: &mut Switch) {
         if switch.is_held() {
             let written = self.write_numbers(now, switch);
@@ -126,19 +124,19 @@ impl Keep {
         }
     }
 
-    fn write_records(&mut self, now: Instant, switch: &mut Switch, most: usize) -> io::Result<usize> {
-        for count in 0..most {
+    fn write_records(&mut self, now: Instant, switch: &mut Switch, most: usize) -> io::Result<()> {
+        for _ in 0..most {
             // Its cell is known when it is there.
             let mut record = Zeroizing::new(Vec::new());
             match switch.next_change(now, &mut record) {
-                None => return Ok(count),
+                None => break,
                 Some(Change::Written(place)) => {
                     self.cells.write(PEERS + place, Room::One, monotonic(), |out| out.extend_from_slice(&record))?;
                 }
                 Some(Change::Gone(place)) => self.cells.clear(PEERS + place)?,
             }
         }
-        Ok(most)
+        Ok(())
     }
 
     fn write_numbers(&mut self, now: Instant, switch: &mut Switch) -> io::Result<()> {

@@ -3,7 +3,8 @@ use super::keep::{BOUND, BOUND_VERSION, Bound, NUMBERS, PEERS};
 use crate::handover::cells::{Cell, Remains};
 use crate::handover::monotonic;
 use rtcd_media::handover;
-use rtcd_media::sfu::switch::{KeptPeer, PeerNumbers, read_numbers};
+use rtcd_media::sfu::switch::{KeptPeer, read_numbers};
+use std::collections::HashMap;
 use std::time::Instant;
 
 /// When a cell was written, by the clock of this process.
@@ -14,20 +15,18 @@ pub fn moment(cell: &Cell) -> Instant {
 
 /// The peers that go on. One whose numbers were not written down does not: nobody knows what its keys were used with.
 pub fn peers(remains: &Remains) -> Vec<KeptPeer> {
-    let numbers: Vec<Option<PeerNumbers>> = match remains.read(NUMBERS) {
-        Some(cell) => read_numbers(&cell.bytes, moment(&cell)).unwrap_or_else(|error| {
-            tracing::error!(%error, "how far the calls were cannot be read: they end");
-            Vec::new()
-        }),
-        None => return Vec::new(),
-    };
+    let Some(cell) = remains.read(NUMBERS) else { return Vec::new() };
+    let mut numbers = read_numbers(&cell.bytes, moment(&cell)).unwrap_or_else(|error| {
+        tracing::error!(%error, "how far the calls were cannot be read: they end");
+        HashMap::new()
+    });
     let cells = (PEERS..remains.count()).filter_map(|cell| remains.read(cell));
     let read = cells.filter_map(|cell| {
         KeptPeer::read(&cell.bytes, moment(&cell))
             .inspect_err(|error| tracing::error!(%error, "what was written down of a session cannot be read: it ends"))
             .ok()
     });
-    read.filter_map(|mut kept| kept.peer.set_numbers(&numbers).then_some(kept)).collect()
+    read.filter_map(|mut kept| kept.peer.take_numbers(&mut numbers).then_some(kept)).collect()
 }
 
 /// What the worker was reached by; `None`: nothing yet.

@@ -25,48 +25,33 @@ fn crash(keeper: &Keeper, config: &DaemonConfig, daemon: &mut Daemon) {
 
 fn a_call_survives(more: &str) {
     let _alone = alone();
-    let (keeper, store) = (Keeper::new(), temp_dir("relay"));
-    let config = DaemonConfig::new().store(&store);
-    let daemon = keeper.start_ready(&config);
-    let mut relay = Relay { config, daemon, store };
+    let keeper = Keeper::new();
+    let mut relay = Relay::start_by(DaemonConfig::new(), |config| keeper.start_ready(config));
     let demo = relay.demo();
     let browser = Chromium::start();
-    let (ann, bob) = (enter(&browser, &demo, ANN, more), enter(&browser, &demo, BOB, more));
-    let cleo = enter(&browser, &demo, CLEO, more);
-    ann.eval("demo.share('test-screen')");
-    let pages = [(&ann, ANN), (&bob, BOB), (&cleo, CLEO)];
-    everybody_goes_on(&pages);
-    let described: Vec<Value> = pages.iter().map(|(page, _)| page.eval("demo.described()")).collect();
-    pages.iter().for_each(|(page, _)| drop(page.eval("watch.begin()")));
+    let mut call = Call::begin(&browser, &demo, more);
     for round in 1..=crashes() {
         let killed = Instant::now();
         crash(&keeper, &relay.config, &mut relay.daemon);
         let ready = killed.elapsed();
         assert_eq!(relay.sessions(), 3.0, "{}", relay.daemon.log());
-        let before: Vec<_> = pages.iter().map(|(page, _)| pictures(&page.state())).collect();
-        for ((page, who), before) in pages.iter().zip(before) {
-            let what = format!("new pictures of all at {}, round {round}", who.0);
-            page.wait_for(&what, |state| {
-                let now = pictures(state);
-                before.iter().all(|(track, count)| now.get(track).is_some_and(|now| *now > count + 3.0))
-            });
-        }
+        call.wait_pictures(call.pictures(), round);
         println!("ready after {ready:?}, pictures of all at all after {:?}", killed.elapsed());
-        everybody_goes_on(&pages);
+        call.everybody_goes_on();
     }
-    pages.iter().for_each(|(page, _)| drop(page.eval("watch.end()")));
-    for ((page, who), described) in pages.iter().zip(described) {
+    call.on_all("watch.end()");
+    for ((page, who), described) in call.pages.iter().zip(&call.described) {
         let report = report(page);
         println!("{}: {report}", who.0);
         assert_eq!(report["channel"], "open", "{report}");
-        assert_eq!(page.eval("demo.described()"), described, "nothing was negotiated");
+        assert_eq!(page.eval("demo.described()"), *described, "nothing was negotiated");
         // What was said while nobody was there is lost; what is said now is answered.
         let pongs = report["pongs"].as_u64();
         page.eval("watch.begin()");
         page.wait_for("an answer on the data channel", |_| self::report(page)["pongs"].as_u64() > pongs);
     }
-    let dan = enter(&browser, &demo, DAN, more);
-    everybody_goes_on(&[(&ann, ANN), (&bob, BOB), (&cleo, CLEO), (&dan, DAN)]);
+    call.pages.push((enter(&browser, &demo, DAN, more), DAN));
+    call.everybody_goes_on();
 }
 
 #[test]
@@ -85,10 +70,9 @@ fn two_firefoxes_go_on_over_a_restart_and_a_kill() {
     let _alone = alone();
     assert!(Firefox::is_installed(), "firefox-esr is missing");
     namespace::with_a_network_of_its_own(|| {
-        let (keeper, store) = (Keeper::new(), temp_dir("relay"));
-        let config = DaemonConfig { ip: namespace::ADDRESS, ..DaemonConfig::new().store(&store) };
-        let daemon = keeper.start_ready(&config);
-        let mut relay = Relay { config, daemon, store };
+        let keeper = Keeper::new();
+        let config = DaemonConfig { ip: namespace::ADDRESS, ..DaemonConfig::new() };
+        let mut relay = Relay::start_by(config, |config| keeper.start_ready(config));
         let demo = relay.demo_at(namespace::ADDRESS, &["--allow-remote"]);
         let enter = |name: &str| {
             let page = Firefox::open(&demo.url(&format!("name={name}&picture&auto")));

@@ -15,15 +15,7 @@ fn of_two_hundred_crashes_none_makes_a_nonce_come_twice() {
             let mut world = World::new(seed, workers);
             let manner = Manner { is_dtls_server, has_no_channel: true, ..Manner::default() };
             let [ann, bob, cid] = [(); 3].map(|()| world.join_as(manner));
-            for at in [ann, bob, cid] {
-                world.set_way(at, Conditions::lossy(0.01, 10 * MS));
-            }
-            let voice = world.speak(ann, &[bob, cid]);
-            let camera = world.share_camera(bob, &[LOW], &[ann, cid]);
-            let screen = world.share(ann, &[LOW, HIGH], &[bob, cid]);
-            world.wait_picture(cid, camera);
-            world.wait_picture(bob, screen);
-            world.wait_voice(cid, voice);
+            let (voice, camera, screen) = world.meet([ann, bob, cid], Conditions::lossy(0.01, 10 * MS));
             world.run(2 * SECOND);
             for crash in 0..200_u32 {
                 match crash % 4 {
@@ -57,16 +49,7 @@ fn after_a_crash_voices_go_on_at_once_and_pictures_within_two_seconds() {
             let mut world = World::new(seed, workers);
             let manner = Manner { has_no_channel: true, ..Manner::default() };
             let [ann, bob, cid] = [(); 3].map(|()| world.join_as(manner));
-            for at in [ann, bob, cid] {
-                world.set_way(at, Conditions::lossy(0.0, 20 * MS));
-            }
-            let voice = world.speak(ann, &[bob, cid]);
-            let camera = world.share_camera(bob, &[LOW], &[ann, cid]);
-            let screen = world.share(ann, &[LOW, HIGH], &[bob, cid]);
-            for (at, track) in [(cid, camera), (ann, camera), (bob, screen), (cid, screen)] {
-                world.wait_picture(at, track);
-            }
-            world.wait_voice(cid, voice);
+            let (_, camera, screen) = world.meet([ann, bob, cid], Conditions::lossy(0.0, 20 * MS));
             world.run(5 * SECOND);
             let begun = world.now;
             for _ in 0..10 {

@@ -1,5 +1,5 @@
 //! Calls whose switches go on in other processes, again and again.
-use crate::encoder::{HIGH, LOW};
+use crate::encoder::LOW;
 use crate::network::Conditions;
 use crate::participant::Manner;
 use crate::seeds::for_seeds;
@@ -13,16 +13,7 @@ fn a_call_of_voice_camera_and_screen_goes_on_without_a_hole_over_twenty_hand_ove
             let mut world = World::new(seed, workers);
             let manner = Manner { is_dtls_server, ..Manner::default() };
             let (ann, bob, cid) = (world.join_as(manner), world.join_as(manner), world.join());
-            for at in [ann, bob, cid] {
-                world.set_way(at, Conditions::lossy(0.0, 20 * MS));
-            }
-            let voice = world.speak(ann, &[bob, cid]);
-            let camera = world.share_camera(bob, &[LOW], &[ann, cid]);
-            let screen = world.share(ann, &[LOW, HIGH], &[bob, cid]);
-            for (at, track) in [(cid, camera), (ann, camera), (bob, screen), (cid, screen)] {
-                world.wait_picture(at, track);
-            }
-            world.wait_voice(cid, voice);
+            let (voice, camera, screen) = world.meet([ann, bob, cid], Conditions::lossy(0.0, 20 * MS));
             world.run(5 * SECOND);
             let (begun, asked) = (world.now, world.people[bob].seen.keyframe_requests.len());
             let first = world.people[cid].seen.voices[&voice].newest();

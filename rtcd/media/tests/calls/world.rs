@@ -6,6 +6,7 @@ mod nonces;
 mod tracks;
 mod wire;
 
+use crate::encoder::{HIGH, LOW};
 use crate::network::{Conditions, Network};
 use crate::participant::{Manner, Participant, TCP_PORT, Wants};
 use crate::screen::Screen;
@@ -180,6 +181,22 @@ impl World {
             world.people[at].seen.screens.get(&track).is_some_and(|screen| !screen.shown.is_empty())
         });
         assert!(seen, "{:?}", self.counters(0));
+    }
+
+    /// The first of three speaks and shares a screen, the second has its camera on; goes on until all see it, and the third has
+    /// heard the voice. Returns voice, camera and screen.
+    pub fn meet(&mut self, [ann, bob, cid]: [usize; 3], way: Conditions) -> (TrackId, TrackId, TrackId) {
+        for at in [ann, bob, cid] {
+            self.set_way(at, way);
+        }
+        let voice = self.speak(ann, &[bob, cid]);
+        let camera = self.share_camera(bob, &[LOW], &[ann, cid]);
+        let screen = self.share(ann, &[LOW, HIGH], &[bob, cid]);
+        for (at, track) in [(cid, camera), (ann, camera), (bob, screen), (cid, screen)] {
+            self.wait_picture(at, track);
+        }
+        self.wait_voice(cid, voice);
+        (voice, camera, screen)
     }
 
     /// Goes on until a participant has heard a voice.

@@ -4,7 +4,7 @@ use crate::handover::cells::Remains;
 use crate::plane::handover::{ConnectionRecord, Left, Meeting, SocketRecord, WorkerRecord, WorkerStart, inode};
 use crate::plane::remains;
 use crate::plane::sockets::Kind;
-use rtcd_media::sfu::switch::{KeptPeer, SwitchStart};
+use rtcd_media::sfu::switch::SwitchStart;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 use tokio::sync::oneshot;
@@ -60,8 +60,9 @@ impl Worker {
         for (id, connection) in start.connections {
             self.io.adopt_connection(id, connection);
         }
+        let is_crash = start.switch.is_crash;
         self.switch.start(start.written, start.switch);
-        if start.is_crash {
+        if is_crash {
             self.resume(now);
         } else {
             self.switch.resume_peers(now);
@@ -97,12 +98,7 @@ impl Worker {
         let read = || self.keep.handle().ok().and_then(Remains::of).map(|remains| remains::peers(&remains));
         // What is read may be what is broken.
         let kept = catch_unwind(AssertUnwindSafe(read)).ok().flatten().unwrap_or_default();
-        let with_places = |KeptPeer { peer, .. }: KeptPeer| {
-            let places = peer.paths.iter().map(|path| Some(*path)).collect();
-            (peer, places)
-        };
-        let start = SwitchStart { peers: kept.into_iter().map(with_places).collect(), ..SwitchStart::default() };
-        self.switch.begin_again(now, start);
+        self.switch.begin_again(now, SwitchStart::of(kept.into_iter().map(|kept| kept.peer)));
         self.keep.forget_records();
         self.resume(now);
     }

@@ -173,13 +173,10 @@ impl Switch {
 
     fn add_outgoing(&mut self, now: Instant, outgoing: Outgoing, sink: &mut impl Sink) {
         let Some(key) = self.peers_by_id.get(&outgoing.transport).copied() else { return };
-        let (tracks, cache) = (&mut self.tracks, self.config.nack_buffer);
-        let fresh = || tracks.insert(ForwardTrack::new(outgoing.track, cache));
-        let place = *self.tracks_by_id.entry(outgoing.track).or_insert_with(fresh);
+        let place = self.place_of(outgoing.track);
         let Outgoing { ssrc, codec, kind, numbers, .. } = outgoing;
-        let track = &mut self.tracks[place];
+        let (track, peer) = (&mut self.tracks[place], &mut self.peers[key]);
         track.publisher = Some(outgoing.publisher);
-        let peer = &mut self.peers[key];
         // Control says all again to a worker that goes on after a crash.
         if peer.receives.contains(&(ssrc, place)) {
             return self.renumber(outgoing.transport, ssrc, numbers);
@@ -189,9 +186,7 @@ impl Switch {
             peer.leap_stream(&mut rewriter);
             self.keeping.hold();
         }
-        let track = &mut self.tracks[place];
         track.add_receiver(Receiver::new(key, rewriter, outgoing.cname, kind));
-        let peer = &mut self.peers[key];
         peer.receives.push((ssrc, place));
         peer.report_due.get_or_insert(now + REPORT_INTERVAL);
         if kind.is_some() {

@@ -106,6 +106,17 @@ pub struct SwitchStart {
     pub is_crash: bool,
 }
 
+impl SwitchStart {
+    /// Peers whose sockets and connections have the numbers that they had.
+    pub fn of(peers: impl IntoIterator<Item = PeerRecord>) -> Self {
+        let with_places = |peer: PeerRecord| {
+            let places = peer.paths.iter().map(|path| Some(*path)).collect();
+            (peer, places)
+        };
+        Self { peers: peers.into_iter().map(with_places).collect(), ..Self::default() }
+    }
+}
+
 impl SwitchRecord {
     /// The peers of the switch.
     pub fn transports(&self) -> impl Iterator<Item = TransportId> + '_ {
@@ -183,8 +194,7 @@ impl Switch {
     pub(super) fn write_peer(&self, now: Instant, key: usize, peer: &Peer) -> PeerRecord {
         let receives = peer.receives.iter().filter_map(|(ssrc, place)| {
             let track = self.tracks.get(*place)?;
-            let mut of_peer = track.receivers.iter().filter(|receiver| receiver.peer == key);
-            Some((track.id, of_peer.find(|receiver| receiver.rewriter.ssrc() == *ssrc)?))
+            Some((track.id, track.receiver_of(key, *ssrc)?))
         });
         let written = WrittenPeer { peer, receives: receives.collect() };
         let mut state = Vec::with_capacity(2048);

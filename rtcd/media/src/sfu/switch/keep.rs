@@ -14,7 +14,7 @@ use crate::sfu::rewrite::Rewriter;
 use crate::transport::{CloseReason, TransportEvent};
 use serde::{Deserialize, Serialize, Serializer};
 use slab::Slab;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -79,16 +79,16 @@ impl KeptPeer {
     }
 }
 
-/// Reads how far the peers were at `then`, by the clock of this process.
-pub fn read_numbers(bytes: &[u8], then: Instant) -> Result<Vec<Option<PeerNumbers>>, RecordError> {
-    handover::read(bytes, NUMBERS_VERSION, then)
+/// Reads how far each peer was at `then`, by the clock of this process.
+pub fn read_numbers(bytes: &[u8], then: Instant) -> Result<HashMap<TransportId, PeerNumbers>, RecordError> {
+    let numbers: Vec<Option<PeerNumbers>> = handover::read(bytes, NUMBERS_VERSION, then)?;
+    Ok(numbers.into_iter().flatten().map(|numbers| (numbers.transport, numbers)).collect())
 }
 
 impl PeerRecord {
-    /// Whoever died has been so far, if it was written down.
-    pub fn set_numbers(&mut self, numbers: &[Option<PeerNumbers>]) -> bool {
-        let mut known = numbers.iter().flatten();
-        self.numbers = known.find(|numbers| numbers.transport == self.transport).cloned();
+    /// Takes from `all` how far the peer was; false when that was not written down.
+    pub fn take_numbers(&mut self, all: &mut HashMap<TransportId, PeerNumbers>) -> bool {
+        self.numbers = all.remove(&self.transport);
         self.numbers.is_some()
     }
 }
@@ -96,10 +96,13 @@ impl PeerRecord {
 impl Switch {
     /// Looks which records are to be written anew.
     pub fn look_for_changes(&mut self, now: Instant) {
+        // Those that were found before come first.
+        if !self.keeping.changed.is_empty() {
+            return;
+        }
         for (key, peer) in &self.peers {
             let Some(shape) = shape(peer, key, &self.tracks) else { continue };
-            let is_current = peer.kept.is_some_and(|kept| kept.shape == shape && now < kept.at + STALE);
-            if !is_current && !self.keeping.changed.contains(&key) {
+            if peer.kept.is_none_or(|kept| kept.shape != shape || now >= kept.at + STALE) {
                 self.keeping.changed.push_back(key);
             }
         }
@@ -136,28 +139,14 @@ impl Switch {
     /// What [`write_numbers`](Self::write_numbers) gives is written down, and nothing has been sent since.
     pub fn reserve(&mut self) {
         self.keeping.is_urgent = false;
-        for (key, peer) in &mut self.peers {
-            if peer.kept.is_none() {
-                continue;
-            }
-            peer.transport.reserve();
-            for (ssrc, place) in &peer.receives {
-                if let Some(receiver) = self.tracks.get_mut(*place).and_then(|track| track.receiver(key, *ssrc)) {
-                    receiver.rewriter.reserve();
-                }
-            }
+        for (key, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.kept.is_some()) {
+            reserve(peer, key, &mut self.tracks);
         }
     }
 
     /// Everything that goes on from a record of a peaceful end is written down there.
     pub(super) fn reserve_started(&mut self, key: usize) {
-        let peer = &mut self.peers[key];
-        peer.transport.reserve();
-        for (ssrc, place) in &peer.receives {
-            if let Some(receiver) = self.tracks[*place].receiver(key, *ssrc) {
-                receiver.rewriter.reserve();
-            }
-        }
+        reserve(&mut self.peers[key], key, &mut self.tracks);
     }
 
     /// Whether anybody is here.
@@ -230,8 +219,18 @@ impl Serialize for AllNumbers<'_> {
     }
 }
 
-fn rewriter(tracks: &Slab<ForwardTrack>, place: usize, key: usize, ssrc: Ssrc) -> Option<&Rewriter> {
+/// What a peer is sent one of its streams by.
+pub(super) fn rewriter(tracks: &Slab<ForwardTrack>, place: usize, key: usize, ssrc: Ssrc) -> Option<&Rewriter> {
     Some(&tracks.get(place)?.receiver_of(key, ssrc)?.rewriter)
+}
+
+fn reserve(peer: &mut Peer, key: usize, tracks: &mut Slab<ForwardTrack>) {
+    peer.transport.reserve();
+    for (ssrc, place) in &peer.receives {
+        if let Some(receiver) = tracks.get_mut(*place).and_then(|track| track.receiver(key, *ssrc)) {
+            receiver.rewriter.reserve();
+        }
+    }
 }
 
 /// A number that changes with whatever a peer's record must be written anew for; `None` while it cannot go on elsewhere.

@@ -3,7 +3,7 @@ use super::World;
 use super::wire::Wire;
 use crate::MS;
 use rtcd_media::sfu::command::{Command, Outgoing, TransportId};
-use rtcd_media::sfu::switch::{Change, KeptPeer, PeerRecord, Switch, SwitchRecord, SwitchStart, read_numbers};
+use rtcd_media::sfu::switch::{Change, KeptPeer, Switch, SwitchRecord, SwitchStart, read_numbers};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -41,10 +41,10 @@ impl Memory {
     fn read(self) -> SwitchRecord {
         let mut record = SwitchRecord::default();
         let Some((then, numbers)) = self.numbers else { return record };
-        let numbers = read_numbers(&numbers, then).expect("readable");
+        let mut numbers = read_numbers(&numbers, then).expect("readable");
         for (then, bytes) in self.records.into_values() {
             let mut kept = KeptPeer::read(&bytes, then).expect("readable");
-            if kept.peer.set_numbers(&numbers) {
+            if kept.peer.take_numbers(&mut numbers) {
                 record.peers.push(kept.peer);
                 record.registrations.extend(kept.registrations);
             }
@@ -66,8 +66,7 @@ impl World {
         let mut records: Vec<SwitchRecord> = std::mem::take(&mut self.memories).into_iter().map(Memory::read).collect();
         let all: Vec<_> = records.iter().flat_map(|record| record.registrations.clone()).collect();
         records.iter_mut().for_each(|record| record.registrations.clone_from(&all));
-        let alive: Vec<TransportId> =
-            records.iter().flat_map(|record| &record.peers).map(|peer| peer.transport).collect();
+        let alive: Vec<TransportId> = records.iter().flat_map(SwitchRecord::transports).collect();
         self.start_switches(self.now, records, true);
         self.tell_again(&alive);
     }
@@ -88,13 +87,8 @@ impl World {
     pub fn begin_again(&mut self, worker: usize) {
         let record = std::mem::take(&mut self.memories[worker]).read();
         let (switch, wire) = &mut self.switches[worker];
-        let with_places = |peer: PeerRecord| {
-            let places = peer.paths.iter().map(|path| Some(*path)).collect();
-            (peer, places)
-        };
-        let peers: Vec<_> = record.peers.into_iter().map(with_places).collect();
-        let alive: Vec<TransportId> = peers.iter().map(|(peer, _)| peer.transport).collect();
-        switch.begin_again(self.now, SwitchStart { peers, ..SwitchStart::default() });
+        let alive: Vec<TransportId> = record.transports().collect();
+        switch.begin_again(self.now, SwitchStart::of(record.peers));
         self.memories[worker].keep(self.now, switch);
         switch.resume_peers(self.now);
         switch.ask_for_pictures(self.now, wire);

@@ -4,7 +4,7 @@ use super::crash::Memory;
 use super::wire::Wire;
 use crate::{MS, SECOND};
 use rtcd_media::sfu::command::{Claim, TrackId, TransportId, WorkerId};
-use rtcd_media::sfu::switch::{PeerRecord, RegistrationRecord, Switch, SwitchConfig, SwitchRecord, SwitchStart};
+use rtcd_media::sfu::switch::{RegistrationRecord, Switch, SwitchConfig, SwitchRecord, SwitchStart};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -78,13 +78,8 @@ impl World {
             read += 1;
             let config = SwitchConfig { worker: WorkerId(0), identity: self.identity.clone(), nack_buffer: 512 };
             let mut switch = Switch::new(config, self.now);
-            let with_paths = |peer: PeerRecord| {
-                let places = peer.paths.iter().map(|path| Some(*path)).collect();
-                (peer, places)
-            };
-            let peers = record.peers.into_iter().map(with_paths).collect();
             let start =
-                SwitchStart { peers, tracks: record.tracks, counters: record.counters, ..SwitchStart::default() };
+                SwitchStart { tracks: record.tracks, counters: record.counters, ..SwitchStart::of(record.peers) };
             let panics = start.counters.iter().find(|(name, _)| name == "panics").map_or(0, |(_, count)| *count);
             switch.start(self.now, start);
             assert_eq!(switch.counters().panics, panics, "reading it has hit a bug");
@@ -115,22 +110,16 @@ impl World {
         for (worker, record) in (0..).map(WorkerId).zip(records) {
             let config = SwitchConfig { worker, identity: self.identity.clone(), nack_buffer: 512 };
             let mut switch = Switch::new(config, self.now);
-            let places = |paths: &[_]| paths.iter().map(|path| Some(*path)).collect();
             switch.start(
                 written,
                 SwitchStart {
                     registrations: registrations.clone(),
-                    peers: record
-                        .peers
-                        .into_iter()
-                        .map(|peer| (places(&peer.paths), peer))
-                        .map(|(a, b)| (b, a))
-                        .collect(),
                     tracks: record.tracks,
                     owners: owners.clone(),
                     elsewhere: everywhere.iter().filter(|(.., owner)| *owner != worker).copied().collect(),
                     counters: record.counters,
                     is_crash,
+                    ..SwitchStart::of(record.peers)
                 },
             );
             let (mut wire, mut memory) = (Wire::default(), Memory::default());

@@ -1,28 +1,12 @@
 //! A process has died, or a worker has hit a bug: what was written down here and there is brought together.
-use super::participant::*;
+use super::handover::call;
 use super::world::*;
 use super::*;
 use crate::signal::message::RtcType;
 use crate::signal::negotiation::fixtures::VOICE;
-use rtcd_media::codec::Codec;
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sfu::command::{Command, Event};
 use std::collections::HashSet;
-
-/// Ann hears bob; cleo has joined and not offered; dan has offered and was not heard.
-fn call() -> World {
-    let mut world = World::new();
-    world.arrive(join("ann"), 1, "");
-    world.arrive(join("bob"), 0, VOICE);
-    world.start("bob", "1", Codec::Opus);
-    world.answer("ann").expect("it is offered");
-    world.join("cleo");
-    world.join("dan");
-    world.offer("dan", VOICE);
-    world.forget();
-    world.commands.clear();
-    world
-}
 
 impl World {
     fn streams_to(&self, session: &str) -> Vec<Ssrc> {

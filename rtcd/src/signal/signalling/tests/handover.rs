@@ -10,7 +10,7 @@ use rtcd_media::sfu::command::{Command, Event, WorkerSet};
 use rtcd_media::transport::TransportEvent;
 
 /// Ann hears bob, on another worker, and has a lock; cleo has joined and not offered; dan has offered and was not heard.
-fn call() -> World {
+pub(super) fn call() -> World {
     let mut world = World::new();
     world.arrive(join("ann"), 1, "");
     world.arrive(join("bob"), 0, VOICE);

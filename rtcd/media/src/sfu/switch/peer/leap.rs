@@ -6,6 +6,7 @@ use crate::sfu::command::{TrackId, TransportId};
 use crate::sfu::receive::Reception;
 use crate::sfu::rewrite::{Rewriter, StreamNumbers};
 use crate::sfu::switch::forward::{ForwardTrack, Receiver};
+use crate::sfu::switch::keep::rewriter;
 use crate::transport::TransportNumbers;
 use serde::{Deserialize, Serialize, Serializer};
 use slab::Slab;
@@ -51,9 +52,8 @@ impl Peer {
     /// How far it is, by its place among the peers. `None` until the handshake is over.
     pub fn numbers<'a>(&'a self, key: usize, tracks: &'a Slab<ForwardTrack>) -> Option<impl Serialize + 'a> {
         let (of_transport, unprotector) = self.transport.numbers()?;
-        let stream = move |(ssrc, place): &(Ssrc, usize)| {
-            tracks.get(*place)?.receiver_of(key, *ssrc).map(|receiver| receiver.rewriter.stream_numbers())
-        };
+        let stream =
+            move |(ssrc, place): &(Ssrc, usize)| rewriter(tracks, *place, key, *ssrc).map(Rewriter::stream_numbers);
         let streams = move || self.receives.iter().map(stream).chain(self.used.iter().map(|used| Some(*used)));
         Some(Written {
             transport: self.id,
