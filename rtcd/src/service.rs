@@ -22,7 +22,7 @@ use crate::reload::{Load, Reload};
 use crate::shutdown::Shutdown;
 use crate::signal::{Settings, Signal, Status};
 use crate::store::{self, Store};
-use crate::systemd::{self, Inheritance, Inherited};
+use crate::systemd::{self, Inheritance, Inherited, SocketStore};
 use anyhow::Context as _;
 use rtcd_media::dtls::Identity;
 use std::os::fd::IntoRawFd as _;
@@ -113,7 +113,8 @@ async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -
     let memory = ControlMemory::new(generation, graves.deaths()).context("keeping state in memory")?;
     memory.keep_identity(&identity, Instant::now()).context("keeping state in memory")?;
     let nack_buffer = config.rtc.nack_buffer_size;
-    let plane_config = PlaneConfig { workers, nack_buffer, generation, store: systemd::store_sockets() };
+    let (store_sockets, socket_store) = systemd::store_sockets().unzip();
+    let plane_config = PlaneConfig { workers, nack_buffer, generation, store: store_sockets };
     let (plane, events) = Plane::start(&plane_config, identity.clone())?;
     leave_with_systemd(generation, &memory, &plane);
     let mut sockets = Sockets::new(plane.handle());
@@ -197,12 +198,13 @@ async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -
     let Bind { udp, tcp } = local.bind;
     tracing::info!(api = ?address, ?udp, ?tcp, workers, receive_buffer, "ready");
     systemd::forget_calls();
+    socket_store.into_iter().for_each(SocketStore::begin);
     if let Some(Err(error)) = parcel.map(Memory::wipe) {
         tracing::warn!(%error, "what the process before has left could not be wiped");
     }
     // Everything is written down anew.
     graves.wipe();
-    graves.generations().into_iter().for_each(systemd::forget_written);
+    graves.generations().for_each(systemd::forget_written);
     unused.into_iter().for_each(systemd::forget_socket);
     systemd::ready();
     tokio::spawn(keep_tokens(memory.clone(), api.clone()));

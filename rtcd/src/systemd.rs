@@ -80,8 +80,8 @@ pub struct Inheritance {
     pub calls: Option<OwnedFd>,
     /// Their sockets.
     pub sockets: Vec<OwnedFd>,
-    /// What processes before have written down while they worked.
-    pub written: Vec<OwnedFd>,
+    /// What processes before have written down while they worked, each with its generation.
+    pub written: Vec<(u64, OwnedFd)>,
 }
 
 /// Takes what `LISTEN_FDS` names. To be called once, before any thread is started.
@@ -91,11 +91,12 @@ pub fn inherit() -> Inheritance {
     let count = sd_notify::listen_fds().map_or(0, |fds| fds.len());
     let mut inheritance = Inheritance::default();
     for (fd, name) in passed_descriptors(count).into_iter().zip(names.split(':').chain(std::iter::repeat(""))) {
+        let generation = name.strip_prefix(WRITTEN).and_then(|generation| generation.parse().ok());
         match name {
             MEMORY => inheritance.calls = Some(fd),
             MEDIA => inheritance.sockets.push(fd),
             _ if name.starts_with(SOCKET) => inheritance.sockets.push(fd),
-            _ if name.starts_with(WRITTEN) => inheritance.written.push(fd),
+            _ if generation.is_some() => inheritance.written.extend(generation.map(|generation| (generation, fd))),
             API => inheritance.api = Some(Inherited::Kept(fd.into())),
             _ if inheritance.api.is_none() && is_tcp_listener(&fd) => {
                 inheritance.api = Some(Inherited::Activated(fd.into()));
@@ -171,28 +172,35 @@ pub fn forget_socket(inode: Inode) {
     notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(&format!("{SOCKET}{inode}"))]);
 }
 
-/// Keeps sockets as they come and goes; returns what is to be told of them. `None` without systemd.
-pub fn store_sockets() -> Option<mpsc::UnboundedSender<Stored>> {
-    if !is_there() {
-        return None;
-    }
-    let (sender, mut stored) = mpsc::unbounded_channel();
-    // What is told to systemd may have to wait until it reads.
-    let work = move || {
-        while let Some(what) = stored.blocking_recv() {
-            match what {
-                Stored::Kept(inode, socket) => match keep_socket(inode, &socket) {
-                    Ok(()) => {}
-                    Err(error) => {
-                        tracing::warn!(%error, "a socket could not be left with systemd: a crash will end calls")
+/// Sockets that wait to be kept or forgotten.
+#[derive(Debug)]
+pub struct SocketStore(mpsc::UnboundedReceiver<Stored>);
+
+/// Where sockets are told of as they come and go. `None` without systemd.
+pub fn store_sockets() -> Option<(mpsc::UnboundedSender<Stored>, SocketStore)> {
+    is_there().then(mpsc::unbounded_channel).map(|(sender, stored)| (sender, SocketStore(stored)))
+}
+
+impl SocketStore {
+    /// Tells systemd of them. To be called after [`forget_calls`]: what systemd has under one name it does not take under another.
+    pub fn begin(mut self) {
+        // What is told to systemd may have to wait until it reads.
+        let work = move || {
+            while let Some(what) = self.0.blocking_recv() {
+                match what {
+                    Stored::Kept(inode, socket) => {
+                        if let Err(error) = keep_socket(inode, &socket) {
+                            tracing::warn!(%error, "a socket could not be left with systemd: a crash will end calls");
+                        }
                     }
-                },
-                Stored::Gone(inode) => forget_socket(inode),
+                    Stored::Gone(inode) => forget_socket(inode),
+                }
             }
+        };
+        if let Err(error) = std::thread::Builder::new().name("store".into()).spawn(work) {
+            tracing::warn!(%error, "no socket can be left with systemd: a crash will end calls");
         }
-    };
-    // Without it nothing is kept, and a crash ends calls.
-    std::thread::Builder::new().name("store".into()).spawn(work).ok().map(|_| sender)
+    }
 }
 
 /// Whether systemd stops this unit only to start it again, by its list of jobs.

@@ -7,7 +7,7 @@ use crate::plane::keep::Bound;
 use crate::plane::remains;
 use rtcd_media::sfu::command::TransportId;
 use rtcd_media::sfu::switch::KeptPeer;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
@@ -16,26 +16,29 @@ pub const MAX_DEATHS: u32 = 5;
 
 /// What processes before this one have left with systemd, the last one of them last.
 #[derive(Default)]
-pub struct Graves(Vec<Remains>);
+pub struct Graves {
+    remains: Vec<Remains>,
+    generations: BTreeSet<u64>,
+}
 
 impl Graves {
-    /// Whatever of these is ours.
-    pub fn of(descriptors: Vec<OwnedFd>) -> Self {
-        let mut remains: Vec<Remains> = descriptors.into_iter().filter_map(Remains::of).collect();
+    /// Whatever of these is ours, by what systemd calls them.
+    pub fn of(written: Vec<(u64, OwnedFd)>) -> Self {
+        // Those who left their calls to another process have wiped theirs.
+        let generations = written.iter().map(|(generation, _)| *generation).collect();
+        let mut remains: Vec<Remains> = written.into_iter().filter_map(|(_, fd)| Remains::of(fd)).collect();
         remains.sort_by_key(|remains| remains.generation);
-        Self(remains)
+        Self { remains, generations }
     }
 
-    /// Their generations.
-    pub fn generations(&self) -> Vec<u64> {
-        let mut generations: Vec<u64> = self.0.iter().map(|remains| remains.generation).collect();
-        generations.dedup();
-        generations
+    /// What systemd has of them, wiped or not.
+    pub fn generations(&self) -> impl Iterator<Item = u64> {
+        self.generations.iter().copied()
     }
 
     /// What a process after them is called.
     pub fn next_generation(&self) -> u64 {
-        self.0.last().map_or(1, |remains| remains.generation + 1)
+        self.generations.last().map_or(1, |last| last.saturating_add(1))
     }
 
     /// Processes in a row that have died at once, the last one among them.
@@ -49,12 +52,12 @@ impl Graves {
     }
 
     fn controls(&self) -> impl DoubleEndedIterator<Item = &Remains> {
-        self.0.iter().filter(|remains| remains.owner == Owner::Control)
+        self.remains.iter().filter(|remains| remains.owner == Owner::Control)
     }
 
     /// Nothing is left of them.
     pub fn wipe(&self) {
-        for remains in &self.0 {
+        for remains in &self.remains {
             if let Err(error) = remains.wipe() {
                 tracing::warn!(%error, "what a process before has written down could not be wiped");
             }
@@ -72,7 +75,7 @@ impl Graves {
         let now = Instant::now();
         let mut record = Record::new(&control.identity, control.signalling.0, control.bearers, now);
         let mut peers: HashMap<TransportId, (usize, KeptPeer)> = HashMap::new();
-        for remains in &self.0 {
+        for remains in &self.remains {
             let Owner::Worker(worker) = remains.owner else { continue };
             let worker = usize::from(worker);
             if record.workers.len() <= worker {

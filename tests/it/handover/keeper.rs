@@ -68,6 +68,13 @@ impl Keeper {
         names
     }
 
+    /// Whether what only one process has written down is kept.
+    fn is_of_one_process(&self) -> bool {
+        let kept = self.kept();
+        let mut names = kept.iter().map(|(name, _)| name).filter(|name| name.starts_with("written-"));
+        names.next().is_none_or(|first| names.all(|name| name == first))
+    }
+
     fn kept(&self) -> MutexGuard<'_, Vec<(String, OwnedFd)>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,9 +134,9 @@ impl Keeper {
         self.kept().push((name.into(), fd));
     }
 
-    /// Waits until there are these and no others.
+    /// Waits until there are these and no others, and nothing is left of processes before.
     pub fn wait_names<const N: usize>(&self, names: [&str; N]) {
-        wait_for(&format!("{names:?} to be kept"), || self.names() == names);
+        wait_for(&format!("{names:?} to be kept"), || self.names() == names && self.is_of_one_process());
     }
 
     /// Starts a daemon that knows systemd, and waits until it serves.
