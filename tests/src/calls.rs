@@ -10,7 +10,7 @@ use crate::plugin::Plugin;
 use crate::world::VOICE;
 use anyhow::Result;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,8 @@ pub async fn they_meet_during(
     happens: &mut [&mut dyn FnMut()],
 ) -> Result<()> {
     let node = Mattermost::connect(plugin).await?;
-    let join = |name| Peer::join(&node, PeerConfig { tcp, ..PeerConfig::new(call, name) }, media);
+    let udp_from = outward()?;
+    let join = |name| Peer::join(&node, PeerConfig { tcp, udp_from, ..PeerConfig::new(call, name) }, media);
     let (ann, bob) = (join("ann").await?, join("bob").await?);
     ann.add_voice();
     bob.add_voice();
@@ -82,6 +83,18 @@ pub async fn they_meet_during(
     node.leave("ann");
     node.leave("bob");
     wait_sessions(plugin, call, "the call does not end", |live| live.is_none()).await
+}
+
+/// This machine's address, where browsers send from, too. What QEMU forwards to a machine over UDP must not come from there and
+/// from 127.0.0.1 both: it takes the sender of a packet for that of another one, and hands loopback addresses to the guest.
+fn outward() -> Result<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    // Nothing is sent. Without a route there is nothing but 127.0.0.1.
+    let known = socket.connect("192.0.0.8:9").and_then(|()| socket.local_addr()).map(|address| address.ip());
+    Ok(match known {
+        Ok(IpAddr::V4(address)) => address,
+        _ => Ipv4Addr::LOCALHOST,
+    })
 }
 
 /// Polls until `holds` is true of how many sessions the call has, `None` when it is unknown; `complaint` if it never is.

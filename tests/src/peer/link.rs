@@ -24,7 +24,7 @@ pub(super) struct Datagram {
 
 impl Links {
     pub(super) async fn open(config: &PeerConfig, media: SocketAddr) -> Result<Self> {
-        let udp = if config.udp { Some(UdpSocket::bind("127.0.0.1:0").await?) } else { None };
+        let udp = if config.udp { Some(UdpSocket::bind((config.udp_from, 0)).await?) } else { None };
         let tcp = if config.tcp { Some(Tcp::connect(media).await?) } else { None };
         Ok(Self { udp, tcp })
     }

@@ -9,7 +9,7 @@ use crate::mattermost::Mattermost;
 use crate::plugin::{Join, rtc};
 use anyhow::Result;
 use serde_json::json;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use str0m::net::Protocol;
@@ -37,6 +37,8 @@ pub struct PeerConfig {
     pub join: Join,
     /// It has a UDP socket.
     pub udp: bool,
+    /// The address of that.
+    pub udp_from: Ipv4Addr,
     /// It has a TCP connection.
     pub tcp: bool,
     /// It insists on being the DTLS server: its offers say `setup:passive`.
@@ -54,6 +56,7 @@ impl PeerConfig {
         Self {
             join: Join::new(call, session),
             udp: true,
+            udp_from: Ipv4Addr::LOCALHOST,
             tcp: false,
             dtls_server: false,
             role_conflict: false,
