@@ -1,10 +1,13 @@
 //! Calls outlive the daemon: another process goes on with them.
 mod crash;
+mod crowd;
 mod keeper;
+mod pauses;
 
 use crate::browser::{ANN, BOB, address, alone, perceives};
 use anyhow::Result;
 use keeper::Keeper;
+use pauses::Pauses;
 use rtcd_tests::browser::chromium::{Chromium, Page};
 use rtcd_tests::browser::demo::Demo;
 use rtcd_tests::browser::{DemoPage, State};
@@ -19,6 +22,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 const WATCHED: &str = include_str!("watched.js");
 const CLEO: (&str, f64) = ("cleo", 1300.0);
@@ -33,6 +37,7 @@ fn restarts() -> usize {
 struct Relay {
     config: DaemonConfig,
     daemon: Daemon,
+    is_other: bool,
     store: PathBuf,
 }
 
@@ -45,7 +50,7 @@ impl Relay {
     fn start_by(config: DaemonConfig, start: impl FnOnce(&DaemonConfig) -> Daemon) -> Self {
         let store = temp_dir("relay");
         let config = config.store(&store);
-        Self { daemon: start(&config), config, store }
+        Self { daemon: start(&config), config, is_other: false, store }
     }
 
     fn demo(&self) -> Demo {
@@ -60,19 +65,26 @@ impl Relay {
         Demo::start_at(ip.into(), &[&arguments, more].concat())
     }
 
+    /// `RTCD_OTHER` is the program of another version, which every second process is of.
+    fn next_config(&mut self) -> DaemonConfig {
+        self.is_other = !self.is_other;
+        let other = std::env::var_os("RTCD_OTHER").filter(|_| self.is_other);
+        DaemonConfig { program: other.map(PathBuf::from).into_iter().collect(), ..self.config.clone() }
+    }
+
     /// systemd stops the daemon and starts it again.
     fn hand_over_with(&mut self, keeper: &Keeper) {
         let mut command = Command::new(binary());
         let output = command.arg("hand-over").env_clear().envs(self.daemon.variables()).output().expect("run");
         assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), self.daemon.log());
         assert!(self.daemon.wait_exit().success());
-        self.daemon = keeper.start_ready(&self.config);
+        self.daemon = keeper.start_ready(&self.next_config());
         keeper.wait_names(["api", "socket", "written"]);
     }
 
     /// Another process takes over.
     fn hand_over(&mut self) {
-        let next = Daemon::start(self.config.clone().arg("--takeover"));
+        let next = Daemon::start(self.next_config().arg("--takeover"));
         let mut before = std::mem::replace(&mut self.daemon, next);
         assert!(before.wait_exit().success(), "{}", before.log());
         self.daemon.wait_log("ready");
@@ -140,6 +152,17 @@ impl Call {
         }
     }
 
+    /// How long each stream has paused at the worst since this was asked before.
+    fn note_pauses(&self, pauses: &mut Pauses) {
+        for (page, _) in &self.pages {
+            let lap: Value = serde_json::from_str(page.eval("watch.lap()").as_str().expect("JSON")).expect("JSON");
+            for stream in lap.as_array().into_iter().flatten() {
+                let longest = stream["longest"].as_f64().expect("a number");
+                pauses.note(stream["kind"].as_str().expect("a kind"), Duration::from_secs_f64(longest / 1e3));
+            }
+        }
+    }
+
     /// Pictures of each track that have been shown at each.
     fn pictures(&self) -> Vec<Pictures> {
         self.pages.iter().map(|(page, _)| pictures(&page.state())).collect()
@@ -176,13 +199,17 @@ fn a_call_goes_on(more: &str, restarts: usize) {
     let demo = relay.demo();
     let browser = Chromium::start();
     let call = Call::begin(&browser, &demo, more);
+    let mut pauses = Pauses::default();
     for round in 1..=restarts {
         let before = call.pictures();
+        call.on_all("watch.lap()");
         relay.hand_over();
         assert_eq!(relay.sessions(), 3.0);
         call.everybody_goes_on();
         call.wait_pictures(before, round);
+        call.note_pauses(&mut pauses);
     }
+    println!("{pauses}");
     call.on_all("watch.end()");
     for ((page, who), described) in call.pages.iter().zip(&call.described) {
         page.wait_for("all answers", |_| {

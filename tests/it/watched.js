@@ -45,11 +45,16 @@
   watch.begin = () => {
     watch.states.length = 0;
     watch.asking = true;
+    watch.lap();
+  };
+  // How long each stream has paused at the worst since the last lap, in ms.
+  watch.lap = () => {
+    const gaps = [...watch.gaps.values()].map(({kind, longest}) => ({kind, longest}));
     for (const known of watch.gaps.values()) Object.assign(known, {longest: 0, at: performance.now()});
+    return JSON.stringify(gaps);
   };
   watch.end = () => { watch.asking = false; };
   watch.report = () => JSON.stringify({
     states: watch.states, pings: watch.pings, pongs: watch.pongs, channel: watch.channel?.readyState,
-    gaps: [...watch.gaps.values()].map(({kind, longest}) => ({kind, longest})),
   });
 })();

@@ -4,6 +4,8 @@ use super::*;
 use nix::sys::signal::Signal;
 use rtcd_tests::browser::firefox::Firefox;
 use rtcd_tests::namespace;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::Instant;
 
 const DAN: (&str, f64) = ("dan", 1700.0);
@@ -17,7 +19,13 @@ fn crashes() -> usize {
 fn crash(keeper: &Keeper, config: &DaemonConfig, daemon: &mut Daemon) {
     daemon.signal(Signal::SIGKILL);
     daemon.wait_exit();
+    // Whoever connects while there is no daemon waits for the next one.
+    let mut waiting = TcpStream::connect(daemon.api_addr()).expect("nobody is refused");
+    waiting.write_all(b"GET /version HTTP/1.1\r\nHost: rtcd\r\nConnection: close\r\n\r\n").expect("sent");
     let next = keeper.start_ready(config);
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     println!("{}", lines(&next.log(), "go on"));
     *daemon = next;
     keeper.wait_names(["api", "socket", "written"]);
@@ -30,11 +38,13 @@ fn a_call_survives(more: &str) {
     let demo = relay.demo();
     let browser = Chromium::start();
     let mut call = Call::begin(&browser, &demo, more);
+    let mut pauses = Pauses::default();
     for round in 1..=crashes() {
         // Nobody waits until everything is written down anew.
         if round % 2 == 0 {
             relay.hand_over_with(&keeper);
         }
+        call.on_all("watch.lap()");
         let killed = Instant::now();
         crash(&keeper, &relay.config, &mut relay.daemon);
         let ready = killed.elapsed();
@@ -42,7 +52,9 @@ fn a_call_survives(more: &str) {
         call.wait_pictures(call.pictures(), round);
         println!("ready after {ready:?}, pictures of all at all after {:?}", killed.elapsed());
         call.everybody_goes_on();
+        call.note_pauses(&mut pauses);
     }
+    println!("{pauses}");
     call.on_all("watch.end()");
     for ((page, who), described) in call.pages.iter().zip(&call.described) {
         let report = report(page);
