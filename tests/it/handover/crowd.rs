@@ -44,9 +44,9 @@ async fn ten_calls_go_on() -> Result<()> {
     let plugin = Plugin::new(relay.daemon.api_addr(), "mattermost");
     let node = Mattermost::connect(&plugin).await?;
     let (mut speakers, mut listeners, mut flows) = (Vec::new(), Vec::new(), Vec::new());
-    for call in 0..CALLS {
+    for number in 0..CALLS {
         for place in 0..IN_CALL {
-            let (call, name) = (format!("call-{call}"), format!("session-{call}-{place}"));
+            let (call, name) = (format!("call-{number}"), format!("session-{number}-{place}"));
             let tcp = place % 2 == 1;
             let config = PeerConfig { udp: !tcp, tcp, ..PeerConfig::new(&call, &name) };
             let peer = Peer::join(&node, config, relay.daemon.media_addr()).await?;
@@ -55,7 +55,7 @@ async fn ten_calls_go_on() -> Result<()> {
                 flows.push(peer.stream("voice", VOICE));
                 speakers.push(peer);
             } else {
-                listeners.push((format!("session-{call}-0", call = &call["call-".len()..]), peer));
+                listeners.push((format!("session-{number}-0"), peer));
             }
         }
     }
