@@ -36,6 +36,8 @@ impl Signalling {
         }
         // Who sends what comes first: receivers name the sender.
         alive.iter().for_each(|id| self.tell_incoming(*id));
+        // A worker knows no way for a track that it did not know.
+        alive.iter().for_each(|id| self.tell_routes(*id));
         alive.iter().for_each(|id| self.tell_outgoing(*id));
     }
 

@@ -255,11 +255,25 @@ impl Signalling {
         let before = *count;
         *count = if more { before + 1 } else { before.saturating_sub(1) };
         if (before == 0) != (*count == 0) {
-            let mut workers = WorkerSet::default();
-            let with = source.receivers.iter().enumerate().filter(|(_, count)| **count > 0);
-            with.for_each(|(at, _)| workers.insert(WorkerId(at as u8)));
-            self.send(publisher, Command::Route { track, workers });
+            let route = source.route();
+            self.send(publisher, route);
         }
+    }
+
+    /// Says again which workers have receivers of what a participant sends.
+    pub(super) fn tell_routes(&mut self, id: TransportId) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let routes: Vec<Command> = session.incoming.iter().map(IncomingTrack::route).collect();
+        routes.into_iter().for_each(|route| self.send(id, route));
+    }
+}
+
+impl IncomingTrack {
+    fn route(&self) -> Command {
+        let mut workers = WorkerSet::default();
+        let with = self.receivers.iter().enumerate().filter(|(_, count)| **count > 0);
+        with.for_each(|(at, _)| workers.insert(WorkerId(at as u8)));
+        Command::Route { track: self.id, workers }
     }
 }
 

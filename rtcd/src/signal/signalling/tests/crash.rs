@@ -5,7 +5,7 @@ use super::*;
 use crate::signal::message::RtcType;
 use crate::signal::negotiation::fixtures::VOICE;
 use rtcd_media::rtp::Ssrc;
-use rtcd_media::sfu::command::{Command, Event};
+use rtcd_media::sfu::command::{Command, Event, WorkerSet};
 use std::collections::HashSet;
 
 impl World {
@@ -33,6 +33,12 @@ fn workers_hear_again_what_is_sent_and_received_and_who_was_still_connecting_end
     assert!(world.is_live("ann") && world.is_live("bob") && world.is_live("cleo"));
     assert!(!world.is_live("dan"), "nobody else can end its handshake");
     assert!(world.is_told_tracks_of("bob") && world.is_told_tracks_of("ann"));
+    let told = world.commands.iter().rposition(|(_, command)| matches!(command, Command::SetIncoming { .. }));
+    let routed = world.commands.iter().rposition(|(_, command)| matches!(command, Command::Route { .. }));
+    assert!(told < routed, "what a worker does not know yet has no way: {:?}", world.commands);
+    let mut receivers = WorkerSet::default();
+    receivers.insert(WorkerId(1));
+    assert_eq!(world.route("bob", "1"), receivers);
     let flows = world.flows_to("ann");
     assert_eq!(flows.len(), 1);
     assert_eq!(world.streams_to("ann"), [flows[0].ssrc], "and no others");
