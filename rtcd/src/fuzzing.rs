@@ -1,6 +1,6 @@
 //! Harnesses for what clients and participants say to the control side, for frames in TCP, and for the reference's store;
 //! see `rtcd_media::fuzzing` for the rest.
-use crate::plane::tcp::{Deframer, FrameTooLong, MAX_FRAME};
+use crate::plane::deframer::{Deframer, FrameTooLong, MAX_FRAME};
 use crate::signal::data_channel::{self, MAX_SDP, PeerMessage};
 use crate::signal::message::{ClientMessage, MAX_ID_LEN};
 use crate::signal::negotiation::{Negotiation, Sending};

@@ -8,6 +8,7 @@ mod batch;
 pub mod command;
 mod connections;
 pub mod counters;
+pub mod deframer;
 pub mod handoff;
 pub mod handover;
 mod io;
