@@ -18,6 +18,13 @@ use zeroize::Zeroizing;
 const MAGIC: [u8; 8] = *b"rtcdcel1";
 const HEADER: usize = MAGIC.len() + 1 + 8;
 const FIRST: u64 = 4096;
+/// Marks lie between the header and the first cell.
+const FIRST_MARK: u64 = 64;
+const MARK_STRIDE: u64 = 32;
+/// Marks that there is room for.
+pub const MARKS: usize = ((FIRST - FIRST_MARK) / MARK_STRIDE) as usize;
+/// Bytes of a mark.
+pub const MARK: usize = 20;
 /// Bytes that a half may take.
 const HALF: u64 = 1 << 28;
 /// In front of each half: its number, when it was written, its length, its sum.
@@ -117,6 +124,14 @@ impl Cells {
         Ok(())
     }
 
+    /// Writes a mark: a few bytes, in place.
+    pub fn mark(&self, slot: usize, mark: &[u8; MARK]) -> io::Result<()> {
+        let mut bytes = [0; MARK + 4];
+        bytes[..MARK].copy_from_slice(mark);
+        bytes[MARK..].copy_from_slice(&sum(&MAGIC, mark).to_le_bytes());
+        self.file.write_all_at(&bytes, FIRST_MARK + (slot % MARKS) as u64 * MARK_STRIDE)
+    }
+
     /// How many cells have been written.
     pub fn count(&self) -> usize {
         self.last.len()
@@ -181,6 +196,19 @@ impl Remains {
     pub fn count(&self) -> usize {
         let len = self.file.metadata().map_or(0, |metadata| metadata.len());
         usize::try_from(len.saturating_sub(FIRST).div_ceil(2 * HALF)).unwrap_or_default()
+    }
+
+    /// All marks that are whole.
+    pub fn marks(&self) -> Vec<[u8; MARK]> {
+        let mut all = [0; (FIRST - FIRST_MARK) as usize];
+        // Nothing was ever written behind them when that fails: they end with zeros.
+        let len = self.file.read_at(&mut all, FIRST_MARK).unwrap_or(0);
+        let slots = all[..len].chunks(MARK_STRIDE as usize);
+        let whole = slots.filter_map(|slot| {
+            let (mark, rest) = slot.split_first_chunk::<MARK>()?;
+            (rest.first_chunk() == Some(&sum(&MAGIC, mark).to_le_bytes())).then_some(*mark)
+        });
+        whole.collect()
     }
 
     /// What was written to a cell last, and whole.
@@ -266,6 +294,21 @@ mod tests {
             assert_eq!(remains.read(2).expect("the one before").bytes[0], b'a', "byte {at}");
             remains.file.write_all_at(&byte, begin_of(2, true) + at).expect("written");
         }
+    }
+
+    #[test]
+    fn marks_stay_beside_cells_and_those_that_are_not_whole_are_not_read() {
+        let mut cells = Cells::new(Owner::Worker(0), 1).expect("made");
+        let remains = Remains::of(cells.handle().expect("a handle")).expect("ours");
+        assert_eq!(remains.marks(), [[0; MARK]; 0]);
+        for (slot, byte) in [(0, 1), (MARKS - 1, 2), (MARKS, 3)] {
+            cells.mark(slot, &[byte; MARK]).expect("written");
+        }
+        assert_eq!(remains.marks(), [[3; MARK], [2; MARK]], "one that finds no place takes another's");
+        say(&mut cells, 0, 1, "first");
+        assert_eq!((text(&remains, 0), remains.marks().len()), (Some((1, "first".into())), 2));
+        remains.file.write_all_at(&[9], FIRST_MARK + 5).expect("written");
+        assert_eq!(remains.marks(), [[2; MARK]]);
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl Graves {
             }
             peers.extend(remains::peers(remains).into_iter().map(|kept| (kept.peer.transport, (worker, kept))));
         }
+        let torn = self.remains.iter().flat_map(remains::torn).collect();
         let survivors = peers.keys().copied().collect();
         for (worker, KeptPeer { peer, registrations }) in peers.into_values() {
             record.workers[worker].switch.peers.push(peer);
@@ -96,7 +97,7 @@ impl Graves {
             written: now,
             signalling_written: control.signalling.1,
             survivors: Some(survivors),
-            descriptors: Descriptors::new(sockets),
+            descriptors: Descriptors::new(sockets).with_torn(torn),
             api: None,
             memory: None,
             record,

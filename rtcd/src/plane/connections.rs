@@ -3,6 +3,7 @@ use super::counters::count;
 use super::io::Io;
 use super::strangers::{MAX_STRANGERS, Strangers};
 use super::tcp::Connection;
+use super::torn::Torn;
 use super::worker::CONNECTION;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use rtcd_media::demux::{Path, Protocol};
@@ -82,6 +83,8 @@ pub(super) struct Written {
     pub(super) closed: Vec<Path>,
     /// Streams that need a key frame now, since something of them was dropped.
     pub(super) broken: Vec<(Path, Ssrc)>,
+    /// Connections that have taken a part of a frame, by their ids.
+    pub(super) torn: Vec<(u32, Torn)>,
 }
 
 impl Io {
@@ -148,7 +151,10 @@ impl Io {
             let Some(connection) = self.connections.get_mut(id) else { continue };
             let flags = match connection.flush(now, counters) {
                 Ok(true) => EpollFlags::EPOLLIN,
-                Ok(false) => EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT,
+                Ok(false) => {
+                    written.torn.extend(connection.torn().map(|torn| (id, torn)));
+                    EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT
+                }
                 Err(_) => {
                     written.closed.extend(self.close(id));
                     continue;

@@ -3,6 +3,7 @@
 use super::socket::{self, Sharing, UdpSocket};
 use super::sockets::Kind;
 use super::tcp::Connection;
+use super::torn::Torn;
 use nix::sys::stat::fstat;
 use rtcd_media::demux::{Path, Protocol};
 use rtcd_media::sfu::command::{Claim, TransportId, WorkerId};
@@ -137,22 +138,31 @@ impl Meeting {
 }
 
 /// The descriptors that have come with a plane, each to be taken once.
-pub struct Descriptors(HashMap<Inode, OwnedFd>);
+pub struct Descriptors {
+    by_inode: HashMap<Inode, OwnedFd>,
+    torn: Vec<Torn>,
+}
 
 impl Descriptors {
     /// Those that another process has left.
     pub fn new(descriptors: Vec<OwnedFd>) -> Self {
-        Self(descriptors.into_iter().map(|fd| (inode(&fd), fd)).collect())
+        let by_inode = descriptors.into_iter().map(|fd| (inode(&fd), fd)).collect();
+        Self { by_inode, torn: Vec::new() }
+    }
+
+    /// Of some connections a frame may be torn.
+    pub fn with_torn(self, torn: Vec<Torn>) -> Self {
+        Self { torn, ..self }
     }
 
     /// Those that nobody has taken.
     pub fn inodes(&self) -> impl Iterator<Item = Inode> + '_ {
-        self.0.keys().copied()
+        self.by_inode.keys().copied()
     }
 
     /// The one with this inode.
     pub fn take(&mut self, inode: Inode) -> Option<OwnedFd> {
-        self.0.remove(&inode)
+        self.by_inode.remove(&inode)
     }
 }
 
@@ -225,7 +235,8 @@ pub fn share(
         let (mut ids, mut by_remote) = (HashMap::new(), HashMap::new());
         for connection in record.connections {
             let (old, id) = ((connection.id, connection.remote), next_id);
-            match descriptors.take(connection.inode).and_then(|fd| resume(fd, connection, written, is_crash)) {
+            let fd = descriptors.take(connection.inode);
+            match fd.and_then(|fd| resume(fd, connection, written, is_crash.then_some(&descriptors.torn))) {
                 Some(connection) => {
                     next_id += 1;
                     ids.insert(old, id);
@@ -313,10 +324,12 @@ impl WorkerStart {
     }
 }
 
-fn resume(fd: OwnedFd, record: ConnectionRecord, written: Instant, is_crash: bool) -> Option<Connection> {
-    let ConnectionRecord { remote, is_known, read, unsent, .. } = record;
-    if is_crash {
-        return Connection::inherited(TcpStream::from(fd), remote, written).ok();
+/// `torn`: what may be, if nobody has left the connection on purpose.
+fn resume(fd: OwnedFd, record: ConnectionRecord, written: Instant, torn: Option<&Vec<Torn>>) -> Option<Connection> {
+    let ConnectionRecord { inode, remote, is_known, read, unsent, .. } = record;
+    if let Some(torn) = torn {
+        let torn: Vec<Torn> = torn.iter().filter(|torn| torn.inode == inode).copied().collect();
+        return Connection::inherited(TcpStream::from(fd), remote, &torn, written).ok();
     }
     let mut connection = Connection::new(TcpStream::from(fd), remote, read, written).ok()?;
     if is_known {

@@ -4,6 +4,7 @@ use super::connections::Connections;
 use super::handover::{ConnectionRecord, Inode, SocketRecord, inode};
 use super::socket::UdpSocket;
 use super::sockets::Kind;
+use super::torn::Torn;
 use crate::handover::cells::{Cells, Room};
 use crate::handover::monotonic;
 use crate::logging::Once;
@@ -192,6 +193,11 @@ impl Keep {
         let fill = |out: &mut Vec<u8>| handover::write(out, BOUND_VERSION, now, &current);
         let written = self.cells.write(BOUND, Room::One, monotonic(), fill);
         self.note(written);
+    }
+
+    /// A connection has taken a part of a frame. When it takes the rest this is of no use any more, and does no harm.
+    pub(super) fn mark_torn(&self, id: u32, torn: Torn) {
+        self.note(self.cells.mark(id as usize, &torn.to_mark()));
     }
 
     fn store(&self, fd: BorrowedFd<'_>) -> Inode {

@@ -22,6 +22,7 @@ pub mod sockets;
 mod stalls;
 mod strangers;
 pub mod tcp;
+pub mod torn;
 pub mod worker;
 
 use crate::handover::cells::{Cells, Owner};

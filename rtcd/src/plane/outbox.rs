@@ -55,6 +55,15 @@ impl Lane {
     }
 }
 
+/// A frame of which something has left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Begun {
+    /// Bytes that have not.
+    pub rest: usize,
+    /// The first of them: it may be half of the length.
+    pub next: u8,
+}
+
 /// The queue of one connection.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -62,6 +71,8 @@ pub struct Outbox {
     /// Frames that are being written: they must leave whole, whatever becomes of others.
     staged: Vec<u8>,
     written: usize,
+    /// Bytes at the beginning of `staged` that are the rest of a frame which has begun to leave elsewhere.
+    first: usize,
     /// SSRCs of pictures of which something was dropped: what does not begin anew is of no use.
     broken: Vec<[u8; 4]>,
     /// When the receiver's key frames are to be asked for; `None` when nothing is missing or they were asked for.
@@ -96,21 +107,35 @@ impl Outbox {
         true
     }
 
-    /// The rest of frames that have begun to leave elsewhere.
-    pub fn finish_first(&mut self, unsent: Vec<u8>) {
-        (self.staged, self.written) = (unsent, 0);
+    /// The rest of a frame that has begun to leave elsewhere.
+    pub fn finish_first(&mut self, rest: Vec<u8>) {
+        (self.first, self.written) = (rest.len(), 0);
+        self.staged = rest;
     }
 
-    /// The rest of the frames that have begun to leave.
+    /// The rest of the frame that has begun to leave.
     pub fn into_begun(mut self) -> Vec<u8> {
+        let rest = self.begun().map_or(0, |begun| begun.rest);
+        self.staged.truncate(self.written + rest);
         self.staged.split_off(self.written)
+    }
+
+    /// The frame that has begun to leave, if there is one.
+    pub fn begun(&self) -> Option<Begun> {
+        let (mut start, mut end) = (0, self.first);
+        while end <= self.written {
+            let len = self.staged.get(end..)?.first_chunk()?;
+            (start, end) = (end, end + 2 + usize::from(u16::from_be_bytes(*len)));
+        }
+        let is_begun = self.written > start || self.first > 0 && start == 0;
+        is_begun.then(|| Begun { rest: end - self.written, next: self.staged[self.written] })
     }
 
     /// What is to be written next, if anything.
     pub fn next(&mut self, now: Instant, counters: &Counters) -> Option<&[u8]> {
         if self.written == self.staged.len() {
             self.staged.clear();
-            self.written = 0;
+            (self.written, self.first) = (0, 0);
             self.expire(now, counters);
             while self.staged.len() < STAGE {
                 // Control and voice in their order; pictures when neither is there.
@@ -239,6 +264,30 @@ mod tests {
         outbox.advance(begun - 100);
         assert_eq!(read(&mut outbox, later, &counters), [99]);
         assert_eq!(counters.tcp_stale.load(Relaxed), 50 - begun as u64 / 302);
+    }
+
+    #[test]
+    fn it_is_known_of_which_frame_something_has_left() {
+        let (mut outbox, counters, now) = (Outbox::default(), Counters::default(), Instant::now());
+        outbox.push(now, Class::Voice, &packet(1, 7, 300), &counters);
+        outbox.push(now, Class::Voice, &packet(1, 8, 20), &counters);
+        assert_eq!(outbox.next(now, &counters).map(<[u8]>::len), Some(324));
+        let mut begun = Vec::new();
+        for _ in 0..324 {
+            begun.push(outbox.begun().map(|begun| (begun.rest, begun.next)));
+            outbox.advance(1);
+        }
+        assert_eq!((begun[0], begun[302]), (None, None), "nothing of them has left");
+        assert_eq!((begun[1], begun[2], begun[301]), (Some((301, 44)), Some((300, 7)), Some((1, 7))));
+        assert_eq!((begun[303], begun[323]), (Some((21, 20)), Some((1, 8))));
+        assert_eq!(outbox.begun(), None);
+        outbox.finish_first(vec![5; 10]);
+        outbox.push(now, Class::Voice, &packet(1, 9, 20), &counters);
+        assert_eq!(outbox.begun(), Some(Begun { rest: 10, next: 5 }), "elsewhere");
+        outbox.next(now, &counters);
+        outbox.advance(4);
+        assert_eq!(outbox.begun(), Some(Begun { rest: 6, next: 5 }));
+        assert_eq!(outbox.into_begun(), [5; 6], "and not what waits behind it");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What workers have written down before their process died, or their thread.
 use super::keep::{BOUND, BOUND_VERSION, Bound, NUMBERS, PEERS};
+use super::torn::Torn;
 use crate::handover::cells::{Cell, Remains};
 use crate::handover::monotonic;
 use rtcd_media::handover;
@@ -33,4 +34,9 @@ pub fn peers(remains: &Remains) -> Vec<KeptPeer> {
 pub fn bound(remains: &Remains) -> Option<Bound> {
     let cell = remains.read(BOUND)?;
     handover::read(&cell.bytes, BOUND_VERSION, moment(&cell)).ok()
+}
+
+/// Frames that may be torn on its connections.
+pub fn torn(remains: &Remains) -> impl Iterator<Item = Torn> {
+    remains.marks().into_iter().map(Torn::of_mark)
 }

@@ -9,7 +9,7 @@ mod pass;
 mod recv;
 mod send;
 
-pub use bind::{BufferSizes, Sharing, grow_buffers, keep_little_unsent, listen_tcp};
+pub use bind::{BufferSizes, Sharing, grow_buffers, keep_little_unsent, listen_tcp, taken};
 pub use pass::{passed_descriptors, receive_descriptors, send_descriptors};
 pub use recv::RecvBatch;
 pub use send::{Datagram, SendScratch};

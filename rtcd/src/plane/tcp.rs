@@ -2,6 +2,7 @@
 use super::counters::Counters;
 use super::deframer::{Deframer, FrameTooLong};
 use super::outbox::Outbox;
+use super::torn::{Torn, rest_of};
 use rtcd_media::sfu::switch::Class;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -35,10 +36,18 @@ impl Connection {
         })
     }
 
-    /// One that carried the calls of a process which has died, in the middle of whatever it read.
-    pub fn inherited(stream: TcpStream, remote: SocketAddr, now: Instant) -> io::Result<Self> {
-        let connection = Self::new(stream, remote, Vec::new(), now)?;
+    /// One that carried the calls of a process which has died, in the middle of whatever it read and wrote.
+    pub fn inherited(stream: TcpStream, remote: SocketAddr, torn: &[Torn], now: Instant) -> io::Result<Self> {
+        let mut connection = Self::new(stream, remote, Vec::new(), now)?;
+        if let Some(rest) = rest_of(&connection.stream, torn) {
+            connection.finish_first(rest);
+        }
         Ok(Self { deframer: Deframer::in_the_middle(), deadline: None, ..connection })
+    }
+
+    /// Where a frame is torn if nobody goes on now.
+    pub fn torn(&self) -> Option<Torn> {
+        Torn::of(&self.stream, self.outgoing.begun()?)
     }
 
     /// The socket.
@@ -128,6 +137,60 @@ mod tests {
         let ours = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
         let (theirs, remote) = listener.accept().expect("accepted");
         (Connection::new(ours, remote, Vec::new(), Instant::now()).expect("set up"), theirs)
+    }
+
+    /// Takes up to 700 bytes, if there are any; returns whole frames.
+    fn read_some(theirs: &mut TcpStream, deframer: &mut Deframer) -> Vec<Vec<u8>> {
+        let (mut frames, mut scratch) = (Vec::new(), [0; 700]);
+        if let Ok(len) = theirs.read(&mut scratch) {
+            deframer.push(&scratch[..len]);
+        }
+        while let Some(frame) = deframer.next_frame().expect("frames are whole") {
+            frames.push(frame.to_vec());
+        }
+        frames
+    }
+
+    /// Wherever the process died: just when the kernel had taken a part, or when it had taken more meanwhile.
+    #[test]
+    fn who_goes_on_behind_a_death_fills_up_the_frame_that_is_torn() {
+        let (counters, now) = (Counters::default(), Instant::now());
+        let packet = |tag: u8| [vec![0x90; 12], vec![tag; 1100]].concat();
+        for takes_more in [false, true] {
+            let (mut before, mut theirs) = narrow_pair();
+            theirs.set_nonblocking(true).expect("set");
+            let (mut deframer, mut frames) = (Deframer::default(), Vec::new());
+            for tag in (0..100).cycle().take(10_000) {
+                before.queue(now, Class::Voice, &packet(tag), &counters);
+                if !before.flush(now, &counters).expect("open") && before.torn().is_some() {
+                    break;
+                }
+                frames.extend(read_some(&mut theirs, &mut deframer));
+            }
+            let torn = Torn::of_mark(before.torn().expect("so it is").to_mark());
+            let copy = before.stream().try_clone().expect("one more");
+            let (_, _, rest) = before.leave();
+            assert!(!rest.is_empty() && rest.len() < 1114, "the rest of one frame: {}", rest.len());
+            let mut more = if takes_more { &rest[..rest.len() / 2] } else { &[] };
+            while !more.is_empty() {
+                more = &more[(&copy).write(more).unwrap_or(0)..];
+                frames.extend(read_some(&mut theirs, &mut deframer));
+            }
+            let remote = theirs.local_addr().expect("bound");
+            let mut next = Connection::inherited(copy, remote, &[torn], now).expect("it goes on");
+            next.queue(now, Class::Voice, &packet(250), &counters);
+            next.queue(now, Class::Voice, &packet(251), &counters);
+            for _ in 0..10_000 {
+                next.flush(now, &counters).expect("open");
+                frames.extend(read_some(&mut theirs, &mut deframer));
+                if frames.ends_with(&[packet(250), packet(251)]) {
+                    break;
+                }
+            }
+            assert!(frames.ends_with(&[packet(250), packet(251)]), "{} frames", frames.len());
+            let filled = frames.iter().filter(|frame| packet(frame[12]) != **frame).count();
+            assert_eq!(filled, 1);
+        }
     }
 
     /// A packet of the stream `ssrc` that says when it was sent.

@@ -353,6 +353,7 @@ impl Worker {
         self.switch.settle(now, &mut self.io);
         self.io.flush();
         let written = self.io.write_connections(now);
+        written.torn.into_iter().for_each(|(id, torn)| self.keep.mark_torn(id, torn));
         written.closed.into_iter().for_each(|path| self.switch.handle_path_closed(path));
         for (path, ssrc) in written.broken {
             self.switch.handle_backlog_dropped(now, path, ssrc, &mut self.io);

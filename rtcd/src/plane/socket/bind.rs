@@ -116,3 +116,29 @@ pub fn keep_little_unsent(stream: &std::net::TcpStream) -> io::Result<()> {
     set_option(stream.as_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, &UNSENT)?;
     set_option(stream.as_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, &UNACKNOWLEDGED)
 }
+
+/// How many bytes a connection has taken from us since it began, but for a constant: what came before a process that has
+/// died, and what it had the kernel take.
+pub fn taken(stream: &std::net::TcpStream) -> io::Result<u64> {
+    let mut acknowledged = acknowledged(stream)?;
+    loop {
+        let mut waiting: libc::c_int = 0;
+        // SAFETY: the kernel writes one number into `waiting`.
+        check(unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut waiting) })?;
+        // Between both calls something may have been acknowledged.
+        let before = std::mem::replace(&mut acknowledged, self::acknowledged(stream)?);
+        if before == acknowledged {
+            return Ok(acknowledged + waiting as u64);
+        }
+    }
+}
+
+fn acknowledged(stream: &std::net::TcpStream) -> io::Result<u64> {
+    // SAFETY: numbers, for which zeros are a value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    let (place, size) = ((&raw mut info).cast(), &raw mut len);
+    // SAFETY: the kernel writes at most `len` bytes into `info`.
+    check(unsafe { libc::getsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, place, size) })?;
+    Ok(info.tcpi_bytes_acked)
+}
