@@ -7,7 +7,7 @@ use super::torn::Torn;
 use nix::sys::stat::fstat;
 use rtcd_media::demux::{Path, Protocol};
 use rtcd_media::sfu::command::{Claim, TransportId, WorkerId};
-use rtcd_media::sfu::switch::{SwitchRecord, SwitchStart};
+use rtcd_media::sfu::switch::{Route, SwitchRecord, SwitchStart};
 use serde::{Deserialize, Serialize};
 use serde_with::{Bytes, serde_as};
 use std::collections::{HashMap, HashSet};
@@ -272,7 +272,11 @@ pub fn share(
         start.switch.counters.extend(record.switch.counters);
     }
     share.workers.iter_mut().for_each(|start| start.complete(&share.bound));
+    let peers = (0u8..).map(WorkerId).zip(&share.workers);
+    let peers = peers.flat_map(|(worker, start)| start.switch.peers.iter().map(move |(peer, _)| (peer, worker)));
+    let routes = Route::between(&peers.collect::<Vec<_>>());
     for (worker, start) in (0u8..).map(WorkerId).zip(&mut share.workers) {
+        start.switch.routes.clone_from(&routes);
         start.switch.owners.clone_from(&owners);
         start.switch.elsewhere.extend(elsewhere.iter().filter(|(.., owner)| *owner != worker));
     }

@@ -20,7 +20,7 @@ mod peer;
 mod sink;
 
 pub use counters::Counters;
-pub use handover::{PeerRecord, RegistrationRecord, SwitchRecord, SwitchStart, TrackRecord};
+pub use handover::{PeerRecord, RegistrationRecord, Route, SwitchRecord, SwitchStart, TrackRecord};
 pub use keep::{Change, KeptPeer, read_numbers};
 pub use opening::LocalSocket;
 pub use peer::{PeerNumbers, REPORT_INTERVAL};

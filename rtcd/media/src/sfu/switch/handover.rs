@@ -8,10 +8,11 @@ use super::peer::{Peer, PeerNumbers};
 use super::{Counters, Owner, Registration, Sink, Switch};
 use crate::demux::Path;
 use crate::handover::{self, RecordError};
-use crate::sfu::command::{Claim, Event, Open, TrackId, TransportId, WorkerId};
+use crate::sfu::command::{Claim, Event, Open, TrackId, TransportId, WorkerId, WorkerSet};
 use crate::transport::CloseReason;
 use serde::{Deserialize, Serialize};
 use serde_with::{Bytes, serde_as};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,6 +66,12 @@ pub struct PeerRecord {
     pub transport: TransportId,
     /// Where it has been heard from, the way it sends over among them.
     pub paths: Vec<Path>,
+    /// What it sends.
+    #[serde(default)]
+    sends: Vec<TrackId>,
+    /// What it is sent.
+    #[serde(default)]
+    receives: Vec<TrackId>,
     #[serde_as(as = "Bytes")]
     state: Vec<u8>,
     /// When it was written, if not with all others.
@@ -100,10 +107,36 @@ pub struct SwitchStart {
     pub owners: Vec<(TransportId, WorkerId)>,
     /// Paths that lead to peers of other workers.
     pub elsewhere: Vec<(Path, TransportId, WorkerId)>,
+    /// Who receives what.
+    pub routes: Vec<Route>,
     /// What has been counted.
     pub counters: Vec<(String, u64)>,
     /// The process before has died, maybe after it had gone on from these records for a moment.
     pub is_crash: bool,
+}
+
+/// Where a track comes from, and which workers have receivers of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    track: TrackId,
+    publisher: (TransportId, WorkerId),
+    workers: WorkerSet,
+}
+
+impl Route {
+    /// The routes between these peers, each with its worker. Control works them out too, a moment later.
+    pub fn between(peers: &[(&PeerRecord, WorkerId)]) -> Vec<Self> {
+        let mut workers: HashMap<TrackId, WorkerSet> = HashMap::new();
+        for (peer, worker) in peers {
+            peer.receives.iter().for_each(|track| workers.entry(*track).or_default().insert(*worker));
+        }
+        let sent = peers.iter().flat_map(|(peer, worker)| {
+            let publisher = (peer.transport, *worker);
+            peer.sends.iter().map(move |track| (*track, publisher))
+        });
+        let route = |(track, publisher)| Some(Self { track, publisher, workers: *workers.get(&track)? });
+        sent.filter_map(route).collect()
+    }
 }
 
 impl SwitchStart {
@@ -202,6 +235,8 @@ impl Switch {
         PeerRecord {
             transport: peer.id,
             paths: peer.transport.ice().paths().to_vec(),
+            sends: peer.tracks.iter().map(|track| track.spec.track).collect(),
+            receives: peer.receives.iter().filter_map(|(_, place)| Some(self.tracks.get(*place)?.id)).collect(),
             state,
             written: None,
             numbers: None,
@@ -236,7 +271,21 @@ impl Switch {
         for (path, transport, worker) in start.elsewhere {
             self.paths.insert(path, Owner::Worker(transport, worker));
         }
+        self.start_routes(&start.routes);
         self.counters.add(&start.counters);
+    }
+
+    /// Media go on before control has said anything.
+    fn start_routes(&mut self, routes: &[Route]) {
+        for Route { track, publisher, mut workers } in routes.iter().copied() {
+            workers.remove(self.config.worker);
+            if let Some(track) = self.tracks_by_id.get(&track).and_then(|place| self.tracks.get_mut(*place)) {
+                track.publisher = Some(publisher);
+                if publisher.1 == self.config.worker {
+                    track.remote = workers;
+                }
+            }
+        }
     }
 
     fn start_track(&mut self, then: Instant, record: &TrackRecord, owners: &[(TransportId, WorkerId)]) {

@@ -4,7 +4,7 @@ use super::crash::Memory;
 use super::wire::Wire;
 use crate::{MS, SECOND};
 use rtcd_media::sfu::command::{Claim, TrackId, TransportId, WorkerId};
-use rtcd_media::sfu::switch::{RegistrationRecord, Switch, SwitchConfig, SwitchRecord, SwitchStart};
+use rtcd_media::sfu::switch::{RegistrationRecord, Route, Switch, SwitchConfig, SwitchRecord, SwitchStart};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,6 +105,9 @@ impl World {
             .flat_map(|(worker, record)| record.peers.iter().map(move |peer| (WorkerId(worker as u8), peer)))
             .flat_map(|(worker, peer)| peer.paths.iter().map(move |path| (*path, peer.transport, worker)))
             .collect();
+        let peers = (0..).map(WorkerId).zip(&records);
+        let peers = peers.flat_map(|(worker, record)| record.peers.iter().map(move |peer| (peer, worker)));
+        let routes = Route::between(&peers.collect::<Vec<_>>());
         let owners: Vec<(TransportId, WorkerId)> = everywhere.iter().map(|(_, id, worker)| (*id, *worker)).collect();
         self.switches.clear();
         for (worker, record) in (0..).map(WorkerId).zip(records) {
@@ -116,6 +119,7 @@ impl World {
                     registrations: registrations.clone(),
                     tracks: record.tracks,
                     owners: owners.clone(),
+                    routes: routes.clone(),
                     elsewhere: everywhere.iter().filter(|(.., owner)| *owner != worker).copied().collect(),
                     counters: record.counters,
                     is_crash,
@@ -131,9 +135,11 @@ impl World {
             self.memories.push(memory);
             self.switches.push((switch, wire));
         }
-        // As signalling does, which knows who is where.
-        let tracks: Vec<TrackId> = self.tracks.keys().copied().collect();
-        tracks.into_iter().for_each(|track| self.route(track));
+        if is_crash {
+            // As signalling does, which knows of tracks that were not written down yet.
+            let tracks: Vec<TrackId> = self.tracks.keys().copied().collect();
+            tracks.into_iter().for_each(|track| self.route(track));
+        }
         self.settle();
     }
 }
