@@ -3,8 +3,10 @@ mod dcep;
 mod guard;
 mod handover;
 mod handshake;
+mod trail;
 
 pub(crate) use handover::SctpState;
+pub(crate) use trail::SctpNumbers;
 
 use bytes::Bytes;
 use dcsctp::api::{
@@ -15,6 +17,7 @@ use guard::SctpGuard;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use trail::{Repetition, Sight, Trail};
 
 /// The longest message either way, as browsers have it: a description of 1 MiB (contract, section 2) is compressed to a
 /// tenth of that.
@@ -93,6 +96,8 @@ pub struct Sctp {
     epoch: Instant,
     guard: SctpGuard,
     answer: handshake::Answer,
+    trail: Trail,
+    forward: Repetition,
     channels: Vec<Channel>,
     /// Messages and bytes that were sent and not acknowledged.
     backlog: (usize, usize),
@@ -141,6 +146,8 @@ impl Sctp {
             epoch: now,
             guard: SctpGuard::new(now),
             answer: handshake::Answer::default(),
+            trail: Trail::default(),
+            forward: Repetition::default(),
             channels: Vec::new(),
             backlog: (0, 0),
             packets: VecDeque::new(),
@@ -159,11 +166,23 @@ impl Sctp {
     /// Handles one packet, which came in one DTLS record.
     pub fn handle_packet(&mut self, now: Instant, mut packet: Vec<u8>) {
         fill_in_checksum(&mut packet);
+        let step = match self.trail.is_adrift.then(|| self.trail.look(&packet)).unwrap_or(Sight::Nothing) {
+            Sight::Step(step) => Some(step),
+            Sight::Nothing => None,
+            Sight::Rest => return,
+        };
+        if let Some(step) = &step {
+            self.guard.expect(step.cumulative, step.stream, step.ssn);
+        }
         if !self.guard.admit(&packet, now) {
             return;
         }
         self.answer.heard();
+        self.trail.heard(&packet);
         self.advance(now);
+        if let Some(forward) = step.and_then(|step| self.trail.take(step)) {
+            self.socket.handle_input(&forward);
+        }
         self.socket.handle_input(&packet);
         self.drain(now);
     }
@@ -172,7 +191,15 @@ impl Sctp {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
         self.packets.extend(self.answer.repeat(now));
+        self.repeat_forward(now);
         self.drain(now);
+    }
+
+    fn repeat_forward(&mut self, now: Instant) {
+        let packet = self.trail.forward(&self.channels);
+        if self.forward.poll(now, packet.is_some()) {
+            self.packets.extend(packet);
+        }
     }
 
     /// A peer whose timers are those of browsers, for tests.
@@ -263,7 +290,7 @@ impl Sctp {
     pub fn next_timeout(&self) -> Option<Instant> {
         let at = self.socket.poll_timeout();
         let socket = (at != SocketTime::infinite_future()).then(|| self.epoch + (at - SocketTime::zero()));
-        [socket, self.answer.next()].into_iter().flatten().min()
+        [socket, self.answer.next(), self.forward.next()].into_iter().flatten().min()
     }
 
     fn advance(&mut self, now: Instant) {
@@ -280,6 +307,7 @@ impl Sctp {
                 SocketEvent::SendPacket(packet) => {
                     let packet = Bytes::from(packet);
                     self.guard.sent(&packet);
+                    self.trail.sent(&packet);
                     self.answer.sent(now, &packet);
                     self.packets.push_back(packet);
                 }
@@ -311,6 +339,7 @@ impl Sctp {
     fn receive(&mut self, message: Message) {
         let StreamId(stream) = message.stream_id;
         let id = ChannelId(stream);
+        self.trail.delivered(stream, self.guard.is_ordered(stream));
         self.guard.delivered(stream);
         let (text, data) = match message.ppid {
             DCEP => return self.accept_channel(stream, &message.payload),

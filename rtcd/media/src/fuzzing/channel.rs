@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 /// Answers to one packet: an acknowledgement, retransmissions of a window, no more.
 const MAX_ANSWERS: usize = 600;
 
-/// Steps: 0 a raw packet, 1 ours to send, 2 time passes, 3 another process goes on, others chunks behind a right header. A first step 255 begins
-/// before the association is up.
+/// Steps: 0 a raw packet, 1 ours to send, 2 time passes, 3 another process goes on, after a death when bytes come with it, others
+/// chunks behind a right header. A first step 255 begins before the association is up.
 pub fn sctp(input: &[u8]) {
     let mut now = Instant::now();
     let mut server = Sctp::new(now);
@@ -27,7 +27,8 @@ pub fn sctp(input: &[u8]) {
                 now += Duration::from_millis(10 * u64::from(data.first().copied().unwrap_or(100)));
                 server.handle_timeout(now);
             }
-            3 => server = handed_over(server, now),
+            3 if data.is_empty() => server = handed_over(server, now),
+            3 => server = survived(&server, now),
             _ => server.handle_packet(now, client.packet(data)),
         }
         if drain(&mut server) {
@@ -44,6 +45,13 @@ fn handed_over(server: Sctp, now: Instant) -> Sctp {
         Ok(state) => Sctp::resume(state, now),
         Err(error) => panic!("what was written can be read: {error}"),
     }
+}
+
+/// The association as another process goes on with it when this one has died.
+fn survived(server: &Sctp, now: Instant) -> Sctp {
+    let (mut state, numbers) = (server.outline(), server.numbers());
+    state.leap(Some(numbers));
+    Sctp::resume(state, now)
 }
 
 fn associate(server: &mut Sctp, now: Instant, whole: bool) -> Option<SctpClient> {

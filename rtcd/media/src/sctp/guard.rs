@@ -23,10 +23,10 @@ const MAX_PACKET: usize = 1500;
 const MAX_ASSEMBLY: u32 = 2 * super::MAX_MESSAGE as u32;
 const FRAGMENT_OVERHEAD: u32 = 64;
 
-const DATA: u8 = 0;
-const INIT: u8 = 1;
-const INIT_ACK: u8 = 2;
-const SACK: u8 = 3;
+pub(super) const DATA: u8 = 0;
+pub(super) const INIT: u8 = 1;
+pub(super) const INIT_ACK: u8 = 2;
+pub(super) const SACK: u8 = 3;
 const HEARTBEAT: u8 = 4;
 const HEARTBEAT_ACK: u8 = 5;
 const ABORT: u8 = 6;
@@ -36,8 +36,8 @@ const ERROR: u8 = 9;
 const COOKIE_ECHO: u8 = 10;
 const COOKIE_ACK: u8 = 11;
 const SHUTDOWN_COMPLETE: u8 = 14;
-const RE_CONFIG: u8 = 130;
-const FORWARD_TSN: u8 = 192;
+pub(super) const RE_CONFIG: u8 = 130;
+pub(super) const FORWARD_TSN: u8 = 192;
 const I_FORWARD_TSN: u8 = 194;
 
 /// Parameters of INIT by which a peer says that it may send FORWARD TSN (RFC 3758, section 3.1; RFC 5061, section 4.2.7).
@@ -90,6 +90,35 @@ impl SctpGuard {
     /// The peer has begun a handshake that has not come to its end.
     pub(super) fn is_shaking_hands(&self) -> bool {
         self.window.cumulative.is_some() && !self.window.up
+    }
+
+    /// Whether FORWARD TSN was agreed upon.
+    pub(super) fn forwards(&self) -> bool {
+        self.window.forwards
+    }
+
+    /// Of an association whose peer is somewhere, see [`expect`](Self::expect).
+    pub(super) fn adrift(now: Instant) -> Self {
+        let fresh = Self::new(now);
+        Self { window: Window { up: true, forwards: true, ..fresh.window }, ..fresh }
+    }
+
+    /// What the peer sends next comes behind this TSN, and in this stream behind this SSN.
+    pub(super) fn expect(&mut self, cumulative: u32, stream: u16, ssn: Option<u16>) {
+        self.window.cumulative = Some(cumulative);
+        if let (Some(stream), Some(ssn)) = (self.window.streams.get_mut(usize::from(stream)), ssn) {
+            stream.next = ssn.wrapping_add(1);
+        }
+    }
+
+    /// Whether messages of a stream come in order.
+    pub(super) fn is_ordered(&self, stream: u16) -> bool {
+        self.window.streams.get(usize::from(stream)).is_some_and(|stream| !stream.unordered)
+    }
+
+    /// The window as it is now.
+    pub(super) fn window(&self) -> Window {
+        self.window
     }
 
     /// What another process goes on with.
@@ -221,18 +250,18 @@ impl Window {
     }
 }
 
-struct Chunk<'a> {
-    kind: u8,
-    flags: u8,
-    value: &'a [u8],
+pub(super) struct Chunk<'a> {
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    pub(super) value: &'a [u8],
 }
 
 /// The chunks of a packet; an `Err` for one that lies about its length ends the walk.
-struct Chunks<'a>(&'a [u8]);
-struct Malformed;
+pub(super) struct Chunks<'a>(&'a [u8]);
+pub(super) struct Malformed;
 
 impl<'a> Chunks<'a> {
-    fn of(packet: &'a [u8]) -> Self {
+    pub(super) fn of(packet: &'a [u8]) -> Self {
         Self(packet.get(12..).unwrap_or_default())
     }
 }
@@ -275,10 +304,10 @@ fn parameters_fit(bytes: &[u8]) -> bool {
     parameters(bytes).all(|parameter| parameter.is_some())
 }
 
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+pub(super) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }

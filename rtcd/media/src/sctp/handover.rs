@@ -1,4 +1,5 @@
 //! The association as plain data, for another process that goes on with it, and the one that begins anew where that cannot be.
+use super::trail::{Repetition, SctpNumbers, Trail};
 use super::{Channel, Sctp, guard};
 use dcsctp::api::DcSctpSocket as _;
 use dcsctp::api::handover::{
@@ -19,12 +20,20 @@ pub(crate) struct SctpState {
     channels: Vec<Channel>,
     backlog: (usize, usize),
     window: guard::Window,
+    #[serde(default)]
+    trail: Trail,
 }
 
 impl SctpState {
-    /// The association may have gone on since: the next one begins anew.
-    pub(crate) fn begin_anew(&mut self) {
+    /// The association has gone on since: of that `numbers` tell, and what may have happened after them is passed over.
+    pub(crate) fn leap(&mut self, numbers: Option<SctpNumbers>) {
         self.association = None;
+        self.trail.leap(numbers);
+    }
+
+    /// How far it is.
+    pub(crate) fn numbers(&self) -> SctpNumbers {
+        self.trail.numbers()
     }
 }
 
@@ -41,23 +50,41 @@ impl Sctp {
         self.advance(now);
         let association = self.socket.get_handover_state_and_close().ok();
         let window = self.guard.into_window();
-        SctpState { association, channels: self.channels, backlog: self.backlog, window }
+        let mut trail = self.trail;
+        if association.is_none() {
+            trail.leap(None);
+        }
+        SctpState { association, channels: self.channels, backlog: self.backlog, window, trail }
     }
 
-    /// What a process needs to begin anew when this one has died.
+    /// What a process needs to go on when this one has died.
     pub(crate) fn outline(&self) -> SctpState {
-        let window = guard::SctpGuard::new(self.epoch).into_window();
-        SctpState { association: None, channels: self.channels.clone(), backlog: (0, 0), window }
+        let window = self.guard.window();
+        let (channels, trail) = (self.channels.clone(), self.trail.clone());
+        SctpState { association: None, channels, backlog: (0, 0), window, trail }
     }
 
-    /// Goes on with an association. Where there is none to go on with the peer sees a restart (RFC 9260, section 5.2.2): its
-    /// channels stay, what was under way is lost.
+    /// How far it is.
+    pub(crate) fn numbers(&self) -> SctpNumbers {
+        self.trail.numbers()
+    }
+
+    /// Goes on with an association. What was under way when it was left in the middle of something, or by a death, is lost.
+    /// Where not enough is known of it the peer sees a restart (RFC 9260, section 5.2.2): its channels stay.
     pub(crate) fn resume(state: SctpState, now: Instant) -> Self {
         let mut sctp = Self { channels: state.channels, ..Self::new(now) };
-        match state.association {
-            Some(association) if sctp.socket.restore_from_state(&association).is_ok() => {
-                sctp.guard = guard::SctpGuard::with_window(state.window, now);
-                sctp.backlog = state.backlog;
+        let guard = guard::SctpGuard::with_window(state.window, now);
+        let revived = || state.trail.revive(&sctp.channels).filter(|_| guard.forwards());
+        match (state.association, revived()) {
+            (Some(association), _) if sctp.socket.restore_from_state(&association).is_ok() => {
+                (sctp.guard, sctp.trail, sctp.backlog) = (guard, state.trail, state.backlog);
+                sctp.forward = Repetition::begin(now);
+                sctp.drain(now);
+            }
+            (None, Some(association)) if sctp.socket.restore_from_state(&association).is_ok() => {
+                (sctp.guard, sctp.trail) = (guard::SctpGuard::adrift(now), state.trail);
+                sctp.forward = Repetition::begin(now);
+                sctp.repeat_forward(now);
                 sctp.drain(now);
             }
             _ if !sctp.channels.is_empty() => sctp.connect(now),

@@ -5,7 +5,7 @@ use crate::dtls::{Dtls, DtlsState, Fingerprint, Role, SavedDtls};
 use crate::handover::{Age, moment};
 use crate::ice::IceLite;
 use crate::rtp::{SeqNo, Ssrc};
-use crate::sctp::{ChannelId, Sctp, SctpState, SendError};
+use crate::sctp::{ChannelId, Sctp, SctpNumbers, SctpState, SendError};
 use crate::srtp::{SavedSrtp, Srtp, Unprotector};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_with::{Bytes, serde_as};
@@ -99,7 +99,13 @@ impl Transport {
     pub(crate) fn numbers(&self) -> Option<(TransportNumbers, &Unprotector)> {
         let (written, read) = self.dtls.as_ref()?.numbers()?;
         let srtp = self.srtp.as_ref()?;
-        Some((TransportNumbers { written, read, rtcp_index: srtp.protector.rtcp_index() }, &srtp.unprotector))
+        let sctp = match &self.sctp {
+            Channels::None => None,
+            Channels::Live(sctp) => Some(sctp.numbers()),
+            Channels::Suspended(suspended) => Some(suspended.state.numbers()),
+        };
+        let rtcp_index = srtp.protector.rtcp_index();
+        Some((TransportNumbers { written, read, rtcp_index, sctp }, &srtp.unprotector))
     }
 
     /// Feeds what a record must be written anew for when it changes.
@@ -133,7 +139,7 @@ impl Transport {
     ) {
         self.ice.excuse(now);
         if let Channels::Suspended(suspended) = &mut self.sctp {
-            suspended.state.begin_anew();
+            suspended.state.leap(numbers.sctp);
         }
         if let Some(dtls) = &mut self.dtls {
             dtls.leap((numbers.written, numbers.read));
@@ -158,6 +164,7 @@ pub(crate) struct TransportNumbers {
     read: u64,
     /// The next SRTCP index.
     rtcp_index: u32,
+    sctp: Option<SctpNumbers>,
 }
 
 /// A transport as it is written down.

@@ -50,6 +50,8 @@ struct World {
     open: bool,
     closed: Option<CloseReason>,
     refused: u32,
+    /// What the peer has told us.
+    heard: Vec<Vec<u8>>,
 }
 
 struct Peer {
@@ -61,7 +63,8 @@ struct Peer {
     dtls: Option<Dtls>,
     sctp: Option<Sctp>,
     channel: bool,
-    heard: u32,
+    /// What it has been told.
+    told: Vec<Vec<u8>>,
 }
 
 fn identities() -> &'static (Identity, Identity) {
@@ -90,7 +93,7 @@ impl World {
             dtls: None,
             sctp: None,
             channel: false,
-            heard: 0,
+            told: Vec::new(),
         };
         Self {
             now,
@@ -106,6 +109,7 @@ impl World {
             open: false,
             closed: None,
             refused: 0,
+            heard: Vec::new(),
         }
     }
 
@@ -128,6 +132,7 @@ impl World {
                 TransportEvent::Connected { .. } => self.connected = Some(self.now - self.started),
                 TransportEvent::ChannelOpen => self.open = true,
                 TransportEvent::Closed(reason) => self.closed = Some(reason),
+                TransportEvent::Message { data, .. } => self.heard.push(data),
                 _ => {}
             }
         }
@@ -193,6 +198,13 @@ impl World {
 }
 
 impl Peer {
+    /// Says something on the channel.
+    fn say(&mut self, now: Instant, data: &[u8]) {
+        let sctp = self.sctp.as_mut().expect("it is through its handshake");
+        sctp.send(now, ChannelId(1), false, data).expect("sent");
+        self.events(now);
+    }
+
     fn start_dtls(&mut self, now: Instant) {
         if self.dtls.is_none() {
             // 50 ms: the first retransmission of browsers.
@@ -221,6 +233,8 @@ impl Peer {
                 }
                 DtlsEvent::Data(packet) => {
                     if let Some(sctp) = &mut self.sctp {
+                        // INIT (RFC 9260, section 3.3.2).
+                        assert!(!self.channel || packet[12] != 1, "few take an association that begins anew");
                         sctp.handle_packet(now, packet);
                     }
                 }
@@ -233,7 +247,11 @@ impl Peer {
                 dtls.send(&packet).expect("sent");
             }
             while let Some(event) = sctp.poll_event() {
-                self.heard += u32::from(matches!(event, SctpEvent::Message { .. }));
+                match event {
+                    SctpEvent::Message { data, .. } => self.told.push(data),
+                    SctpEvent::Lost => panic!("the association has ended"),
+                    SctpEvent::ChannelOpen { .. } => {}
+                }
             }
         }
     }

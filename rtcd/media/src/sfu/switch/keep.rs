@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 const KEPT_VERSION: u8 = 1;
-const NUMBERS_VERSION: u8 = 1;
+const NUMBERS_VERSION: u8 = 2;
 /// A record is written anew after that time: estimates and the like have changed.
 const STALE: Duration = Duration::from_secs(10);
 
