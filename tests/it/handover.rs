@@ -3,6 +3,7 @@ mod crash;
 mod crowd;
 mod keeper;
 mod pauses;
+mod pion;
 
 use crate::browser::{ANN, BOB, address, alone, perceives};
 use anyhow::Result;

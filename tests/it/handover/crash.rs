@@ -11,12 +11,12 @@ use std::time::Instant;
 const DAN: (&str, f64) = ("dan", 1700.0);
 
 /// How often the daemon is killed; `RTCD_CRASHES` asks for more.
-fn crashes() -> usize {
+pub fn crashes() -> usize {
     std::env::var("RTCD_CRASHES").map_or(3, |count| count.parse().expect("RTCD_CRASHES is a number"))
 }
 
 /// Killed, and started again by systemd.
-fn crash(keeper: &Keeper, config: &DaemonConfig, daemon: &mut Daemon) {
+pub fn crash(keeper: &Keeper, config: &DaemonConfig, daemon: &mut Daemon) {
     daemon.signal(Signal::SIGKILL);
     daemon.wait_exit();
     // Whoever connects while there is no daemon waits for the next one.

@@ -13,7 +13,7 @@ fn of_two_hundred_crashes_none_makes_a_nonce_come_twice() {
     for (is_dtls_server, workers) in [(false, 1), (true, 2)] {
         for_seeds(1, |seed| {
             let mut world = World::new(seed, workers);
-            let manner = Manner { is_dtls_server, has_no_channel: true, ..Manner::default() };
+            let manner = Manner { is_dtls_server, ..Manner::default() };
             let [ann, bob, cid] = [(); 3].map(|()| world.join_as(manner));
             let (voice, camera, screen) = world.meet([ann, bob, cid], Conditions::lossy(0.01, 10 * MS));
             world.run(2 * SECOND);
@@ -47,8 +47,7 @@ fn after_a_crash_voices_go_on_at_once_and_pictures_within_two_seconds() {
     for workers in [1, 2] {
         for_seeds(3, |seed| {
             let mut world = World::new(seed, workers);
-            let manner = Manner { has_no_channel: true, ..Manner::default() };
-            let [ann, bob, cid] = [(); 3].map(|()| world.join_as(manner));
+            let [ann, bob, cid] = [(); 3].map(|()| world.join());
             let (_, camera, screen) = world.meet([ann, bob, cid], Conditions::lossy(0.0, 20 * MS));
             world.run(5 * SECOND);
             let begun = world.now;
@@ -71,8 +70,7 @@ fn after_a_crash_voices_go_on_at_once_and_pictures_within_two_seconds() {
 fn a_worker_that_begins_again_keeps_its_sessions_and_uses_no_nonce_twice() {
     for_seeds(3, |seed| {
         let mut world = World::new(seed, 2);
-        let manner = Manner { has_no_channel: true, ..Manner::default() };
-        let [ann, bob, cid] = [(); 3].map(|()| world.join_as(manner));
+        let [ann, bob, cid] = [(); 3].map(|()| world.join());
         for at in [ann, bob, cid] {
             world.set_way(at, Conditions::lossy(0.01, 20 * MS));
         }

@@ -39,8 +39,6 @@ pub struct Manner {
     pub has_tcp: bool,
     /// It insists on being the DTLS server.
     pub is_dtls_server: bool,
-    /// It opens no data channel: str0m ends an association that begins anew, and its session with it.
-    pub has_no_channel: bool,
 }
 
 /// A track that it sends.
@@ -117,10 +115,7 @@ impl Participant {
         if !manner.is_simple {
             api.enable_twcc_feedback();
         }
-        if !manner.has_no_channel {
-            let config = ChannelConfig { label: "calls-dc".into(), ..ChannelConfig::default() };
-            api.create_data_channel(config);
-        }
+        api.create_data_channel(ChannelConfig { label: "calls-dc".into(), ..ChannelConfig::default() });
         Self {
             id,
             address,

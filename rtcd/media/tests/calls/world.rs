@@ -340,11 +340,6 @@ impl World {
             }
             // Signalling offers tracks to those whose data channel is open.
             Event::Transport { transport, event: TransportEvent::ChannelOpen } => self.is_ready(transport),
-            Event::Transport { transport, event: TransportEvent::Connected { .. } } => {
-                if self.people.iter().any(|person| person.id == transport && person.manner.has_no_channel) {
-                    self.is_ready(transport);
-                }
-            }
             Event::Transport { transport, event: TransportEvent::Closed(reason) } => {
                 self.closed.push((transport, reason));
             }
@@ -359,6 +354,10 @@ impl World {
 
 impl World {
     fn is_ready(&mut self, transport: TransportId) {
+        // Who goes on after a crash says it again.
+        if self.ready.contains(&transport) {
+            return;
+        }
         self.ready.push(transport);
         let running = self.tracks.iter().filter(|(_, track)| track.started && track.receivers.contains(&transport));
         let running: Vec<TrackId> = running.map(|(track, _)| *track).collect();
