@@ -1,4 +1,4 @@
-//! The association as plain data, for another process that goes on with it, and the one that begins anew where that cannot be.
+//! The association as plain data, for another process that goes on with it.
 use super::trail::{Repetition, SctpNumbers, Trail};
 use super::{Channel, Sctp, guard};
 use dcsctp::api::DcSctpSocket as _;
@@ -14,7 +14,7 @@ use std::time::Instant;
 #[serde_as]
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SctpState {
-    /// `None`: begin anew.
+    /// `None`: what its trail tells.
     #[serde_as(as = "Option<Association>")]
     association: Option<SocketHandoverState>,
     channels: Vec<Channel>,
@@ -44,7 +44,7 @@ impl Sctp {
         self.events.is_empty() && !self.guard.is_shaking_hands() && self.socket.get_handover_readiness().is_ready()
     }
 
-    /// The association, which is dead here from now on. One that is not [ready](Self::is_ready) will begin anew. Packets that
+    /// The association, which is dead here from now on. What is under way in one that is not [ready](Self::is_ready) is lost. Packets that
     /// have not been polled yet are lost, as any may be.
     pub(crate) fn suspend(mut self, now: Instant) -> SctpState {
         self.advance(now);

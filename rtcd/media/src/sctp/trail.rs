@@ -14,9 +14,11 @@ use dcsctp::api::handover::{
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
-/// TSNs and SSNs that may be used between two writings: 2 MB of messages. Some stacks end an association that forwards by
-/// more than their receive buffer counts.
-const LEAP: u16 = 2048;
+/// TSNs that may be used between two writings: 2 MB of messages. Some stacks end an association that is forwarded by more than
+/// their receive buffer counts.
+const TSN_LEAP: u32 = 2048;
+/// SSNs, five hundred messages of a stream. A receiver that heard of none of sixty leaps would take the next for one back.
+const SSN_LEAP: u16 = 512;
 /// How often a FORWARD TSN is repeated, at first and later.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
@@ -164,9 +166,9 @@ impl Trail {
                 *known = next;
             }
         }
-        self.next_tsn = self.next_tsn.wrapping_add(u32::from(LEAP));
+        self.next_tsn = self.next_tsn.wrapping_add(TSN_LEAP);
         for stream in &mut self.streams {
-            stream.ours = stream.ours.wrapping_add(LEAP);
+            stream.ours = stream.ours.wrapping_add(SSN_LEAP);
         }
         (self.rest, self.is_skipping) = (None, false);
         (self.is_adrift, self.forward) = (true, Some(self.next_tsn.wrapping_sub(1)));

@@ -185,7 +185,7 @@ struct Written<'a> {
     sctp: Sending<'a>,
 }
 
-/// The association, suspended or what is needed to begin anew.
+/// The association, suspended or as far as it can be seen.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Sending<'a> {

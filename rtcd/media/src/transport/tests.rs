@@ -234,7 +234,7 @@ impl Peer {
                 DtlsEvent::Data(packet) => {
                     if let Some(sctp) = &mut self.sctp {
                         // INIT (RFC 9260, section 3.3.2).
-                        assert!(!self.channel || packet[12] != 1, "few take an association that begins anew");
+                        assert!(!self.channel || packet[12] != 1, "most stacks do not take it");
                         sctp.handle_packet(now, packet);
                     }
                 }

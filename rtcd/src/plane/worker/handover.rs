@@ -74,7 +74,7 @@ impl Worker {
         let Some((until, done)) = &mut self.suspending else { return };
         if *until <= now && done.is_some() {
             let sessions = self.switch.unready();
-            tracing::warn!(sessions, "data channels that are in the middle of something begin anew");
+            tracing::warn!(sessions, "data channels in the middle of something lose what is under way");
         }
         if self.switch.suspend(now, *until <= now)
             && let Some(done) = done.take()

@@ -213,7 +213,7 @@ impl Switch {
         self.outline(now)
     }
 
-    /// The same of a switch that goes on: data channels begin anew, if it ever comes to that.
+    /// The same of a switch that goes on: what is under way on data channels is lost, if it ever comes to that.
     pub fn outline(&self, now: Instant) -> SwitchRecord {
         let counted = Counters::NAMES.iter().zip(self.counters.values());
         SwitchRecord {
