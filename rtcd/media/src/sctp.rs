@@ -166,7 +166,7 @@ impl Sctp {
     /// Handles one packet, which came in one DTLS record.
     pub fn handle_packet(&mut self, now: Instant, mut packet: Vec<u8>) {
         fill_in_checksum(&mut packet);
-        let step = match self.trail.is_adrift.then(|| self.trail.look(&packet)).unwrap_or(Sight::Nothing) {
+        let step = match self.trail.look(&packet) {
             Sight::Step(step) => Some(step),
             Sight::Nothing => None,
             Sight::Rest => return,

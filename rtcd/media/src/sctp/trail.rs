@@ -66,7 +66,7 @@ pub(super) struct Trail {
     streams: [Stream; STREAMS],
     used: u16,
     /// It is not known how much of what the peer has sent was acknowledged.
-    pub(super) is_adrift: bool,
+    is_adrift: bool,
     /// A fragment that was seen before the beginning of its message.
     rest: Option<u32>,
     /// The message that is under way cannot be had any more.
@@ -232,8 +232,11 @@ impl Trail {
         Some(forward_tsn(self.theirs?.tag, self.forward?, &streams))
     }
 
-    /// Where the peer is, by what it sends.
+    /// Where the peer is, by what it sends, if that is not known.
     pub(super) fn look(&mut self, packet: &[u8]) -> Sight {
+        if !self.is_adrift {
+            return Sight::Nothing;
+        }
         let chunks = Chunks::of(packet).map_while(Result::ok).filter(|chunk| chunk.kind == DATA);
         let mut sight = Sight::Nothing;
         for (tsn, stream, ssn, begins) in chunks.filter_map(|chunk| data(&chunk)) {
