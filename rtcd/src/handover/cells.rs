@@ -27,6 +27,8 @@ pub const MARKS: usize = ((FIRST - FIRST_MARK) / MARK_STRIDE) as usize;
 pub const MARK: usize = 20;
 /// Bytes that a half may take.
 const HALF: u64 = 1 << 28;
+/// A buffer that is not kept.
+const LARGE: usize = 64 * 1024;
 /// In front of each half: its number, when it was written, its length, its sum.
 const FRONT: usize = 8 + 8 + 4 + 4;
 const CONTROL: u8 = u8::MAX;
@@ -120,6 +122,10 @@ impl Cells {
         self.last[cell] = half;
         if room == Room::One {
             self.give_back(begin_of(cell, !half), HALF);
+            // What is not written all the time need not have its room all the time.
+            if self.buffer.capacity() > LARGE {
+                self.buffer = Zeroizing::default();
+            }
         }
         Ok(())
     }

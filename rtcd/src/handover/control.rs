@@ -56,8 +56,8 @@ impl ControlMemory {
         self.write(HEAD, now, &Head { release: VERSION.to_owned(), identity: bytes })
     }
 
-    /// Sessions and calls.
-    pub fn keep_signalling(&self, record: &SignallingRecord, now: Instant) -> io::Result<()> {
+    /// Sessions and calls: a [`SignallingRecord`].
+    pub fn keep_signalling(&self, record: &impl Serialize, now: Instant) -> io::Result<()> {
         self.write(SIGNALLING, now, record)
     }
 

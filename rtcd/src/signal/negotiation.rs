@@ -130,6 +130,8 @@ impl Negotiation {
         }
         self.check_sections(&offer)?;
         let change = self.transport_change(&offer)?;
+        // Most participants add one at a time, or none ever.
+        self.sections.reserve_exact(offer.media.len().saturating_sub(self.sections.len()));
         for media in offer.media.iter().skip(self.sections.len()) {
             self.sections.push(Section {
                 mid: media.mid.clone(),

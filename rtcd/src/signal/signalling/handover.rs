@@ -12,7 +12,7 @@ use rtcd_media::codec::Codec;
 use rtcd_media::handover;
 use rtcd_media::sdp::write::Candidate;
 use rtcd_media::sfu::command::{Command, TrackId, TransportId, WorkerId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_with::{Bytes, serde_as};
 use std::time::Instant;
 
@@ -32,6 +32,28 @@ pub struct SignallingRecord {
     commands: Vec<(WorkerId, Command)>,
     /// What participants have been told.
     candidates: Vec<Candidate>,
+}
+
+/// A [`SignallingRecord`] of which one session after the other is made while it is written.
+#[derive(Serialize)]
+struct Outline<'a> {
+    next_transport: u64,
+    next_track: u64,
+    sessions: Sessions<'a>,
+    calls: Vec<CallRecord>,
+    ended: Vec<(ClientId, SessionId)>,
+    waiting: [(); 0],
+    undelivered: [(); 0],
+    commands: [(); 0],
+    candidates: &'a [Candidate],
+}
+
+struct Sessions<'a>(&'a Signalling, Instant);
+
+impl Serialize for Sessions<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.session_records(self.1))
+    }
 }
 
 /// A session: an envelope that can be read without the rest.
@@ -100,31 +122,33 @@ impl Signalling {
             }
         }
         record.undelivered.extend(self.away.drain());
-        record.sessions = self.session_records(now);
+        record.sessions = self.session_records(now).collect();
         record
     }
 
     /// What goes on if this process dies: nothing that was still to be said or done.
-    pub(in crate::signal) fn outline(&self, now: Instant) -> SignallingRecord {
-        SignallingRecord {
+    pub(in crate::signal) fn outline(&self, now: Instant) -> impl Serialize + '_ {
+        Outline {
             next_transport: self.next_transport,
             next_track: self.next_track,
-            sessions: self.session_records(now),
+            sessions: Sessions(self, now),
             calls: self.calls.write(),
             ended: self.ended.write(),
-            candidates: self.settings.candidates.to_vec(),
-            ..SignallingRecord::default()
+            waiting: [],
+            undelivered: [],
+            commands: [],
+            candidates: &self.settings.candidates,
         }
     }
 
-    fn session_records(&self, now: Instant) -> Vec<SessionRecord> {
-        let write = |(id, session): (&TransportId, &Session)| {
+    fn session_records(&self, now: Instant) -> impl Iterator<Item = SessionRecord> {
+        let write = move |(id, session): (&TransportId, &Session)| {
             let (group, name) = (session.group.clone(), session.join.session.clone());
             let mut state = Vec::new();
             handover::write(&mut state, SESSION_VERSION, now, session);
             SessionRecord { id: *id, group, session: name, state }
         };
-        self.sessions.iter().map(write).collect()
+        self.sessions.iter().map(write)
     }
 
     /// Goes on where another process has been, whose record was written at `then` by our clock; `place` says which worker
