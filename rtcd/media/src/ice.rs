@@ -68,26 +68,16 @@ pub enum Liveness {
 
 /// One generation of credentials: an ICE restart makes another.
 #[derive(Serialize, Deserialize)]
-#[serde(from = "Agreed")]
 struct Generation {
     local: Credentials,
-    #[serde(skip)]
-    key: IntegrityKey,
     /// `None` until the peer's description is known.
     remote_ufrag: Option<String>,
 }
 
-/// What a [`Generation`] is made of.
-#[derive(Deserialize)]
-struct Agreed {
-    local: Credentials,
-    remote_ufrag: Option<String>,
-}
-
-impl From<Agreed> for Generation {
-    fn from(Agreed { local, remote_ufrag }: Agreed) -> Self {
-        let key = IntegrityKey::new(&local.password);
-        Self { local, key, remote_ufrag }
+impl Generation {
+    /// It takes more than a kilobyte, and no time beside the check that it is for.
+    fn key(&self) -> IntegrityKey {
+        IntegrityKey::new(&self.local.password)
     }
 }
 
@@ -110,7 +100,7 @@ impl IceLite {
     /// An agent with the given local credentials, before any check.
     pub fn new(local: Credentials, remote_ufrag: Option<String>) -> Self {
         Self {
-            current: Agreed { local, remote_ufrag }.into(),
+            current: Generation { local, remote_ufrag },
             previous: None,
             paths: Vec::new(),
             selected: None,
@@ -121,7 +111,7 @@ impl IceLite {
 
     /// The peer has restarted ICE: checks must use the new credentials, media goes on over the old path until they do.
     pub fn restart(&mut self, local: Credentials, remote_ufrag: Option<String>) {
-        let old = std::mem::replace(&mut self.current, Agreed { local, remote_ufrag }.into());
+        let old = std::mem::replace(&mut self.current, Generation { local, remote_ufrag });
         self.previous = Some(old);
     }
 
@@ -182,17 +172,18 @@ impl IceLite {
             _ => return (Check::Ignored, None),
         };
         let stranger = generation.remote_ufrag.as_deref().is_some_and(|expected| expected != remote);
-        if stranger || !request.verify(&generation.key) {
+        let key = generation.key();
+        if stranger || !request.verify(&key) {
             return (Check::Ignored, None);
         }
         if let Some(unknown) = request.unknown {
-            let answer = Answer::unknown_attribute(&request.transaction, unknown, &generation.key);
+            let answer = Answer::unknown_attribute(&request.transaction, unknown, &key);
             return (Check::Refused, Some(answer));
         }
         if request.controlled {
-            return (Check::Refused, Some(Answer::role_conflict(&request.transaction, &generation.key)));
+            return (Check::Refused, Some(Answer::role_conflict(&request.transaction, &key)));
         }
-        let answer = Answer::success(&request.transaction, path.remote, Some(&generation.key));
+        let answer = Answer::success(&request.transaction, path.remote, Some(&key));
         if is_current && self.previous.take().is_some() {
             // The restart has taken hold: the peer nominates anew.
             self.nominated = false;
