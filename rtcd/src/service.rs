@@ -162,7 +162,10 @@ async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -
         peers: local.peer_policy(),
     };
     let (legacy, bearers, parcel) = match rest {
-        Some(Rest { signal, bearers, memory, .. }) => (Some(signal), bearers, memory),
+        Some(Rest { signal, bearers, metrics: counted, memory, .. }) => {
+            metrics.go_on(counted);
+            (Some(signal), bearers, memory)
+        }
         None => (None, Vec::new(), None),
     };
     let signal = crate::signal::start(settings, plane.handle(), events, metrics.clone(), legacy, memory.clone());
@@ -223,7 +226,7 @@ async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -
     tokio::select! {
         () = draining => {}
         Some(heir) = heir => {
-            let leaving = Leaving { plane, signal: signal.handle, api, stop_api, serving, api_listener, identity, memory };
+            let leaving = Leaving { plane, signal: signal.handle, api, stop_api, serving, api_listener, metrics, identity, memory };
             return leaving.to(heir).await.map(Ended::Leaving);
         }
     }

@@ -93,6 +93,14 @@ impl Relay {
         println!("{}", lines(&self.daemon.log(), "go on"));
     }
 
+    /// Some that must not jump back: of the plane, of its switches, of the API and of signalling.
+    fn counters(&self) -> [f64; 4] {
+        let joins = "rtcd_ws_messages_total{clientID=\"mattermost\",direction=\"in\",type=\"join\"}";
+        let connected = "rtcd_rtc_conn_states_total{type=\"connected\"}";
+        ["rtcd_plane_received_total", "rtcd_plane_forwarded_total", joins, connected]
+            .map(|name| self.daemon.metric(name))
+    }
+
     fn sessions(&self) -> f64 {
         self.daemon.metric("rtcd_rtc_sessions_total{groupID=\"mattermost\"}")
     }
@@ -204,8 +212,11 @@ fn a_call_goes_on(more: &str, restarts: usize) {
     for round in 1..=restarts {
         let before = call.pictures();
         call.on_all("watch.lap()");
+        let counted = relay.counters();
         relay.hand_over();
         assert_eq!(relay.sessions(), 3.0);
+        let counts_on = |(before, now): (f64, f64)| before > 0.0 && now >= before;
+        assert!(counted.into_iter().zip(relay.counters()).all(counts_on), "{counted:?}, then {:?}", relay.counters());
         call.everybody_goes_on();
         call.wait_pictures(before, round);
         call.note_pauses(&mut pauses);

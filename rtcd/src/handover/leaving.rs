@@ -3,6 +3,7 @@ use super::Record;
 use super::control::ControlMemory;
 use super::door::Heir;
 use crate::api::Api;
+use crate::metrics::Metrics;
 use crate::plane::Plane;
 use crate::signal::SignalHandle;
 use anyhow::Context as _;
@@ -33,6 +34,8 @@ pub struct Leaving {
     pub serving: JoinHandle<()>,
     /// Another handle on the API's listener.
     pub api_listener: TcpListener,
+    /// What has been counted.
+    pub metrics: Metrics,
     /// Our certificate.
     pub identity: Identity,
     /// What control has written down.
@@ -49,10 +52,12 @@ impl Leaving {
         let _ = self.stop_api.send(());
         let _ = tokio::time::timeout(GOODBYE, self.serving).await;
         let paused = Instant::now();
+        let plane = self.plane.handle();
         let (left, signalling) =
             self.signal.leave(self.plane.leave()).await.context("signalling ended before the daemon did")?;
         let now = Instant::now();
-        let record = Record::new(&self.identity, signalling, self.api.bearers(now), now);
+        let mut record = Record::new(&self.identity, signalling, self.api.bearers(now), now);
+        record.metrics = self.metrics.counted(&plane.counters());
         let parcel = record.pack(left, Some(self.api_listener.into()), now).context("leaving the calls")?;
         // From here on it is the other process's to say what is.
         self.memory.wipe().context("leaving the calls")?;

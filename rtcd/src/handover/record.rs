@@ -1,6 +1,7 @@
 //! All that a process leaves to the next one, in one record.
 use super::{Memory, MemoryError, Parcel};
 use crate::auth::SessionRecord;
+use crate::metrics::Counted;
 use crate::plane::Plane;
 use crate::plane::handover::{Descriptors, Inode, Left, WorkerRecord, share};
 use crate::plane::sockets::Sockets;
@@ -37,6 +38,9 @@ pub struct Record {
     pub signalling: SignallingRecord,
     /// Bearer tokens.
     pub bearers: Vec<SessionRecord>,
+    /// What has been counted.
+    #[serde(default)]
+    pub metrics: Counted,
 }
 
 /// What another process has left.
@@ -64,6 +68,8 @@ pub struct Rest {
     pub signal: signal::Legacy,
     /// Bearer tokens.
     pub bearers: Vec<SessionRecord>,
+    /// What has been counted.
+    pub metrics: Counted,
     /// The listener of the API.
     pub api: Option<OwnedFd>,
     /// To be wiped when everything has begun.
@@ -103,7 +109,8 @@ impl Record {
         let mut bytes = Vec::new();
         identity.write(&mut bytes, now);
         let release = crate::build_info::VERSION.to_owned();
-        Self { release, written: monotonic(), identity: bytes, api: None, workers: Vec::new(), signalling, bearers }
+        let (api, workers, metrics) = Default::default();
+        Self { release, written: monotonic(), identity: bytes, api, workers, signalling, bearers, metrics }
     }
 
     /// Puts everything together.
@@ -143,7 +150,8 @@ impl Legacy {
         let written = self.signalling_written;
         let signal = signal::Legacy { record: self.record.signalling, written, survivors: self.survivors };
         let unused = self.descriptors.inodes().collect();
-        Rest { signal, bearers: self.record.bearers, api: self.api, memory: self.memory, unused }
+        let Record { bearers, metrics, .. } = self.record;
+        Rest { signal, bearers, metrics, api: self.api, memory: self.memory, unused }
     }
 
     /// For the log.

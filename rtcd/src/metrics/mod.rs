@@ -1,6 +1,7 @@
 //! Metrics under the names that the published dashboards read (contract, section 6). A registry of our own, no global.
 //!
 //! A label's values are bounded by what is live: the series of a client go when its last connection and session are gone.
+mod carried;
 mod labels;
 mod process;
 mod render;
@@ -8,13 +9,15 @@ mod render;
 mod tests;
 mod turn;
 
+pub use carried::Counted;
 pub use labels::{ConnState, Direction, ErrorKind, MessageName, TrackType};
 pub use turn::TurnMetrics;
 
 use crate::ids::ClientId;
+use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Seconds, for all durations.
 const LATENCY: [f64; 14] = [0.001, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0];
@@ -30,6 +33,8 @@ struct Live {
 struct Inner {
     turn: Arc<TurnMetrics>,
     registry: Registry,
+    /// What has been counted before this process.
+    before: Mutex<Counted>,
     live: Mutex<HashMap<ClientId, Live>>,
     sessions: IntGaugeVec,
     tracks: IntGaugeVec,
@@ -81,6 +86,7 @@ impl Metrics {
         };
         let group = &["groupID"][..];
         Self(Arc::new(Inner {
+            before: Mutex::default(),
             live: Mutex::default(),
             sessions: gauge("rtc_sessions_total", "Sessions that are live", group),
             tracks: gauge("rtc_rtp_tracks_total", "Tracks that are live", &["groupID", "direction", "type"]),
@@ -272,7 +278,32 @@ impl Metrics {
 
     /// The text that Prometheus reads. `plane`: counters with their help, from the packet plane.
     pub fn render(&self, plane: &[(&'static str, &'static str, u64)]) -> String {
-        render::text(&self.0.registry, plane)
+        render::text(&self.gather(), &self.with_plane(plane))
+    }
+
+    /// What is to be counted on by another process. `plane` as for [`render`](Self::render).
+    pub fn counted(&self, plane: &[(&'static str, &'static str, u64)]) -> Counted {
+        Counted::of(&self.gather(), &self.with_plane(plane))
+    }
+
+    /// Counts on from where another process was.
+    pub fn go_on(&self, counted: Counted) {
+        *self.before() = counted;
+    }
+
+    fn before(&self) -> MutexGuard<'_, Counted> {
+        self.0.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gather(&self) -> Vec<MetricFamily> {
+        let mut families = self.0.registry.gather();
+        self.before().add_to(&mut families);
+        families
+    }
+
+    fn with_plane<'a>(&self, plane: &[(&'a str, &'a str, u64)]) -> Vec<(&'a str, &'a str, u64)> {
+        let before = self.before();
+        plane.iter().map(|(name, help, value)| (*name, *help, value + before.of_plane(name))).collect()
     }
 
     fn live(&self, client: &ClientId, change: impl FnOnce(&mut Live)) {
@@ -281,6 +312,7 @@ impl Metrics {
         change(entry);
         if entry.connections == 0 && entry.sessions == 0 {
             live.remove(client);
+            self.before().forget(client);
             self.forget(client.as_str());
         }
     }

@@ -1,12 +1,13 @@
 //! Prometheus' text format of everything we count.
 use super::process;
-use prometheus::{Encoder, Registry, TextEncoder};
+use prometheus::proto::MetricFamily;
+use prometheus::{Encoder, TextEncoder};
 use std::fmt::Write;
 
-pub(super) fn text(registry: &Registry, plane: &[(&'static str, &'static str, u64)]) -> String {
+pub(super) fn text(families: &[MetricFamily], plane: &[(&str, &str, u64)]) -> String {
     let mut out = Vec::with_capacity(16 * 1024);
     // Writing to memory fails only for families without metrics, which are not gathered.
-    let _ = TextEncoder::new().encode(&registry.gather(), &mut out);
+    let _ = TextEncoder::new().encode(families, &mut out);
     let mut out = String::from_utf8(out).unwrap_or_default();
     for sample in process::samples() {
         write_sample(&mut out, &format!("process_{}", sample.name), sample.help, sample.kind, sample.value);

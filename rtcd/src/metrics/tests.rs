@@ -22,6 +22,49 @@ fn a_client_that_has_gone_leaves_no_series_behind() {
 }
 
 #[test]
+fn another_process_counts_on_from_where_one_was() {
+    let before = Metrics::new();
+    let (client, other) = (ClientId::from("client"), ClientId::from("other"));
+    for group in [&client, &other] {
+        before.session_joined(group);
+        before.error(group, ErrorKind::Signaling);
+        before.connection_time(group, 0.02);
+    }
+    before.conn_state(ConnState::Connected);
+    let metrics = Metrics::new();
+    metrics.go_on(before.counted(&[("received", "Datagrams", 7)]));
+    // And once more, to one that has counted something itself.
+    metrics.error(&client, ErrorKind::Signaling);
+    metrics.connection_time(&client, 0.3);
+    let mut bytes = Vec::new();
+    let now = std::time::Instant::now();
+    rtcd_media::handover::write(&mut bytes, 1, now, &metrics.counted(&[("received", "Datagrams", 5)]));
+    let metrics = Metrics::new();
+    metrics.go_on(rtcd_media::handover::read(&bytes, 1, now).expect("readable"));
+    metrics.session_joined(&client);
+    metrics.session_joined(&other);
+    metrics.error(&client, ErrorKind::Signaling);
+    metrics.connection_time(&client, 0.7);
+    let text = metrics.render(&[("received", "Datagrams", 1), ("stray", "of switches", 3)]);
+    for line in [
+        "rtcd_rtc_errors_total{groupID=\"client\",type=\"signaling\"} 3",
+        "rtcd_rtc_errors_total{groupID=\"other\",type=\"signaling\"} 1",
+        "rtcd_rtc_conn_states_total{type=\"connected\"} 1",
+        "rtcd_rtc_connection_time_bucket{groupID=\"client\",le=\"0.025\"} 1",
+        "rtcd_rtc_connection_time_bucket{groupID=\"client\",le=\"0.3\"} 2",
+        "rtcd_rtc_connection_time_bucket{groupID=\"client\",le=\"+Inf\"} 3",
+        "rtcd_rtc_connection_time_count{groupID=\"other\"} 1",
+        "rtcd_rtc_sessions_total{groupID=\"client\"} 1",
+        "rtcd_plane_received_total 13",
+        "rtcd_plane_stray_total 3",
+    ] {
+        assert!(text.contains(&format!("\n{line}\n")), "{line}: {text}");
+    }
+    metrics.session_ended(&other);
+    assert!(!metrics.render(&[]).contains("\"other\""), "nothing of it is live");
+}
+
+#[test]
 fn the_process_describes_itself() {
     let text = Metrics::new().render(&[("received", "Datagrams", 7)]);
     for name in [
