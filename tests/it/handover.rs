@@ -4,13 +4,15 @@ mod crowd;
 mod keeper;
 mod pauses;
 mod pion;
+mod relay;
+mod watched;
 
-use crate::browser::{ANN, BOB, address, alone, perceives};
+use crate::browser::{ANN, BOB, alone};
 use anyhow::Result;
 use keeper::Keeper;
 use pauses::Pauses;
-use rtcd_tests::browser::chromium::{Chromium, Page};
-use rtcd_tests::browser::demo::Demo;
+use relay::Relay;
+use rtcd_tests::browser::chromium::Chromium;
 use rtcd_tests::browser::{DemoPage, State};
 use rtcd_tests::daemon::{Daemon, DaemonConfig, binary, free_port, temp_dir};
 use rtcd_tests::mattermost::Mattermost;
@@ -18,188 +20,18 @@ use rtcd_tests::peer::{Peer, PeerConfig};
 use rtcd_tests::plugin::{Plugin, Received};
 use rtcd_tests::webrtc_peer::{WebrtcConfig, WebrtcPeer};
 use rtcd_tests::world::{VOICE, World};
-use serde_json::Value;
-use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-
-const WATCHED: &str = include_str!("watched.js");
-const CLEO: (&str, f64) = ("cleo", 1300.0);
-const WHITE: [f64; 3] = [255.0; 3];
+use watched::{Call, WHITE, enter, report};
 
 /// How often the daemon is exchanged; `RTCD_RESTARTS` asks for more.
 fn restarts() -> usize {
     std::env::var("RTCD_RESTARTS").map_or(3, |count| count.parse().expect("RTCD_RESTARTS is a number"))
 }
 
-/// A daemon whose place others take, with a demo in front of it.
-struct Relay {
-    config: DaemonConfig,
-    daemon: Daemon,
-    is_other: bool,
-    store: PathBuf,
-}
-
-impl Relay {
-    fn start() -> Self {
-        Self::start_by(DaemonConfig::new(), |config| Daemon::start(config.clone()))
-    }
-
-    /// With a store that outlives the daemon.
-    fn start_by(config: DaemonConfig, start: impl FnOnce(&DaemonConfig) -> Daemon) -> Self {
-        let store = temp_dir("relay");
-        let config = config.store(&store);
-        Self { daemon: start(&config), config, is_other: false, store }
-    }
-
-    fn demo(&self) -> Demo {
-        self.demo_at(std::net::Ipv4Addr::LOCALHOST, &[])
-    }
-
-    fn demo_at(&self, ip: std::net::Ipv4Addr, more: &[&str]) -> Demo {
-        let key = self.store.join("key");
-        std::fs::write(&key, "k".repeat(40)).expect("written");
-        let (api, key) = (self.daemon.url(), key.display().to_string());
-        let arguments = ["--connect", &api, "--client-id", "mattermost", "--auth-key-file", &key];
-        Demo::start_at(ip.into(), &[&arguments, more].concat())
-    }
-
-    /// `RTCD_OTHER` is the program of another version, which every second process is of.
-    fn next_config(&mut self) -> DaemonConfig {
-        self.is_other = !self.is_other;
-        let other = std::env::var_os("RTCD_OTHER").filter(|_| self.is_other);
-        DaemonConfig { program: other.map(PathBuf::from).into_iter().collect(), ..self.config.clone() }
-    }
-
-    /// systemd stops the daemon and starts it again.
-    fn hand_over_with(&mut self, keeper: &Keeper) {
-        let mut command = Command::new(binary());
-        let output = command.arg("hand-over").env_clear().envs(self.daemon.variables()).output().expect("run");
-        assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), self.daemon.log());
-        assert!(self.daemon.wait_exit().success());
-        self.daemon = keeper.start_ready(&self.next_config());
-        keeper.wait_names(["api", "socket", "written"]);
-    }
-
-    /// Another process takes over.
-    fn hand_over(&mut self) {
-        let next = Daemon::start(self.next_config().arg("--takeover"));
-        let mut before = std::mem::replace(&mut self.daemon, next);
-        assert!(before.wait_exit().success(), "{}", before.log());
-        self.daemon.wait_log("ready");
-        println!("{}", lines(&before.log(), "the calls have been left"));
-        println!("{}", lines(&self.daemon.log(), "go on"));
-    }
-
-    /// Some that must not jump back: of the plane, of its switches, of the API and of signalling.
-    fn counters(&self) -> [f64; 4] {
-        let joins = "rtcd_ws_messages_total{clientID=\"mattermost\",direction=\"in\",type=\"join\"}";
-        let connected = "rtcd_rtc_conn_states_total{type=\"connected\"}";
-        ["rtcd_plane_received_total", "rtcd_plane_forwarded_total", joins, connected]
-            .map(|name| self.daemon.metric(name))
-    }
-
-    fn sessions(&self) -> f64 {
-        self.daemon.metric("rtcd_rtc_sessions_total{groupID=\"mattermost\"}")
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.store);
-    }
-}
-
 fn lines(log: &str, of: &str) -> String {
     log.lines().filter(|line| line.contains(of)).collect::<Vec<_>>().join("\n")
-}
-
-fn enter(browser: &Chromium, demo: &Demo, who: (&str, f64), more: &str) -> Page {
-    let page = browser.open_with(&address(demo, who, more), WATCHED);
-    page.wait_joined();
-    page
-}
-
-fn report(page: &Page) -> Value {
-    serde_json::from_str(page.eval("watch.report()").as_str().expect("JSON")).expect("JSON")
-}
-
-/// Three in a call, of whom ann shares her screen; everything that becomes of their connections is noted.
-struct Call {
-    pages: Vec<(Page, (&'static str, f64))>,
-    described: Vec<Value>,
-}
-
-impl Call {
-    fn begin(browser: &Chromium, demo: &Demo, more: &str) -> Self {
-        let pages = [ANN, BOB, CLEO].map(|who| (enter(browser, demo, who, more), who)).into();
-        let mut call = Self { pages, described: Vec::new() };
-        call.pages[0].0.eval("demo.share('test-screen')");
-        call.everybody_goes_on();
-        call.described = call.pages.iter().map(|(page, _)| page.eval("demo.described()")).collect();
-        call.on_all("watch.begin()");
-        call
-    }
-
-    fn on_all(&self, script: &str) {
-        self.pages.iter().for_each(|(page, _)| drop(page.eval(script)));
-    }
-
-    /// Everybody hears and sees everybody, and ann's screen.
-    fn everybody_goes_on(&self) {
-        for (receiver, own) in &self.pages {
-            for (sender, who) in self.pages.iter().filter(|(_, who)| who.0 != own.0) {
-                let colour = sender.state().colour();
-                receiver
-                    .wait_for(&format!("{} to hear and see {}", own.0, who.0), |state| perceives(state, *who, colour));
-            }
-            if own.0 != ANN.0 {
-                receiver.wait_for("ann's screen", |state| state.sees(ANN.0, "screen", "bottomRight", WHITE));
-            }
-        }
-    }
-
-    /// How long each stream has paused at the worst since this was asked before.
-    fn note_pauses(&self, pauses: &mut Pauses) {
-        for (page, _) in &self.pages {
-            let lap: Value = serde_json::from_str(page.eval("watch.lap()").as_str().expect("JSON")).expect("JSON");
-            for stream in lap.as_array().into_iter().flatten() {
-                let longest = stream["longest"].as_f64().expect("a number");
-                pauses.note(stream["kind"].as_str().expect("a kind"), Duration::from_secs_f64(longest / 1e3));
-            }
-        }
-    }
-
-    /// Pictures of each track that have been shown at each.
-    fn pictures(&self) -> Vec<Pictures> {
-        self.pages.iter().map(|(page, _)| pictures(&page.state())).collect()
-    }
-
-    /// More of all of them than `before`.
-    fn wait_pictures(&self, before: Vec<Pictures>, round: usize) {
-        for ((page, who), before) in self.pages.iter().zip(before) {
-            let what = format!("new pictures of all at {}, round {round}", who.0);
-            page.wait_for(&what, |state| {
-                let now = pictures(state);
-                before.iter().all(|(track, count)| now.get(track).is_some_and(|now| *now > count + 3.0))
-            });
-        }
-    }
-}
-
-type Pictures = BTreeMap<(String, String), f64>;
-
-/// Pictures of each track that have been shown.
-fn pictures(state: &State) -> Pictures {
-    let tracks = state.0["tracks"].as_array().into_iter().flatten();
-    let shows = |track: &&Value| track["type"] == "video" || track["type"] == "screen";
-    let pictures = tracks.filter(shows).filter_map(|track| {
-        let text = |key: &str| track[key].as_str().unwrap_or_default().to_owned();
-        Some(((text("name"), text("type")), track["stats"]["frames"].as_f64()?))
-    });
-    pictures.collect()
 }
 
 fn a_call_goes_on(more: &str, restarts: usize) {

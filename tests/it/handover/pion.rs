@@ -5,6 +5,7 @@ use super::*;
 use rtcd_tests::daemon::wait_for;
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
