@@ -269,8 +269,11 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The daemon's binary of the profile that this test was built in.
+/// The daemon's binary of the profile that this test was built in, or the one that `RTCD_PROGRAM` names: what is shipped.
 pub fn binary() -> PathBuf {
+    if let Some(program) = std::env::var_os("RTCD_PROGRAM") {
+        return program.into();
+    }
     let exe = std::env::current_exe().expect("a test knows its own path");
     // target/<profile>/deps/it-<hash>, or target/<profile>/<bin>
     let dir = exe.parent().expect("a binary is in a directory");
