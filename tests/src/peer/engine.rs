@@ -112,13 +112,7 @@ impl Engine {
         loop {
             let timeout = self.drain().await?;
             if !self.rtc.is_alive() {
-                // The daemon said goodbye; Mattermost hears of it in its own way.
-                while let Some(message) = said.recv().await {
-                    if matches!(message, Received::Close { .. }) {
-                        self.signalled(message)?;
-                    }
-                }
-                return Ok(());
+                return self.wait_close(said).await;
             }
             let now = Instant::now();
             if self.ask_at.is_some_and(|at| at <= now) {
@@ -135,7 +129,13 @@ impl Engine {
             let wake = self.ask_at.map_or(timeout, |at| at.min(timeout)).min(self.ping_at.max(now + PING / 10));
             tokio::select! {
                 () = tokio::time::sleep_until(wake.into()) => self.rtc.handle_input(Input::Timeout(Instant::now()))?,
-                datagram = self.links.receive() => self.received(datagram?)?,
+                datagram = self.links.receive() => match datagram {
+                    Ok(datagram) => self.received(datagram)?,
+                    Err(error) => {
+                        lock(&self.state).error = Some(format!("{error:#}"));
+                        return self.wait_close(said).await;
+                    }
+                },
                 message = said.recv() => match message {
                     Some(message) => self.signalled(message)?,
                     None => return Ok(()),
@@ -146,6 +146,16 @@ impl Engine {
                 },
             }
         }
+    }
+
+    /// The daemon said goodbye; Mattermost hears of it in its own way, maybe later.
+    async fn wait_close(&mut self, mut said: mpsc::UnboundedReceiver<Received>) -> Result<()> {
+        while let Some(message) = said.recv().await {
+            if matches!(message, Received::Close { .. }) {
+                self.signalled(message)?;
+            }
+        }
+        Ok(())
     }
 
     fn received(&mut self, datagram: Datagram) -> Result<()> {

@@ -118,7 +118,8 @@ impl Tcp {
     async fn send(&mut self, datagram: &[u8]) -> Result<()> {
         let mut frame = u16::try_from(datagram.len())?.to_be_bytes().to_vec();
         frame.extend(datagram);
-        self.writer.write_all(&frame).await?;
+        // Of a connection that the daemon has closed the reader hears, which may have a goodbye to read first.
+        let _ = self.writer.write_all(&frame).await;
         Ok(())
     }
 }
