@@ -3,7 +3,7 @@
 //! Keys come from the DTLS exporter (RFC 5764, section 4.2). The sequence number of an outgoing packet is known to its
 //! track, so [`Protector`] keeps nothing per SSRC; [`Unprotector`] keeps a roll-over counter and a replay window each.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 mod crypt;
 mod protect;
 mod replay;
@@ -15,6 +15,7 @@ pub use replay::ReplayWindow;
 pub use unprotect::{SrtpError, Unprotector};
 
 use crate::dtls::Role;
+use std::sync::Arc;
 use streams::Streams;
 use zeroize::Zeroizing;
 
@@ -113,17 +114,19 @@ impl KeyingMaterial {
 
     /// The two directions of the side that was DTLS client (`is_client`) or server.
     pub fn split(&self, is_client: bool) -> (Protector, Unprotector) {
-        (
-            Protector::new(self.profile, &self.master(is_client)),
-            Unprotector::new(self.profile, &self.master(!is_client)),
-        )
+        both(&Arc::new(self.clone()), is_client)
     }
+}
+
+fn both(keys: &Arc<KeyingMaterial>, is_client: bool) -> (Protector, Unprotector) {
+    (Protector::new(keys, is_client), Unprotector::new(keys, !is_client))
 }
 
 /// Both directions of one participant's media.
 #[derive(Serialize)]
 pub struct Srtp {
-    keys: KeyingMaterial,
+    #[serde(serialize_with = "written")]
+    keys: Arc<KeyingMaterial>,
     /// What we send.
     #[serde(flatten)]
     pub protector: Protector,
@@ -135,9 +138,14 @@ pub struct Srtp {
 impl Srtp {
     /// Fresh ones, of the side that had this part in DTLS.
     pub fn new(keys: KeyingMaterial, role: Role) -> Self {
-        let (protector, unprotector) = keys.split(role == Role::Client);
+        let keys = Arc::new(keys);
+        let (protector, unprotector) = both(&keys, role == Role::Client);
         Self { keys, protector, unprotector }
     }
+}
+
+fn written<S: Serializer>(keys: &Arc<KeyingMaterial>, serializer: S) -> Result<S::Ok, S::Error> {
+    keys.as_ref().serialize(serializer)
 }
 
 /// [`Srtp`] as another process has written it.

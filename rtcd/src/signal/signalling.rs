@@ -64,7 +64,8 @@ pub(super) struct Signalling {
     outputs: Outputs,
     router: Router,
     away: Away,
-    sessions: HashMap<TransportId, Session>,
+    /// In boxes: a table has room for twice as many as there are.
+    sessions: HashMap<TransportId, Box<Session>>,
     names: HashMap<(ClientId, SessionId), TransportId>,
     ended: Ended,
     calls: Calls,
@@ -185,7 +186,7 @@ impl Signalling {
     /// The sessions of a call by age, `None` when the group or the call is unknown.
     pub(super) fn sessions(&self, client: &ClientId, call: &CallId) -> Option<Vec<SessionInfo>> {
         let ids = self.calls.sessions(client, call)?;
-        Some(ids.iter().filter_map(|id| self.sessions.get(id)).map(Session::info).collect())
+        Some(ids.iter().filter_map(|id| self.sessions.get(id)).map(|session| session.info()).collect())
     }
 
     /// What is live.

@@ -1,6 +1,8 @@
 //! Key derivation and the two ciphers, for one direction and one of RTP or RTCP.
-use super::{Master, Profile};
+use super::{KeyingMaterial, Master, Profile};
 use aws_lc_rs::{aead, cipher, constant_time, hmac, iv::FixedLength};
+use std::cell::OnceCell;
+use std::sync::Arc;
 
 /// Labels of the key derivation function (RFC 3711, section 4.3.2).
 #[derive(Clone, Copy)]
@@ -26,6 +28,39 @@ pub(super) enum Crypt {
         auth: Box<hmac::Key>,
         salt: [u8; 14],
     },
+}
+
+/// A session key that is derived when it is first used: whoever sends or hears nothing keeps no state of a cipher, which takes more
+/// than half a kilobyte.
+pub(super) struct SessionKey {
+    keys: Arc<KeyingMaterial>,
+    of_client: bool,
+    purpose: Purpose,
+    derived: OnceCell<Crypt>,
+}
+
+impl SessionKey {
+    pub(super) fn new(keys: &Arc<KeyingMaterial>, of_client: bool, purpose: Purpose) -> Self {
+        Self { keys: keys.clone(), of_client, purpose, derived: OnceCell::new() }
+    }
+
+    #[inline]
+    pub(super) fn get(&self) -> &Crypt {
+        self.derived.get_or_init(|| self.derive())
+    }
+
+    #[cold]
+    fn derive(&self) -> Crypt {
+        Crypt::new(self.keys.profile, &self.keys.master(self.of_client), self.purpose)
+    }
+
+    /// Bytes of the tag.
+    pub(super) fn tag_len(&self) -> usize {
+        match self.keys.profile {
+            Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => GCM_TAG,
+            Profile::AesCm128HmacSha1_80 => CM_TAG,
+        }
+    }
 }
 
 /// The cipher failed: for an incoming packet, it is not authentic.
@@ -70,13 +105,6 @@ impl Crypt {
     fn gcm(algorithm: &'static aead::Algorithm, key: &[u8], master: &Master<'_>, label: u8) -> Self {
         let key = aead::LessSafeKey::new(aead::UnboundKey::new(algorithm, key).expect(LENGTHS));
         Self::Gcm { key, salt: derive(master, label + 2) }
-    }
-
-    pub(super) fn tag_len(&self) -> usize {
-        match self {
-            Self::Gcm { .. } => GCM_TAG,
-            Self::Cm { .. } => CM_TAG,
-        }
     }
 }
 

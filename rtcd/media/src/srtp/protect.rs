@@ -1,18 +1,19 @@
 //! Outgoing: plain packets become protected ones, in the buffer that they lie in.
-use super::crypt::{CM_TAG, Crypt, GCM_TAG, Purpose, cm_apply, cm_tag, gcm_nonce};
-use super::{MAX_OVERHEAD, Master, Profile};
+use super::crypt::{CM_TAG, Crypt, GCM_TAG, Purpose, SessionKey, cm_apply, cm_tag, gcm_nonce};
+use super::{KeyingMaterial, MAX_OVERHEAD};
 use crate::reserve::RTCP_LEAP;
 use crate::rtp::{self, SeqNo};
 use aws_lc_rs::aead;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Protects what we send to one peer.
 #[derive(Serialize)]
 pub struct Protector {
     #[serde(skip)]
-    rtp: Crypt,
+    rtp: SessionKey,
     #[serde(skip)]
-    rtcp: Crypt,
+    rtcp: SessionKey,
     /// SRTCP index of the next packet, 31 bits (RFC 3711, section 3.4). One for all our SSRCs: each of them grows by
     /// itself then, with gaps, which is all that a receiver's window for each SSRC asks for.
     rtcp_index: u32,
@@ -25,10 +26,10 @@ pub struct Protector {
 const RTCP_INDICES: u32 = 1 << 31;
 
 impl Protector {
-    pub(crate) fn new(profile: Profile, master: &Master<'_>) -> Self {
+    pub(crate) fn new(keys: &Arc<KeyingMaterial>, of_client: bool) -> Self {
         Self {
-            rtp: Crypt::new(profile, master, Purpose::Rtp),
-            rtcp: Crypt::new(profile, master, Purpose::Rtcp),
+            rtp: SessionKey::new(keys, of_client, Purpose::Rtp),
+            rtcp: SessionKey::new(keys, of_client, Purpose::Rtcp),
             rtcp_index: 0,
             rtcp_ceiling: RTCP_INDICES,
         }
@@ -71,7 +72,7 @@ impl Protector {
         let end = len + self.rtp.tag_len();
         let packet = buffer.get_mut(..end)?;
         let ssrc: [u8; 4] = packet[8..12].try_into().ok()?;
-        match &self.rtp {
+        match self.rtp.get() {
             Crypt::Gcm { key, salt } => {
                 let nonce = gcm_nonce(salt, &ssrc, seq.0);
                 let (head, rest) = packet.split_at_mut(header);
@@ -102,7 +103,7 @@ impl Protector {
         // The E bit says that the packet is encrypted.
         let trailer = (index | 1 << 31).to_be_bytes();
         let ssrc: [u8; 4] = buffer[4..8].try_into().ok()?;
-        match &self.rtcp {
+        match self.rtcp.get() {
             Crypt::Gcm { key, salt } => {
                 let nonce = gcm_nonce(salt, &ssrc, u64::from(index));
                 let mut aad = [0; 12];

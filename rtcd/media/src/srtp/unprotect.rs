@@ -1,10 +1,11 @@
 //! Incoming: protected packets become plain ones, in place, or are refused with a reason.
-use super::crypt::{CM_TAG, Crypt, GCM_TAG, NotAuthentic, Purpose, cm_apply, cm_verify, gcm_nonce};
+use super::KeyingMaterial;
+use super::crypt::{CM_TAG, Crypt, GCM_TAG, NotAuthentic, Purpose, SessionKey, cm_apply, cm_verify, gcm_nonce};
 use super::streams::{Known, Streams};
-use super::{Master, Profile};
 use crate::rtp::{self, SeqNo, Ssrc};
 use aws_lc_rs::aead;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Why a packet was refused: the peer's fault or the network's, counted and dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,19 +34,19 @@ impl From<NotAuthentic> for SrtpError {
 #[derive(Serialize)]
 pub struct Unprotector {
     #[serde(skip)]
-    rtp: Crypt,
+    rtp: SessionKey,
     #[serde(skip)]
-    rtcp: Crypt,
+    rtcp: SessionKey,
     streams: Streams,
     /// By the SSRC of the compound packet's sender: each of them numbers its packets for itself (RFC 3711, 3.2.1).
     rtcp_streams: Streams,
 }
 
 impl Unprotector {
-    pub(crate) fn new(profile: Profile, master: &Master<'_>) -> Self {
+    pub(crate) fn new(keys: &Arc<KeyingMaterial>, of_client: bool) -> Self {
         Self {
-            rtp: Crypt::new(profile, master, Purpose::Rtp),
-            rtcp: Crypt::new(profile, master, Purpose::Rtcp),
+            rtp: SessionKey::new(keys, of_client, Purpose::Rtp),
+            rtcp: SessionKey::new(keys, of_client, Purpose::Rtcp),
             streams: Streams::default(),
             rtcp_streams: Streams::default(),
         }
@@ -91,7 +92,7 @@ impl Unprotector {
     }
 
     fn open_rtp(&self, packet: &mut [u8], header: usize, ssrc: [u8; 4], seq: SeqNo) -> Result<usize, SrtpError> {
-        match &self.rtp {
+        match self.rtp.get() {
             Crypt::Gcm { key, salt } => {
                 let nonce = gcm_nonce(salt, &ssrc, seq.0);
                 let (head, body) = packet.split_at_mut(header);
@@ -124,7 +125,7 @@ impl Unprotector {
 
     /// Opens a compound RTCP packet in place; returns the plain length.
     pub fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
-        let tail = match &self.rtcp {
+        let tail = match self.rtcp.get() {
             Crypt::Gcm { .. } => 4,
             Crypt::Cm { .. } => 4 + CM_TAG,
         };
@@ -142,7 +143,7 @@ impl Unprotector {
         if !self.rtcp_streams.is_fresh(&known, SeqNo(index)) {
             return Err(SrtpError::Replayed);
         }
-        let len = match &self.rtcp {
+        let len = match self.rtcp.get() {
             Crypt::Gcm { key, salt } => {
                 let nonce = gcm_nonce(salt, &ssrc, index);
                 let mut aad = [0; 12];

@@ -67,7 +67,7 @@ impl Signalling {
             Link::AwaitingClaim { .. } => Some((*id, all.clone())),
             Link::Claimed(_) => Some((*id, new.clone())),
         };
-        let began: Vec<_> = self.sessions.iter().filter_map(began).collect();
+        let began: Vec<_> = self.sessions.iter().filter_map(|(id, session)| began((id, session))).collect();
         began.into_iter().for_each(|(id, candidates)| self.trickle_these(id, &candidates));
     }
 

@@ -142,13 +142,12 @@ impl Signalling {
     }
 
     fn session_records(&self, now: Instant) -> impl Iterator<Item = SessionRecord> {
-        let write = move |(id, session): (&TransportId, &Session)| {
+        self.sessions.iter().map(move |(id, session)| {
             let (group, name) = (session.group.clone(), session.join.session.clone());
             let mut state = Vec::new();
             handover::write(&mut state, SESSION_VERSION, now, session);
             SessionRecord { id: *id, group, session: name, state }
-        };
-        self.sessions.iter().map(write)
+        })
     }
 
     /// Goes on where another process has been, whose record was written at `then` by our clock; `place` says which worker
@@ -221,7 +220,7 @@ impl Signalling {
         // Whoever is in stays in.
         self.quota.take(&group, usize::MAX);
         self.names.insert((group, session.join.session.clone()), id);
-        self.sessions.insert(id, session);
+        self.sessions.insert(id, Box::new(session));
     }
 
     /// Commands that came too late for the workers of before. What is between workers is worked out anew.

@@ -204,6 +204,8 @@ impl Intake {
         queue.reading = describes;
         if queue.waiting.is_empty() {
             self.waiting.remove(&id);
+            // Most sessions never have anything waiting again.
+            queue.waiting.shrink_to_fit();
         }
         self.bytes -= item.work.len();
         self.reading += usize::from(describes);

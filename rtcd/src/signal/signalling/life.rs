@@ -65,7 +65,7 @@ impl Signalling {
         self.calls.join(&group, &join.call, id);
         let session = Session::new(group.clone(), join, conn, now);
         session.span.in_scope(|| tracing::info!(user_id = session.join.user.as_str(), "session joined"));
-        self.sessions.insert(id, session);
+        self.sessions.insert(id, Box::new(session));
         self.outputs.count(Count::SessionJoined(group));
         self.schedule(now, id);
     }
