@@ -80,9 +80,18 @@ fn a_call_of_browsers_survives_kills_over_tcp() {
     a_call_survives("&tcp=1");
 }
 
-/// Firefox sends nothing to a server on 127.0.0.1, so all live in a network namespace with an address of its own.
 #[test]
-fn two_firefoxes_go_on_over_a_restart_and_a_kill() {
+fn two_firefoxes_go_on_over_a_restart_and_a_kill_over_udp() {
+    two_firefoxes_go_on("");
+}
+
+#[test]
+fn two_firefoxes_go_on_over_a_restart_and_a_kill_over_tcp() {
+    two_firefoxes_go_on("&tcp=1");
+}
+
+/// Firefox sends nothing to a server on 127.0.0.1, so all live in a network namespace with an address of its own.
+fn two_firefoxes_go_on(more: &str) {
     let _alone = alone();
     assert!(Firefox::is_installed(), "firefox-esr is missing");
     namespace::with_a_network_of_its_own(|| {
@@ -91,7 +100,7 @@ fn two_firefoxes_go_on_over_a_restart_and_a_kill() {
         let mut relay = Relay::start_by(config, |config| keeper.start_ready(config));
         let demo = relay.demo_at(namespace::ADDRESS, &["--allow-remote"]);
         let enter = |name: &str| {
-            let page = Firefox::open(&demo.url(&format!("name={name}&picture&auto")));
+            let page = Firefox::open(&demo.url(&format!("name={name}&picture&auto{more}")));
             page.wait_joined();
             page
         };
