@@ -38,6 +38,11 @@ impl Relay {
         Demo::start_at(ip.into(), &[&arguments, more].concat())
     }
 
+    /// Whether every second process is of another version.
+    pub fn has_others(&self) -> bool {
+        std::env::var_os("RTCD_OTHER").is_some()
+    }
+
     /// `RTCD_OTHER` is the program of another version, which every second process is of.
     pub fn next_config(&mut self) -> DaemonConfig {
         self.is_other = !self.is_other;
