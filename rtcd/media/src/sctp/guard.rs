@@ -116,13 +116,8 @@ impl SctpGuard {
         self.window.streams.get(usize::from(stream)).is_some_and(|stream| !stream.unordered)
     }
 
-    /// The window as it is now.
-    pub(super) fn window(&self) -> Window {
-        self.window
-    }
-
     /// What another process goes on with.
-    pub(super) fn into_window(self) -> Window {
+    pub(super) fn window(&self) -> Window {
         self.window
     }
 

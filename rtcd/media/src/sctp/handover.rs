@@ -49,7 +49,7 @@ impl Sctp {
     pub(crate) fn suspend(mut self, now: Instant) -> SctpState {
         self.advance(now);
         let association = self.socket.get_handover_state_and_close().ok();
-        let window = self.guard.into_window();
+        let window = self.guard.window();
         let mut trail = self.trail;
         if association.is_none() {
             trail.leap(None);

@@ -79,7 +79,7 @@ fn is_after(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) > 0
 }
 
-/// Stream, SSN and TSN of a DATA chunk, and whether a message begins in it; no SSN for one that is out of order.
+/// TSN, stream and SSN of a DATA chunk, and whether a message begins in it; no SSN for one that is out of order.
 fn data(chunk: &Chunk<'_>) -> Option<(u32, u16, Option<u16>, bool)> {
     let (tsn, stream, ssn) = (be32(chunk.value, 0)?, be16(chunk.value, 4)?, be16(chunk.value, 6)?);
     let (begins, unordered) = (chunk.flags & 0x02 != 0, chunk.flags & 0x04 != 0);
@@ -224,12 +224,13 @@ impl Trail {
 
     /// Says to the peer that everything before what comes next is passed over.
     pub(super) fn forward(&self, channels: &[Channel]) -> Option<Bytes> {
+        let (tag, cumulative) = (self.theirs?.tag, self.forward?);
         let last = |channel: &Channel| {
             let stream = self.streams.get(usize::from(channel.id))?;
             Some((channel.id, stream.ours.wrapping_sub(1)))
         };
         let streams: Vec<(u16, u16)> = channels.iter().filter(|channel| !channel.unordered).filter_map(last).collect();
-        Some(forward_tsn(self.theirs?.tag, self.forward?, &streams))
+        Some(forward_tsn(tag, cumulative, &streams))
     }
 
     /// Where the peer is, by what it sends, if that is not known.
