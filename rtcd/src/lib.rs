@@ -19,6 +19,7 @@ mod local_socket;
 pub mod logging;
 pub mod metrics;
 pub mod net;
+pub mod notices;
 pub mod plane;
 pub mod privileges;
 pub mod reload;

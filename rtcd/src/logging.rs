@@ -16,6 +16,7 @@ pub use once::{Once, OnceEach};
 pub use queue::dropped;
 
 use crate::config::{ConsoleLog, LogLevel, Logger};
+use crate::source::Source;
 use console::Console;
 use file::LogFile;
 use limit::Limited;
@@ -70,6 +71,17 @@ pub fn write(logger: &Logger) {
     for error in [console, file].into_iter().filter_map(Result::err) {
         eprintln!("rtcd: nothing can be logged: {error}");
     }
+}
+
+/// Takes over the levels of what is logged to already.
+pub fn set_levels(logger: &Logger) {
+    for (place, level) in [(0, logger.console.map(|log| log.level)), (1, logger.file.as_ref().map(|log| log.level))] {
+        if let Some(level) = level {
+            limit::set_targets(place, filter(level));
+        }
+    }
+    // What is wanted is remembered at each place that logs.
+    tracing::callsite::rebuild_interest_cache();
 }
 
 /// The log file is opened again: it may have been renamed.
@@ -156,6 +168,12 @@ impl Redact for IpAddr {
             Self::V4(ip) => write!(f, "{}.{}.x.x", ip.octets()[0], ip.octets()[1]),
             Self::V6(ip) => write!(f, "{:x}:{:x}:x", ip.segments()[0], ip.segments()[1]),
         }
+    }
+}
+
+impl Redact for Source {
+    fn redacted(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ip().redacted(f)
     }
 }
 

@@ -13,12 +13,13 @@ use crate::logging::Once;
 use crate::metrics::Metrics;
 use crate::net::addresses::{Bind, Machine};
 use crate::net::binder::Binder;
-use crate::net::discovery::Discovery;
+use crate::net::discovery::{Board, Discovery};
 use crate::net::relays::Relays;
+use crate::notices::{Notices, Topic};
 use crate::plane::socket::{BufferSizes, SOCKET_BUFFER};
 use crate::plane::sockets::Sockets;
 use crate::plane::{Plane, PlaneConfig};
-use crate::reload::{Load, Reload};
+use crate::reload::{Load, Reload, Running};
 use crate::shutdown::Shutdown;
 use crate::signal::{Settings, Signal, Status};
 use crate::store::{self, Store};
@@ -95,6 +96,8 @@ pub fn run(loaded: Loaded, load: Load, how: How) -> anyhow::Result<()> {
 
 async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -> anyhow::Result<Ended> {
     let config = &loaded.config;
+    let notices = Notices::default();
+    notices.set(Topic::Configuration, loaded.warnings.iter().map(ToString::to_string).collect());
     let shutdown = Shutdown::on_signals(how.drain.timeout).context("listening for signals")?;
     let door = admission::Signals::new().context("listening for signals")?;
     let hangup = signal(SignalKind::hangup()).context("listening for signals")?;
@@ -145,8 +148,8 @@ async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -
     let machine = Machine::look().context("listing the local addresses")?;
     let (binder, local) = Binder::start(&config.rtc, &machine, sockets)?;
     let buffers = binder.buffers();
-    buffers.into_iter().for_each(warn_of_small_buffers);
-    warn_of_short_queues();
+    buffers.into_iter().for_each(|got| warn_of_small_buffers(got, &notices));
+    warn_of_short_queues(&notices);
     let discovery = Discovery::new(&config.rtc, local.clone());
     let candidates = discovery.candidates();
     if candidates.is_empty() {
@@ -193,13 +196,19 @@ async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -
     tokio::spawn(admission::follow(signal.status.clone()));
     let admission = Admission { api: api.clone(), signal: signal.handle.clone() };
     tokio::spawn(door.obey(admission.clone(), shutdown.clone()));
-    let discovery = discovery.start(signal.handle.clone(), binder);
-    let relays = Relays::start(&config.rtc, plane.handle(), signal.handle.clone(), metrics.turn());
-    tokio::spawn(Reload::new(loaded.clone(), load, discovery, relays).at_each(hangup));
+    let board = Board { advertised: metrics.advertised(), notices: notices.clone() };
+    let [udp_candidates, tcp_candidates] = discovery.shown();
+    let discovery = discovery.start(signal.handle.clone(), binder, board.clone());
+    let relays = Relays::start(&config.rtc, plane.handle(), signal.handle.clone(), metrics.turn(), board.clone());
+    tokio::spawn(
+        Reload::new(loaded.clone(), load, Running { discovery, relays, api: api.clone(), board }).at_each(hangup),
+    );
 
     let receive_buffer = buffers.map(|got| got.receive);
     let Bind { udp, tcp } = local.bind;
-    tracing::info!(api = ?address, ?udp, ?tcp, workers, receive_buffer, "ready");
+    tracing::info!(
+        api = ?address, ?udp, ?tcp, udp_candidates, tcp_candidates, workers, receive_buffer, "ready"
+    );
     systemd::forget_calls();
     socket_store.into_iter().for_each(SocketStore::begin);
     if let Some(Err(error)) = parcel.map(Memory::wipe) {
@@ -314,13 +323,13 @@ fn api_config(config: &Config) -> ApiConfig {
         allow_self_registration: config.api.allow_self_registration,
         admin_secret: config.api.admin_secret_key.clone(),
         session_expiration: config.api.session_expiration,
-        tls: config.api.tls.as_ref().map(|tls| tls.server.clone()),
+        tls: config.api.tls.clone(),
         deadlines: Deadlines::default(),
     }
 }
 
 /// Of the kernel, in front of every socket: sysctl.d/60-rtcd.conf has the reasons. A network namespace may not have them.
-fn warn_of_short_queues() {
+fn warn_of_short_queues(notices: &Notices) {
     for (sysctl, wanted) in [("net.core.netdev_max_backlog", 10_000), ("net.core.netdev_budget", 600)] {
         let said = std::fs::read_to_string(format!("/proc/sys/{}", sysctl.replace('.', "/")));
         let value = said.ok().and_then(|text| text.trim().parse::<u32>().ok());
@@ -331,14 +340,19 @@ fn warn_of_short_queues() {
                 wanted,
                 "packets may be lost before a busy core takes them: raise the sysctl"
             );
+            let notice =
+                format!("{sysctl} is {value}, not {wanted}: packets may be lost before a busy core takes them");
+            notices.add(Topic::Kernel, notice);
         }
     }
 }
 
-fn warn_of_small_buffers(got: BufferSizes) {
+fn warn_of_small_buffers(got: BufferSizes, notices: &Notices) {
     for (sysctl, bytes) in [("net.core.rmem_max", got.receive), ("net.core.wmem_max", got.send)] {
         if bytes < SOCKET_BUFFER {
             tracing::warn!(sysctl, bytes, wanted = SOCKET_BUFFER, "UDP buffer smaller than asked: raise the sysctl");
+            let notice = format!("UDP buffers have {bytes} bytes, not {SOCKET_BUFFER}: raise {sysctl}");
+            notices.add(Topic::Kernel, notice);
         }
     }
 }

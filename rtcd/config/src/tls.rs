@@ -59,6 +59,11 @@ impl Certificate {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The first of its chain.
+    pub fn leaf(&self) -> Option<Vec<u8>> {
+        self.current().cert.first().map(|certificate| certificate.to_vec())
+    }
+
     /// Shows what `other` shows from now on; whether that is another certificate.
     pub fn take(&self, other: &Self) -> bool {
         let new = other.current();

@@ -80,6 +80,11 @@ impl Tls {
         }
     }
 
+    /// The server's own certificate (DER), as handshakes show it now.
+    pub fn leaf(&self) -> Option<Vec<u8>> {
+        self.certificate.leaf()
+    }
+
     /// Handshakes by `self.server` show the certificate of `other` from now on; whether that is another one.
     pub fn take_certificate(&self, other: &Self) -> bool {
         self.certificate.take(&other.certificate)

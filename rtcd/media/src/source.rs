@@ -5,6 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Source(IpAddr);
 
+impl Source {
+    /// The address, or the first one of the network.
+    pub fn ip(self) -> IpAddr {
+        self.0
+    }
+}
+
 impl Default for Source {
     fn default() -> Self {
         Self(Ipv4Addr::LOCALHOST.into())

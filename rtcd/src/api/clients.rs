@@ -23,7 +23,7 @@ pub async fn register(
     body: Body,
 ) -> Response {
     // Who has shown who it is does not wait with strangers.
-    let claim = match api.inner.config.allow_self_registration && !peer.is_local() {
+    let claim = match api.is_open() && !peer.is_local() {
         true => Claim::Unknown,
         false => match api.identify(&headers, &peer).await {
             Ok(_) => Claim::Registered,
@@ -40,7 +40,10 @@ pub async fn register(
             info!(group_id = %client, "client registered");
             reply(StatusCode::CREATED, &[("clientID", client.as_str())])
         }
-        Err(error) => refuse_auth(&error, "registration failed: "),
+        Err(error) => {
+            api.note_refusal(&error, Some(client.as_str()), &peer);
+            refuse_auth(&error, "registration failed: ")
+        }
     }
 }
 
@@ -51,7 +54,7 @@ pub async fn unregister(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if !api.inner.config.allow_self_registration && !api.inner.auth.admin_enabled() && !peer.is_local() {
+    if !api.is_open() && !api.inner.auth.admin_enabled() && !peer.is_local() {
         return refuse(StatusCode::FORBIDDEN, "unregister not enabled");
     }
     let who = match api.identify(&headers, &peer).await {
@@ -132,12 +135,15 @@ pub async fn login(State(api): State<Api>, Extension(peer): Extension<Peer>, bod
         Ok(fields) => fields,
         Err(response) => return response,
     };
-    match api.inner.auth.login(&fields.client(), &fields.key(), peer.source()).await {
+    let client = fields.client();
+    match api.inner.auth.login(&client, &fields.key(), peer.source()).await.inspect_err(|error| {
+        api.note_refusal(error, Some(client.as_str()), &peer);
+    }) {
         Ok(token) => {
             peer.known();
             reply(StatusCode::OK, &[("bearerToken", token.expose())])
         }
-        Err(AuthError::Denied) => refuse(StatusCode::BAD_REQUEST, "login failed: authentication failed"),
+        Err(AuthError::Denied(_)) => refuse(StatusCode::BAD_REQUEST, "login failed: authentication failed"),
         Err(error) => refuse_auth(&error, "login failed: "),
     }
 }

@@ -52,7 +52,7 @@ pub fn stopping(stopped: Stopped) -> Response {
 
 fn status(error: &AuthError) -> StatusCode {
     match error {
-        AuthError::Denied => StatusCode::UNAUTHORIZED,
+        AuthError::Denied(_) => StatusCode::UNAUTHORIZED,
         AuthError::Busy(_) | AuthError::Store(StoreError::Stopping) => StatusCode::SERVICE_UNAVAILABLE,
         AuthError::Hash
         | AuthError::Store(
@@ -64,7 +64,7 @@ fn status(error: &AuthError) -> StatusCode {
 
 fn with_hints(error: &AuthError, mut response: Response) -> Response {
     match error {
-        AuthError::Denied => {
+        AuthError::Denied(_) => {
             let basic = HeaderValue::from_static("Basic realm=\"rtcd\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
         }

@@ -36,6 +36,11 @@ impl CpuLoad {
         f64::from_bits(self.bits.load(Ordering::Relaxed))
     }
 
+    /// Whether new calls shall go elsewhere.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     /// Whether new calls shall go elsewhere from now on.
     pub fn set_draining(&self, draining: bool) {
         self.draining.store(draining, Ordering::Relaxed);

@@ -12,6 +12,7 @@ mod guarded_io;
 mod info;
 mod load;
 mod path;
+mod refusals;
 mod seats;
 mod server;
 mod ws;
@@ -20,7 +21,8 @@ pub use control::{Control, SOCKET};
 pub use server::serve;
 pub(crate) use ws::is_foreign;
 
-use crate::auth::{Auth, AuthError, Credentials, Identity, Secret, SessionRecord};
+use crate::auth::{Auth, AuthError, Credentials, Denial, Identity, Secret, SessionRecord};
+use crate::config::Tls;
 use crate::ids::ClientId;
 use crate::metrics::Metrics;
 use crate::signal::SignalHandle;
@@ -31,8 +33,10 @@ use axum::routing::{MethodRouter, get, post};
 use guard::{Guard, Peer};
 use load::CpuLoad;
 use nix::sys::resource::{Resource, getrlimit};
+use refusals::Refusals;
 use seats::Seats;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
@@ -61,7 +65,7 @@ pub struct ApiConfig {
     /// `api.security.session_cache.expiration_minutes`.
     pub session_expiration: Duration,
     /// TLS from the first byte, or plain HTTP.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Tls>,
     /// Deadlines towards slow and silent peers.
     pub deadlines: Deadlines,
 }
@@ -108,12 +112,15 @@ pub struct Api {
 
 struct Inner {
     config: ApiConfig,
+    /// `api.security.allow_self_registration`, as it is now.
+    self_registration: AtomicBool,
     auth: Auth,
     signal: SignalHandle,
     metrics: Metrics,
     plane: PlaneCounters,
     load: CpuLoad,
     guard: Arc<Guard>,
+    refusals: Refusals,
     seats: Arc<Seats>,
     websockets: Arc<Semaphore>,
     closing: watch::Sender<bool>,
@@ -123,20 +130,40 @@ impl Api {
     /// An API over this store and this signalling actor. Blocks for some 50 ms (one bcrypt hash).
     pub fn new(config: ApiConfig, store: Store, signal: SignalHandle, metrics: Metrics, plane: PlaneCounters) -> Self {
         let auth = Auth::new(store, config.admin_secret.clone(), config.session_expiration);
+        let self_registration = AtomicBool::new(config.allow_self_registration);
         Self {
             inner: Arc::new(Inner {
                 config,
+                self_registration,
                 auth,
                 signal,
                 metrics,
                 plane,
                 load: CpuLoad::new(),
                 guard: Guard::new(max_connections()),
+                refusals: Refusals::new(std::time::Instant::now()),
                 seats: Seats::new(MAX_WEBSOCKETS as usize),
                 websockets: Arc::new(Semaphore::new((MAX_WEBSOCKETS + LEAVING_WEBSOCKETS) as usize)),
                 closing: watch::Sender::new(false),
             }),
         }
+    }
+
+    /// Takes over who may register, and who the admin is.
+    pub fn reconfigure(&self, allow_self_registration: bool, admin_secret: Option<Secret>) {
+        self.inner.self_registration.store(allow_self_registration, Ordering::Relaxed);
+        self.inner.auth.set_admin(admin_secret);
+    }
+
+    /// When the certificate ends that handshakes show, in seconds since the epoch.
+    fn certificate_end(&self) -> Option<u64> {
+        let end = crate::check::not_after(&self.inner.config.tls.as_ref()?.leaf()?)?;
+        end.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
+    }
+
+    /// Whether anybody may register.
+    fn is_open(&self) -> bool {
+        self.inner.self_registration.load(Ordering::Relaxed)
     }
 
     /// All bearer tokens in force, for another process.
@@ -191,16 +218,38 @@ impl Api {
         if peer.is_local() {
             return Ok(Identity::Admin);
         }
-        let identity = self.inner.auth.identify(&credentials(headers)?, peer.source()).await?;
+        let identity = match credentials(headers) {
+            Ok(credentials) => {
+                let identity = self.inner.auth.identify(&credentials, peer.source()).await;
+                identity.inspect_err(|error| self.note_refusal(error, credentials.client(), peer))?
+            }
+            Err(error) => return Err(self.refused_without(error, peer)),
+        };
         peer.known();
         Ok(identity)
     }
 
     /// Which registered client's request it is; the admin is none.
     async fn identify_client(&self, headers: &HeaderMap, peer: &Peer) -> Result<ClientId, AuthError> {
-        let client = self.inner.auth.identify_client(&credentials(headers)?, peer.source()).await?;
+        let client = match credentials(headers) {
+            Ok(credentials) => {
+                let client = self.inner.auth.identify_client(&credentials, peer.source()).await;
+                client.inspect_err(|error| self.note_refusal(error, credentials.client(), peer))?
+            }
+            Err(error) => return Err(self.refused_without(error, peer)),
+        };
         peer.known();
         Ok(client)
+    }
+
+    fn refused_without(&self, error: AuthError, peer: &Peer) -> AuthError {
+        self.note_refusal(&error, None, peer);
+        error
+    }
+
+    /// Counts that somebody was refused, and says who it was to be and why.
+    fn note_refusal(&self, error: &AuthError, client: Option<&str>, peer: &Peer) {
+        self.inner.refusals.note(&self.inner.metrics, error, client, peer.source());
     }
 }
 
@@ -211,7 +260,7 @@ fn max_connections() -> usize {
 
 fn credentials(headers: &HeaderMap) -> Result<Credentials, AuthError> {
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    value.and_then(Credentials::parse).ok_or(AuthError::Denied)
+    value.and_then(Credentials::parse).ok_or(AuthError::Denied(Denial::NoCredentials))
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ const FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// has passed.
 pub async fn serve(listener: TcpListener, api: Api, shutdown: impl Future<Output = ()>) {
     let router = api.router();
-    let tls = api.inner.config.tls.clone().map(TlsAcceptor::from);
+    let tls = api.inner.config.tls.as_ref().map(|tls| TlsAcceptor::from(tls.server.clone()));
     tokio::select! {
         () = accept(&listener, &api, &router, tls.as_ref()) => {}
         () = api.inner.load.sample() => {}

@@ -20,7 +20,7 @@ use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite;
-use tracing::{Instrument as _, info, info_span};
+use tracing::{Instrument as _, error_span, info};
 
 /// Longest message. An offer of a large call has some 100 KiB.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
@@ -61,7 +61,8 @@ pub async fn upgrade(
         return stopping(Stopped);
     }
     let conn = conn_id::random();
-    let span = info_span!("websocket", group_id = %client, conn_id = %conn);
+    // At every level: whatever is said of it carries its ids.
+    let span = error_span!("websocket", group_id = %client, conn_id = %conn);
     let seat = api.inner.seats.take(&client);
     upgrade
         .max_message_size(MAX_MESSAGE_BYTES)

@@ -9,9 +9,11 @@ pub use bearer::{BearerToken, SessionRecord, Sessions};
 pub use limiter::{Busy, Claim, Limiter};
 
 use crate::ids::ClientId;
+/// Why credentials are refused; a stranger is not told.
+pub use crate::metrics::AuthRefusal as Denial;
 use crate::store::{Store, StoreError};
 use base64::Engine as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
@@ -33,9 +35,9 @@ const MAX_CLIENT_ID_LEN: usize = crate::signal::message::MAX_ID_LEN;
 /// Why somebody was turned away. `Display` is what the client reads.
 #[derive(Debug, Error)]
 pub enum AuthError {
-    /// No credentials, or wrong ones.
+    /// No credentials, or wrong ones. Which is for the log alone.
     #[error("authentication failed")]
-    Denied,
+    Denied(Denial),
     /// A key shorter than [`MIN_KEY_LEN`].
     #[error("key not long enough")]
     KeyTooShort,
@@ -71,6 +73,14 @@ pub enum Credentials {
 }
 
 impl Credentials {
+    /// Who it claims to be; a token does not say.
+    pub fn client(&self) -> Option<&str> {
+        match self {
+            Self::Basic { client, .. } => Some(client.as_str()),
+            Self::Bearer(_) => None,
+        }
+    }
+
     /// Reads the value of an `Authorization` header; the scheme's case does not matter (RFC 9110, 11.1).
     pub fn parse(header: &str) -> Option<Self> {
         let (scheme, value) = header.split_once(' ')?;
@@ -108,7 +118,7 @@ struct Inner {
     sessions: Sessions,
     limiter: Arc<Limiter>,
     verified: Verified,
-    admin: Option<Secret>,
+    admin: RwLock<Option<Secret>>,
     /// Checked in place of the hash of an unknown client, so that the time does not tell which ids exist.
     stand_in: String,
 }
@@ -118,7 +128,7 @@ impl Auth {
     pub fn new(store: Store, admin: Option<Secret>, session_expiration: Duration) -> Self {
         // A valid hash of an unknown key; only its cost matters.
         let stand_in = bcrypt::hash(BearerToken::random().expose(), BCRYPT_COST).unwrap_or_default();
-        let admin = admin.filter(|secret| !secret.expose().is_empty());
+        let admin = RwLock::new(usable(admin));
         let sessions = Sessions::new(session_expiration);
         let (limiter, verified) = (Limiter::for_this_machine(), Verified::new());
         Self { inner: Arc::new(Inner { store, sessions, limiter, verified, admin, stand_in }) }
@@ -136,7 +146,16 @@ impl Auth {
 
     /// Whether there is an admin at all.
     pub fn admin_enabled(&self) -> bool {
-        self.inner.admin.is_some()
+        self.admin().is_some()
+    }
+
+    /// The admin has this key from now on, or there is none.
+    pub fn set_admin(&self, admin: Option<Secret>) {
+        *self.inner.admin.write().unwrap_or_else(PoisonError::into_inner) = usable(admin);
+    }
+
+    fn admin(&self) -> RwLockReadGuard<'_, Option<Secret>> {
+        self.inner.admin.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whose credentials these are. `source` has its share of the checks.
@@ -152,7 +171,9 @@ impl Auth {
     /// The registered client that these credentials belong to; the admin is none.
     pub async fn identify_client(&self, credentials: &Credentials, source: Source) -> Result<ClientId, AuthError> {
         match credentials {
-            Credentials::Bearer(token) => self.inner.sessions.client(token, Instant::now()).ok_or(AuthError::Denied),
+            Credentials::Bearer(token) => {
+                self.inner.sessions.client(token, Instant::now()).ok_or(AuthError::Denied(Denial::UnknownToken))
+            }
             Credentials::Basic { client, key } => {
                 self.check_key(client, key, source).await?;
                 Ok(client.clone())
@@ -229,14 +250,13 @@ impl Auth {
         // A key that was replaced while it was checked opens nothing.
         if self.inner.store.get(client).await.ok() != Some(hash) {
             self.inner.sessions.forget(client);
-            return Err(AuthError::Denied);
+            return Err(AuthError::Denied(Denial::WrongKey));
         }
         Ok(token)
     }
 
     fn is_admin(&self, key: &Secret) -> bool {
-        let admin = self.inner.admin.as_ref();
-        admin.is_some_and(|admin| admin.expose().as_bytes().ct_eq(key.expose().as_bytes()).into())
+        self.admin().as_ref().is_some_and(|admin| admin.expose().as_bytes().ct_eq(key.expose().as_bytes()).into())
     }
 
     /// The hash that the key was found to fit.
@@ -260,9 +280,15 @@ impl Auth {
                 self.inner.verified.remember(client, &hash, key, Instant::now());
                 Ok(hash)
             }
-            _ => Err(AuthError::Denied),
+            Some(_) => Err(AuthError::Denied(Denial::WrongKey)),
+            None => Err(AuthError::Denied(Denial::UnknownClient)),
         }
     }
+}
+
+/// An empty key would let everybody in.
+fn usable(admin: Option<Secret>) -> Option<Secret> {
+    admin.filter(|secret| !secret.expose().is_empty())
 }
 
 /// The hash of a key, in a thread of its own and for the length of a turn.

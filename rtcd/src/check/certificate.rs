@@ -68,7 +68,7 @@ fn advice(error: &io::Error) -> &'static str {
 }
 
 /// `notAfter` of an X.509 certificate (RFC 5280, section 4.1.2.5).
-fn not_after(certificate: &[u8]) -> Option<SystemTime> {
+pub(crate) fn not_after(certificate: &[u8]) -> Option<SystemTime> {
     const SEQUENCE: u8 = 0x30;
     const VERSION: u8 = 0xa0;
     let (_, certificate, _) = element(certificate)?;

@@ -12,6 +12,7 @@ mod websocket;
 
 use crate::config::{Config, Secret};
 use crate::exit_code::ExitCode;
+pub(crate) use certificate::not_after;
 use report::Report;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

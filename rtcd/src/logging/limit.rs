@@ -3,7 +3,7 @@ use rtcd_media::token_bucket::TokenBucket;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -36,7 +36,7 @@ pub fn suppressed() -> u64 {
 
 /// A filter by target and level that also limits each session and client, a target of the log apart from the others.
 pub(super) struct Limited {
-    targets: Targets,
+    targets: Arc<RwLock<Targets>>,
     /// Which target of the log: the same span carries a budget for each.
     place: usize,
     all: Budget,
@@ -47,7 +47,14 @@ pub(super) struct Limited {
 impl Limited {
     pub(super) fn new(targets: Targets, place: usize) -> Self {
         let (all, elsewhere, clients) = (Budget::new(ALL), Arc::new(Budget::new(ELSEWHERE)), Mutex::default());
-        Self { targets, place: place % PLACES, all, elsewhere, clients }
+        let (targets, place) = (Arc::new(RwLock::new(targets)), place % PLACES);
+        // The last one that is made is the one that logs.
+        *TARGETS[place].write().unwrap_or_else(PoisonError::into_inner) = Some(targets.clone());
+        Self { targets, place, all, elsewhere, clients }
+    }
+
+    fn targets(&self) -> RwLockReadGuard<'_, Targets> {
+        self.targets.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn client(&self, id: &str) -> Arc<Budget> {
@@ -67,6 +74,18 @@ impl Limited {
 }
 
 const PLACES: usize = 2;
+
+/// What each target of the log takes.
+static TARGETS: [RwLock<Option<Arc<RwLock<Targets>>>>; PLACES] = [const { RwLock::new(None) }; PLACES];
+
+/// A target of the log takes this from now on, if there is one.
+pub(super) fn set_targets(place: usize, targets: Targets) {
+    let known = TARGETS[place % PLACES].read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = &*known {
+        *known.write().unwrap_or_else(PoisonError::into_inner) = targets;
+    }
+}
+
 type Budgets = [Budget; PLACES];
 
 /// Whose lines these are, kept with a span.
@@ -118,17 +137,17 @@ impl Visit for GroupId {
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for Limited {
     fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
-        Filter::enabled(&self.targets, metadata, context)
+        Filter::enabled(&*self.targets(), metadata, context)
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        let interest = Filter::<S>::callsite_enabled(&self.targets, metadata);
+        let interest = Filter::<S>::callsite_enabled(&*self.targets(), metadata);
         // What is always wanted is not asked for again, and a line that is refused would then silence the next one.
         if interest.is_always() { Interest::sometimes() } else { interest }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Filter::<S>::max_level_hint(&self.targets)
+        Filter::<S>::max_level_hint(&*self.targets())
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {

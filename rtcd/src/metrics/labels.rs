@@ -62,7 +62,35 @@ labels! {
     }
 }
 labels! {
-    /// `type` of the track metrics: MIME types.
+    /// `type` of `rtcd_rtc_rtp_tracks_writes_time`: what participants call a track.
+    MediaType {
+        /// A microphone.
+        Voice = "voice",
+        /// The picture of a shared screen.
+        Screen = "screen",
+        /// The sound of a shared screen.
+        ScreenAudio = "screen-audio",
+        /// A camera.
+        Video = "video",
+    }
+}
+labels! {
+    /// `reason` of `rtcd_auth_refused_total`.
+    AuthRefusal {
+        /// No `Authorization` header, or one that cannot be read.
+        NoCredentials = "no_credentials",
+        /// No client of that id.
+        UnknownClient = "unknown_client",
+        /// A client's id with another key.
+        WrongKey = "wrong_key",
+        /// A bearer token that is none, was replaced or has run out.
+        UnknownToken = "unknown_token",
+        /// Too many checks were waiting.
+        Busy = "busy",
+    }
+}
+labels! {
+    /// `type` of `rtcd_rtc_rtp_tracks_total`: MIME types.
     TrackType {
         /// Voice, and the sound of a screen.
         Opus = "audio/opus",
@@ -91,5 +119,16 @@ labels! {
         Close = "close",
         /// In: what cannot be read.
         Invalid = "invalid",
+    }
+}
+
+impl MessageName {
+    /// Which ways it goes.
+    pub const fn directions(self) -> &'static [Direction] {
+        match self {
+            Self::Hello | Self::Vad | Self::Close => &[Direction::Out],
+            Self::Join | Self::Leave | Self::Reconnect | Self::Invalid => &[Direction::In],
+            Self::Rtc => Direction::ALL,
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! Metrics under the names that the published dashboards read (contract, section 6). A registry of our own, no global.
 //!
 //! A label's values are bounded by what is live: the series of a client go when its last connection and session are gone.
+mod about;
+mod advertised;
 mod carried;
+mod drops;
 mod labels;
 mod process;
 mod render;
@@ -9,8 +12,10 @@ mod render;
 mod tests;
 mod turn;
 
+pub use about::About;
+pub use advertised::{Address, Advertised};
 pub use carried::Counted;
-pub use labels::{ConnState, Direction, ErrorKind, MessageName, TrackType};
+pub use labels::{AuthRefusal, ConnState, Direction, ErrorKind, MediaType, MessageName, TrackType};
 pub use turn::TurnMetrics;
 
 use crate::ids::ClientId;
@@ -19,9 +24,14 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterV
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Seconds, for all durations.
+/// Seconds, for what has no buckets of its own: Prometheus' defaults.
+const DEFAULT: &[f64] = prometheus::DEFAULT_BUCKETS;
+/// Seconds, for what happens to packets.
 const LATENCY: [f64; 14] = [0.001, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0];
 const LOSS: [f64; 12] = [0.001, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0];
+
+/// `reason` of `rtcd_signal_refused_total`.
+pub const SIGNAL_REFUSALS: [&str; 2] = ["session", "all"];
 
 /// What of a client is live.
 #[derive(Default)]
@@ -52,9 +62,27 @@ struct Inner {
     ws_messages: IntCounterVec,
     signal_queue_time: Histogram,
     signal_refused: IntCounterVec,
+    auth_refused: IntCounterVec,
+    advertised: Arc<Advertised>,
+    about: About,
     calls_while_draining: IntCounter,
     api_strangers_dropped: IntCounter,
     api_accept_failures: IntCounter,
+}
+
+impl Inner {
+    /// Those that have a group and nothing else.
+    fn group_histograms(&self) -> [&HistogramVec; 7] {
+        [
+            &self.connection_time,
+            &self.dc_open_time,
+            &self.lock_grab_time,
+            &self.lock_locked_time,
+            &self.client_loss_rate,
+            &self.client_rtt,
+            &self.client_jitter,
+        ]
+    }
 }
 
 /// A cheap handle on all metrics.
@@ -85,7 +113,7 @@ impl Metrics {
             register(&registry, HistogramVec::new(options, labels))
         };
         let group = &["groupID"][..];
-        Self(Arc::new(Inner {
+        let metrics = Self(Arc::new(Inner {
             before: Mutex::default(),
             live: Mutex::default(),
             sessions: gauge("rtc_sessions_total", "Sessions that are live", group),
@@ -100,26 +128,26 @@ impl Metrics {
             errors: counter("rtc_errors_total", "Errors by what they concern", &["groupID", "type"]),
             connection_time: histogram(
                 "rtc_connection_time",
-                "Seconds from the first offer to the connection",
-                &LATENCY,
+                "Seconds from the join to the connection",
+                DEFAULT,
                 group,
             ),
             dc_open_time: histogram(
                 "rtc_dc_open_time",
-                "Seconds from the first offer to the open data channel",
-                &LATENCY,
+                "Seconds from the join to the open data channel",
+                DEFAULT,
                 group,
             ),
             lock_grab_time: histogram(
                 "rtc_signaling_lock_grab_time",
                 "Seconds that our offers waited for the signalling lock",
-                &LATENCY,
+                DEFAULT,
                 group,
             ),
             lock_locked_time: histogram(
                 "rtc_signaling_lock_locked_time",
                 "Seconds that the signalling lock was held",
-                &LATENCY,
+                DEFAULT,
                 group,
             ),
             client_loss_rate: histogram("rtc_client_loss_rate", "Loss that participants report", &LOSS, group),
@@ -142,6 +170,13 @@ impl Metrics {
                 "Messages of participants refused because too much of their session, or of all, was waiting",
                 &["reason"],
             ),
+            auth_refused: counter(
+                "auth_refused_total",
+                "Requests and logins whose credentials were refused, by reason",
+                &["reason"],
+            ),
+            advertised: Arc::new(Advertised::new(&registry)),
+            about: About::new(&registry),
             calls_while_draining: count(
                 "calls_while_draining_total",
                 "Calls that began here while new ones were to go to other hosts",
@@ -153,7 +188,49 @@ impl Metrics {
             api_accept_failures: count("api_accept_failures_total", "Connections to the API that could not be taken"),
             turn: Arc::new(TurnMetrics::new(&registry)),
             registry,
-        }))
+        }));
+        metrics.begin_counting();
+        metrics
+    }
+
+    /// Counters are there, at zero, before they count: a rate needs two points.
+    fn begin_counting(&self) {
+        let inner = &self.0;
+        ConnState::ALL.iter().for_each(|state| drop(inner.conn_states.with_label_values(&[state.as_str()])));
+        SIGNAL_REFUSALS.iter().for_each(|reason| drop(inner.signal_refused.with_label_values(&[*reason])));
+        AuthRefusal::ALL.iter().for_each(|reason| drop(inner.auth_refused.with_label_values(&[reason.as_str()])));
+    }
+
+    /// The same for what is counted of a client.
+    fn begin_counting_client(&self, client: &str) {
+        let inner = &self.0;
+        ErrorKind::ALL.iter().for_each(|kind| drop(inner.errors.with_label_values(&[client, kind.as_str()])));
+        for name in MessageName::ALL {
+            for direction in name.directions() {
+                drop(inner.ws_messages.with_label_values(&[client, name.as_str(), direction.as_str()]));
+            }
+        }
+        for histogram in inner.group_histograms() {
+            drop(histogram.with_label_values(&[client]));
+        }
+        for kind in MediaType::ALL {
+            drop(inner.writes_time.with_label_values(&[client, kind.as_str()]));
+        }
+    }
+
+    /// Facts that do not count: what runs, and how it stands.
+    pub fn about(&self) -> &About {
+        &self.0.about
+    }
+
+    /// What participants are told.
+    pub fn advertised(&self) -> Arc<Advertised> {
+        self.0.advertised.clone()
+    }
+
+    /// Somebody's credentials were refused.
+    pub fn auth_refused(&self, reason: AuthRefusal) {
+        self.0.auth_refused.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// What TURN servers give us.
@@ -217,7 +294,7 @@ impl Metrics {
     }
 
     /// What the plane feeds with the times of its writes.
-    pub fn writes_time(&self, group: &ClientId, kind: TrackType) -> Histogram {
+    pub fn writes_time(&self, group: &ClientId, kind: MediaType) -> Histogram {
         self.0.writes_time.with_label_values(&[group.as_str(), kind.as_str()])
     }
 
@@ -231,12 +308,12 @@ impl Metrics {
         self.0.errors.with_label_values(&[group.as_str(), kind.as_str()]).inc();
     }
 
-    /// A peer connection is up, so long after its first offer.
+    /// A peer connection is up, so long after its join.
     pub fn connection_time(&self, group: &ClientId, seconds: f64) {
         self.0.connection_time.with_label_values(&[group.as_str()]).observe(seconds);
     }
 
-    /// A data channel is open, so long after the first offer.
+    /// A data channel is open, so long after the join.
     pub fn dc_open_time(&self, group: &ClientId, seconds: f64) {
         self.0.dc_open_time.with_label_values(&[group.as_str()]).observe(seconds);
     }
@@ -308,7 +385,10 @@ impl Metrics {
 
     fn live(&self, client: &ClientId, change: impl FnOnce(&mut Live)) {
         let mut live = self.0.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = live.entry(client.clone()).or_default();
+        let entry = live.entry(client.clone()).or_insert_with(|| {
+            self.begin_counting_client(client.as_str());
+            Live::default()
+        });
         change(entry);
         if entry.connections == 0 && entry.sessions == 0 {
             live.remove(client);
@@ -322,19 +402,13 @@ impl Metrics {
         let inner = &self.0;
         let _ = inner.sessions.remove_label_values(&[client]);
         let _ = inner.ws_connections.remove_label_values(&[client]);
-        for histogram in [
-            &inner.connection_time,
-            &inner.dc_open_time,
-            &inner.lock_grab_time,
-            &inner.lock_locked_time,
-            &inner.client_loss_rate,
-            &inner.client_rtt,
-            &inner.client_jitter,
-        ] {
+        for histogram in inner.group_histograms() {
             let _ = histogram.remove_label_values(&[client]);
         }
-        for kind in TrackType::ALL {
+        for kind in MediaType::ALL {
             let _ = inner.writes_time.remove_label_values(&[client, kind.as_str()]);
+        }
+        for kind in TrackType::ALL {
             for direction in Direction::ALL {
                 let _ = inner.tracks.remove_label_values(&[client, direction.as_str(), kind.as_str()]);
             }

@@ -10,12 +10,15 @@ use super::outside::{Found, Source, look};
 use super::watch::Watch;
 use crate::config::Rtc;
 use crate::logging::OnceEach;
+use crate::metrics::{Address, Advertised};
+use crate::notices::{Notices, Topic};
 use crate::signal::SignalHandle;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rtcd_media::demux::Protocol;
 use rtcd_media::sdp::write::Candidate;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -48,6 +51,15 @@ impl DiscoveryHandle {
         self.0.send((rtc, done)).await.ok()?;
         told.await.ok()
     }
+}
+
+/// Where the admin reads what participants are told, and what is odd about it.
+#[derive(Clone)]
+pub struct Board {
+    /// The addresses.
+    pub advertised: Arc<Advertised>,
+    /// What is odd.
+    pub notices: Notices,
 }
 
 /// What is known of us.
@@ -96,17 +108,23 @@ impl Discovery {
     }
 
     /// Keeps signalling informed until that has ended.
-    pub fn start(self, signal: SignalHandle, binder: Binder) -> DiscoveryHandle {
+    pub fn start(self, signal: SignalHandle, binder: Binder, board: Board) -> DiscoveryHandle {
         let (handle, reloads) = mpsc::channel(1);
-        tokio::spawn(self.run(signal, binder, reloads));
+        tokio::spawn(self.run(signal, binder, board, reloads));
         DiscoveryHandle(handle)
     }
 
-    async fn run(mut self, signal: SignalHandle, mut binder: Binder, mut reloads: mpsc::Receiver<Reload>) {
+    async fn run(
+        mut self,
+        signal: SignalHandle,
+        mut binder: Binder,
+        board: Board,
+        mut reloads: mpsc::Receiver<Reload>,
+    ) {
         let mut told = self.candidates();
         let mut waiting: Option<oneshot::Sender<bool>> = None;
-        self.complain(&told);
-        self.say(&told, false);
+        self.complain(&told, &board);
+        self.say(&told, false, &board);
         let mut watch = Watch::new();
         let mut ticks = interval(LOCAL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -150,8 +168,8 @@ impl Discovery {
                 Event::Reload(None) => return,
             }
             let candidates = self.candidates();
-            self.complain(&candidates);
-            self.say(&candidates, candidates != told);
+            self.complain(&candidates, &board);
+            self.say(&candidates, candidates != told, &board);
             if candidates != told {
                 if signal.advertise(candidates.clone()).await.is_err() {
                     return;
@@ -159,6 +177,18 @@ impl Discovery {
                 told = candidates;
             }
         }
+    }
+
+    /// What participants are told now, over UDP and over TCP, each address with its origin.
+    pub fn shown(&self) -> [String; 2] {
+        self.show(&self.candidates())
+    }
+
+    fn show(&self, candidates: &[Candidate]) -> [String; 2] {
+        [Protocol::Udp, Protocol::Tcp].map(|protocol| {
+            let of_it = candidates.iter().filter(|candidate| candidate.protocol == protocol);
+            of_it.map(|candidate| self.with_origin(candidate)).collect::<Vec<_>>().join(", ")
+        })
     }
 
     /// Looks outside after a while, from the addresses of now.
@@ -187,25 +217,29 @@ impl Discovery {
         changed
     }
 
-    fn complain(&mut self, told: &[Candidate]) {
+    fn complain(&mut self, told: &[Candidate], board: &Board) {
         let bound: Vec<_> = self.local.bind.udp.iter().chain(&self.local.bind.tcp).copied().collect();
         let mut all = complaints(&self.rtc, self.external.mapping(), &bound);
         let ips: Vec<IpAddr> = told.iter().map(|candidate| candidate.address.ip()).collect();
         all.extend(nobody_outside(&self.rtc, &ips));
+        board.notices.set(Topic::Addresses, all.clone());
         for complaint in self.complained.only(all) {
             tracing::warn!("{complaint}");
         }
     }
 
     /// Says what participants are told and where that comes from, when either is news.
-    fn say(&mut self, candidates: &[Candidate], changed: bool) {
-        let shown = [Protocol::Udp, Protocol::Tcp].map(|protocol| {
-            let of_it = candidates.iter().filter(|candidate| candidate.protocol == protocol);
-            of_it.map(|candidate| self.with_origin(candidate)).collect::<Vec<_>>().join(", ")
-        });
+    fn say(&mut self, candidates: &[Candidate], changed: bool, board: &Board) {
+        let shown = self.show(candidates);
         if shown == self.said {
             return;
         }
+        let address = |candidate: &Candidate| Address {
+            protocol: if candidate.protocol == Protocol::Udp { "udp" } else { "tcp" },
+            address: candidate.address.to_string(),
+            origin: self.origin(candidate),
+        };
+        board.advertised.set_own(candidates.iter().map(address).collect());
         let what = match changed {
             true => "newcomers are told other addresses from now on",
             false => "participants are told these addresses",
@@ -215,8 +249,12 @@ impl Discovery {
         self.said = shown;
     }
 
-    /// An address, and where it came from: an interface, or whoever said what stands in for a local one.
     fn with_origin(&self, candidate: &Candidate) -> String {
+        format!("{} ({})", candidate.address, self.origin(candidate))
+    }
+
+    /// Where an address came from: an interface, or whoever said what stands in for a local one.
+    fn origin(&self, candidate: &Candidate) -> String {
         let (ip, port) = (candidate.address.ip(), candidate.address.port());
         let bound = if candidate.protocol == Protocol::Udp { &self.local.bind.udp } else { &self.local.bind.tcp };
         let local = candidate.base.unwrap_or(ip);
@@ -230,7 +268,7 @@ impl Discovery {
         };
         let same_port = bound.iter().any(|bound: &SocketAddr| bound.ip() == local && bound.port() == port);
         let port = if same_port { "" } else { "; rtc.ice_host_port_override" };
-        format!("{} ({origin}{port})", candidate.address)
+        format!("{origin}{port}")
     }
 }
 

@@ -1,6 +1,7 @@
 //! Messages on `calls-dc` (contract, section 4): msgpack values in a row, the type as an integer, then a payload.
 use super::message::MessageError;
 use super::message::reader::Reader;
+use crate::metrics::MediaType;
 use rmp::encode;
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
@@ -108,6 +109,15 @@ impl TrackKind {
             Self::Screen => "screen",
             Self::ScreenAudio => "screen-audio",
             Self::Video => "video",
+        }
+    }
+    /// As metrics call it.
+    pub const fn media_type(self) -> MediaType {
+        match self {
+            Self::Voice => MediaType::Voice,
+            Self::Screen => MediaType::Screen,
+            Self::ScreenAudio => MediaType::ScreenAudio,
+            Self::Video => MediaType::Video,
         }
     }
     /// Whether it is pictures.

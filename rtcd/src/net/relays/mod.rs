@@ -6,8 +6,10 @@ pub mod probe;
 mod server;
 
 use crate::config::Rtc;
-use crate::metrics::TurnMetrics;
+use crate::metrics::{Address, TurnMetrics};
+use crate::net::discovery::Board;
 use crate::net::lookup::Resolver;
+use crate::notices::Topic;
 use crate::plane::PlaneHandle;
 use crate::signal::SignalHandle;
 use account::Credentials;
@@ -73,6 +75,7 @@ pub struct Relays {
     plane: PlaneHandle,
     signal: SignalHandle,
     metrics: Arc<TurnMetrics>,
+    board: Board,
     resolver: Resolver,
     places: Vec<Place>,
     tasks: Vec<JoinHandle<()>>,
@@ -80,9 +83,9 @@ pub struct Relays {
 
 impl Relays {
     /// Asks all servers of the configuration from now on.
-    pub fn start(rtc: &Rtc, plane: PlaneHandle, signal: SignalHandle, metrics: Arc<TurnMetrics>) -> Self {
+    pub fn start(rtc: &Rtc, plane: PlaneHandle, signal: SignalHandle, metrics: Arc<TurnMetrics>, board: Board) -> Self {
         let resolver = Resolver::default();
-        let mut relays = Self { plane, signal, metrics, resolver, places: Vec::new(), tasks: Vec::new() };
+        let mut relays = Self { plane, signal, metrics, board, resolver, places: Vec::new(), tasks: Vec::new() };
         relays.set(rtc);
         relays
     }
@@ -106,7 +109,7 @@ impl Relays {
             };
             self.tasks.push(tokio::spawn(Server::new(place.clone(), number, context).run()));
         }
-        self.tasks.push(tokio::spawn(tell(told, self.signal.clone())));
+        self.tasks.push(tokio::spawn(tell(told, places.clone(), self.signal.clone(), self.board.clone())));
         self.places = places;
     }
 }
@@ -118,8 +121,9 @@ impl Drop for Relays {
 }
 
 /// Tells participants of what there is.
-async fn tell(mut told: mpsc::Receiver<(usize, State)>, signal: SignalHandle) {
+async fn tell(mut told: mpsc::Receiver<(usize, State)>, places: Vec<Place>, signal: SignalHandle, board: Board) {
     let mut addresses: BTreeMap<usize, SocketAddr> = BTreeMap::new();
+    let mut failures: BTreeMap<usize, String> = BTreeMap::new();
     // What an earlier configuration had is gone.
     let mut advertised = None;
     loop {
@@ -129,10 +133,26 @@ async fn tell(mut told: mpsc::Receiver<(usize, State)>, signal: SignalHandle) {
                 return;
             }
             advertised = Some(candidates);
+            let address = |(number, address): (&usize, &SocketAddr)| Address {
+                protocol: "relay",
+                address: address.to_string(),
+                origin: places[*number].name.clone(),
+            };
+            board.advertised.set_relays(addresses.iter().map(address).collect());
         }
+        board.notices.set(Topic::Turn, failures.values().cloned().collect());
         match told.recv().await {
-            Some((number, State::Allocated(relayed))) => drop(addresses.insert(number, relayed)),
-            Some((number, State::None)) => drop(addresses.remove(&number)),
+            Some((number, State::Allocated(relayed))) => {
+                addresses.insert(number, relayed);
+                failures.remove(&number);
+            }
+            Some((number, State::None { why })) => {
+                addresses.remove(&number);
+                match why {
+                    Some(why) => failures.insert(number, format!("rtc.ice_servers: {}: {why}", places[number].name)),
+                    None => failures.remove(&number),
+                };
+            }
             None => return,
         }
     }

@@ -56,7 +56,10 @@ impl Place {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum State {
     /// There is none, or none any more.
-    None,
+    None {
+        /// What the admin may want to do something about.
+        why: Option<String>,
+    },
     /// Participants reach us here.
     Allocated(SocketAddr),
 }
@@ -123,7 +126,10 @@ impl Server {
             };
             failures += 1;
             self.tell(&failure);
-            if self.context.states.send((self.number, State::None)).await.is_err() {
+            // IPv6 is asked for beside IPv4, and many servers have none.
+            let is_odd = failure.word != "unsupported" || !self.place.ipv6;
+            let why = is_odd.then(|| format!("no relay address, trying again: {}", failure.why));
+            if self.context.states.send((self.number, State::None { why })).await.is_err() {
                 return;
             }
             sleep(wait).await;

@@ -7,7 +7,7 @@ use crate::signal::data_channel::{self, DataChannelError, PeerMessage};
 use crate::signal::message::{RtcMessage, RtcType};
 use rtcd_media::sfu::command::{Command, Event, TransportId};
 use rtcd_media::transport::TransportEvent;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 impl Signalling {
     pub(super) fn handle_rtc(&mut self, now: Instant, id: TransportId, message: &RtcMessage) {
@@ -46,12 +46,12 @@ impl Signalling {
 
     fn handle_transport_event(&mut self, now: Instant, id: TransportId, event: TransportEvent) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let since_offer = session.offered_at.map_or(Duration::ZERO, |at| now - at);
+        let since_join = now.saturating_duration_since(session.joined_at);
         match event {
             TransportEvent::Connected { profile } => {
                 tracing::info!(?profile, "session connected");
                 self.outputs.count(Count::ConnState(ConnState::Connected));
-                self.outputs.sample(&session.group, Sample::Connected(since_offer));
+                self.outputs.sample(&session.group, Sample::Connected(since_join));
             }
             TransportEvent::Disconnected => {
                 tracing::info!("session hears no checks");
@@ -66,7 +66,7 @@ impl Signalling {
             TransportEvent::ChannelOpen => {
                 tracing::debug!("data channel open");
                 session.channel_open = true;
-                self.outputs.sample(&session.group, Sample::ChannelOpen(since_offer));
+                self.outputs.sample(&session.group, Sample::ChannelOpen(since_join));
                 self.subscribe(now, id);
             }
             TransportEvent::Message { text, data } => self.heard_on_channel(now, id, text, &data),

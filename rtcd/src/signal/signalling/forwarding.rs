@@ -221,8 +221,9 @@ impl Signalling {
     fn begin(&mut self, id: TransportId, worker: WorkerId, at: usize) {
         let Some(outgoing) = self.outgoing(id, at) else { return };
         let (publisher, track, numbers) = (outgoing.publisher.0, outgoing.track, outgoing.numbers);
-        let (group, kind) = (self.sessions[&id].group.clone(), track_type(outgoing.codec));
-        self.outputs.count(Count::TrackStarted(group.clone(), Direction::Out, kind));
+        let session = &self.sessions[&id];
+        let (group, kind) = (session.group.clone(), session.outgoing[at].kind.media_type());
+        self.outputs.count(Count::TrackStarted(group.clone(), Direction::Out, track_type(outgoing.codec)));
         self.outputs.push(Output::Measure { worker, track, group, kind });
         // First the receiver, then the road to it: the first packet finds it there.
         self.send(id, Command::AddOutgoing(Box::new(outgoing)));

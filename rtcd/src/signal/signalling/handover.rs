@@ -7,6 +7,7 @@ use super::session::{Link, Sent, Session};
 use super::tracks::track_type;
 use crate::ids::{CallId, ClientId, ConnId, SessionId};
 use crate::metrics::Direction;
+use crate::signal::data_channel::TrackKind;
 use crate::signal::message::ServerMessage;
 use rtcd_media::codec::Codec;
 use rtcd_media::handover;
@@ -239,17 +240,17 @@ impl Signalling {
 
     /// Which workers have receivers of which track, and whose writes are measured.
     fn start_routes(&mut self) {
-        let flows: Vec<(TransportId, TrackId, WorkerId, ClientId, Codec)> = self
+        let flows: Vec<(TransportId, TrackId, WorkerId, ClientId, TrackKind)> = self
             .sessions
             .values()
             .filter_map(|session| Some((session, session.worker()?)))
             .flat_map(|(session, worker)| {
                 let flowing = session.outgoing.iter().filter(|track| track.sent == Sent::Flowing);
-                flowing.map(move |track| (track.publisher, track.track, worker, session.group.clone(), track.codec))
+                flowing.map(move |track| (track.publisher, track.track, worker, session.group.clone(), track.kind))
             })
             .collect();
-        for (publisher, track, worker, group, codec) in flows {
-            self.outputs.push(Output::Measure { worker, track, group, kind: track_type(codec) });
+        for (publisher, track, worker, group, kind) in flows {
+            self.outputs.push(Output::Measure { worker, track, group, kind: kind.media_type() });
             self.route(publisher, track, worker, true);
         }
     }

@@ -109,7 +109,9 @@ impl Signalling {
     fn send_description(&mut self, id: TransportId, kind: &str, sdp: &str, channel: SignalingChannel) {
         // Two strings always make JSON.
         let json = serde_json::to_vec(&DescriptionJson { kind: kind.into(), sdp: sdp.into() }).unwrap_or_default();
-        tracing::debug!(kind, over = ?channel, bytes = json.len(), "description sent");
+        let Some(session) = self.sessions.get(&id) else { return };
+        // As a rule it is somebody else's doing that there is something to offer.
+        session.span.in_scope(|| tracing::debug!(kind, over = ?channel, bytes = json.len(), "description sent"));
         match channel {
             SignalingChannel::DataChannel => self.send_channel(id, data_channel::sdp(&json)),
             SignalingChannel::WebSocket => {

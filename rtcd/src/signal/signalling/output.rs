@@ -1,6 +1,6 @@
 //! What comes out of [`Signalling`](super::Signalling): all that is to be done, in its order.
 use crate::ids::{ClientId, ConnId};
-use crate::metrics::{ConnState, Direction, ErrorKind, TrackType};
+use crate::metrics::{ConnState, Direction, ErrorKind, MediaType, TrackType};
 use crate::signal::message::ServerMessage;
 use crate::signal::reading::SignalingChannel;
 use rtcd_media::sfu::command::{Command, TrackId, TransportId, WorkerId};
@@ -19,7 +19,7 @@ pub(in crate::signal) enum Output {
     /// To a worker of the plane. One that finds no room is lost: the worker hangs.
     Command { worker: WorkerId, command: Command },
     /// The worker samples the times of its writes of this track, for the group.
-    Measure { worker: WorkerId, track: TrackId, group: ClientId, kind: TrackType },
+    Measure { worker: WorkerId, track: TrackId, group: ClientId, kind: MediaType },
     /// A description is read beside, which takes milliseconds; what it says comes back by
     /// [`handle_description_read`](super::Signalling::handle_description_read).
     Read { id: TransportId, channel: SignalingChannel, bytes: Vec<u8> },
@@ -61,9 +61,9 @@ pub(in crate::signal) enum Count {
 /// One value of a distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::signal) enum Sample {
-    /// From the first offer until DTLS was through.
+    /// From the join until DTLS was through.
     Connected(Duration),
-    /// From the first offer until the data channel was open.
+    /// From the join until the data channel was open.
     ChannelOpen(Duration),
     /// How long an offer of ours waited for the signalling lock.
     LockGrabbed(Duration),

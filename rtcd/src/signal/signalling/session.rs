@@ -191,7 +191,9 @@ impl Session {
 
     /// What is logged of it is logged under its names.
     pub fn begin_span(&mut self) {
-        self.span = tracing::info_span!(
+        // At every level, and of nobody else's span: whatever is said of it carries its ids, and no others.
+        self.span = tracing::error_span!(
+            parent: None,
             "session",
             group_id = self.group.as_str(),
             call_id = self.join.call.as_str(),
