@@ -6,6 +6,7 @@ use rtcd_tests::server::Server;
 use rtcd_tests::world::{KEY_FRAME, VOICE, World};
 use rtcd_tests::{http, in_repository};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -94,8 +95,58 @@ fn the_turn_server_of_compose_takes_time_limited_credentials_and_relays_nowhere_
     fs::remove_dir_all(dir).expect("removed");
 }
 
+/// What the panels of the published dashboard ask of an rtcd: 23225 on grafana.com. Those of Mattermost's plugin and of the
+/// machine's exporter are others' to fill.
+fn published_queries() -> Vec<String> {
+    let average = |name: &str| format!("rate({name}_sum[2m]) / (rate({name}_count[2m]) > 0)");
+    let quantile = |name: &str, by: &str| format!("histogram_quantile(0.99, sum(rate({name}_bucket[2m])) by ({by}))");
+    let mut queries: Vec<String> = [
+        "avg(irate(rtcd_process_cpu_seconds_total[2m]) * 100) by (instance)",
+        "go_memstats_heap_inuse_bytes",
+        "go_memstats_stack_inuse_bytes",
+        "sum(go_goroutines) by (instance)",
+        "rtcd_ws_connections_total",
+        "sum(rate(rtcd_ws_messages_total[2m])) by (type, instance)",
+        "sum(rtcd_rtc_sessions_total) by (instance)",
+        "sum(increase(rtcd_rtc_errors_total[2m])) by (type, instance)",
+        "sum(rtcd_rtc_rtp_tracks_total) by (instance, direction, type)",
+        "sum(increase(rtcd_rtc_conn_states_total[2m])) by (instance, type)",
+    ]
+    .map(String::from)
+    .into();
+    for name in
+        ["connection_time", "signaling_lock_grab_time", "signaling_lock_locked_time", "client_rtt", "client_jitter"]
+            .iter()
+            .chain(&["client_loss_rate", "rtp_tracks_writes_time"])
+    {
+        let name = format!("rtcd_rtc_{name}");
+        queries.extend([average(&name), quantile(&name, "type, le, instance")]);
+    }
+    queries
+}
+
 #[test]
-fn prometheus_scrapes_a_call_and_every_panel_of_the_dashboard_shows_something() {
+fn each_alert_fires_for_what_it_is_for_and_for_nothing_else() {
+    let promtool = |arguments: &[&str]| {
+        let output = Command::new("promtool").args(arguments).current_dir(in_repository("")).output();
+        let output = output.expect("it is installed");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+    };
+    promtool(&["check", "rules", "image/compose/alerts.yml"]);
+    promtool(&["test", "rules", "tests/it/alerts.yml"]);
+    let (rules, tests) = (read("image/compose/alerts.yml"), read("tests/it/alerts.yml"));
+    let names: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(names.len() > 10);
+    for name in names {
+        let silent = tests.contains(&format!("alertname: {name}}}"));
+        let fires = tests.contains(&format!("alertname: {name}\n        exp_alerts:"));
+        assert!(silent && fires, "{name} has no test");
+    }
+}
+
+#[test]
+fn prometheus_scrapes_a_call_and_every_panel_of_both_dashboards_and_every_alert_has_its_series() {
     let dir = temp_dir("prometheus");
     let shipped = in_repository("image/compose/prometheus.yml");
     let checked = Command::new("promtool").args(["check", "config"]).arg(shipped).output().expect("it is installed");
@@ -103,6 +154,7 @@ fn prometheus_scrapes_a_call_and_every_panel_of_the_dashboard_shows_something() 
     // Every second, for the sake of the rates below.
     let file = read("image/compose/prometheus.yml").replace("15s", "1s").replace("10s", "1s");
     fs::write(dir.join("prometheus.yml"), file).expect("written");
+    fs::copy(in_repository("image/compose/alerts.yml"), dir.join("alerts.yml")).expect("copied");
     let dashboard: Value = serde_json::from_str(&read("image/compose/grafana/dashboards/rtcd.json")).expect("JSON");
     with_a_network_of_its_own(|| {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -149,6 +201,16 @@ async fn a_call_is_seen(dir: &Path, dashboard: &Value) -> Result<()> {
                 wait_for(&format!("{}: {query}", panel["title"]), || ask(&query).is_some_and(|all| !all.is_empty()));
             });
         }
+    }
+    for query in published_queries() {
+        tokio::task::block_in_place(|| wait_for(&query, || ask(&query).is_some_and(|all| !all.is_empty())));
+    }
+    // A name that is written wrong would never fire.
+    let alerts = read("image/compose/alerts.yml");
+    let names: BTreeSet<_> = alerts.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    let elsewhere = ["rtcd_turn_allocated", "rtcd_api_certificate_not_after_seconds", "rtcd_drops_total"];
+    for name in names.into_iter().filter(|name| name.starts_with("rtcd_") && !elsewhere.contains(name)) {
+        assert!(ask(name).is_some_and(|all| !all.is_empty()), "{name}");
     }
     Ok(())
 }
