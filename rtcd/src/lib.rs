@@ -27,6 +27,7 @@ pub mod service;
 pub mod shutdown;
 pub mod signal;
 pub use rtcd_media::source;
+pub mod status;
 pub mod store;
 pub mod systemd;
 

@@ -129,7 +129,7 @@ impl Reload {
             tracing::warn!(origin = %warning.origin, key = warning.key, "configuration: {}", warning.what);
         }
         let notices = self.running.board.notices.clone();
-        notices.set(Topic::Configuration, loaded.warnings.iter().map(ToString::to_string).collect());
+        notices.set(Topic::Configuration, loaded.oddities());
         let restart: Vec<_> = loaded
             .other_than(&self.started)
             .filter(|key| RELOADED.iter().all(|known| known.path != key.path))

@@ -1,6 +1,6 @@
 //! The running daemon: what is started in which order, and how it ends.
 use crate::admission::{self, Admission};
-use crate::api::{self, Api, ApiConfig, Deadlines};
+use crate::api::{self, Api, ApiConfig, Around, Deadlines};
 use crate::client;
 use crate::config::{Config, Loaded};
 use crate::handover::arrival::{Arrival, arrive, open_after};
@@ -97,7 +97,7 @@ pub fn run(loaded: Loaded, load: Load, how: How) -> anyhow::Result<()> {
 async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -> anyhow::Result<Ended> {
     let config = &loaded.config;
     let notices = Notices::default();
-    notices.set(Topic::Configuration, loaded.warnings.iter().map(ToString::to_string).collect());
+    notices.set(Topic::Configuration, loaded.oddities());
     let shutdown = Shutdown::on_signals(how.drain.timeout).context("listening for signals")?;
     let door = admission::Signals::new().context("listening for signals")?;
     let hangup = signal(SignalKind::hangup()).context("listening for signals")?;
@@ -172,12 +172,18 @@ async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -
         None => (None, Vec::new(), None),
     };
     let signal = crate::signal::start(settings, plane.handle(), events, metrics.clone(), legacy, memory.clone());
-    let counters = {
-        let plane = plane.handle();
-        Box::new(move || plane.counters())
+    let (counters, peers) = (plane.handle(), plane.handle());
+    let around = Around {
+        metrics: metrics.clone(),
+        plane: Box::new(move || counters.counters()),
+        peers: Box::new(move || {
+            let peers = peers.clone();
+            Box::pin(async move { peers.describe().await })
+        }),
+        notices: notices.clone(),
     };
     tokio::spawn(store.clone().watch());
-    let api = Api::new(api_config(config), store, signal.handle.clone(), metrics.clone(), counters);
+    let api = Api::new(api_config(config), store, signal.handle.clone(), around);
     api.start_bearers(bearers, Instant::now());
     match control {
         Ok(control) => drop(tokio::spawn(control.serve(api.clone()))),

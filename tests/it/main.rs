@@ -29,6 +29,7 @@ mod paths;
 mod peers;
 mod plugin;
 mod slow;
+mod status;
 mod strangers;
 mod systemd;
 mod transport;

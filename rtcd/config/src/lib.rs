@@ -60,6 +60,11 @@ impl Loaded {
         print::print(&self.merged)
     }
 
+    /// The warnings that somebody should do something about: a configuration may well be in the environment alone.
+    pub fn oddities(&self) -> Vec<String> {
+        self.warnings.iter().skip(usize::from(!self.file_found)).map(ToString::to_string).collect()
+    }
+
     /// The keys that have another value here than there.
     pub fn other_than(&self, other: &Self) -> impl Iterator<Item = &'static Key> {
         keys::ALL.iter().filter(|key| self.merged.value(key) != other.merged.value(key))

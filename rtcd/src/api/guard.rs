@@ -36,6 +36,16 @@ impl Peer {
         let (dropped, rank) = (Notify::new(), AtomicU8::new(Rank::Known as u8));
         Self(Arc::new(Connection { source: Source::default(), local: true, rank, dropped }))
     }
+    /// Somebody from there, who has asked nothing yet.
+    fn from(source: Source) -> Self {
+        let (dropped, rank) = (Notify::new(), AtomicU8::new(Rank::Silent as u8));
+        Self(Arc::new(Connection { source, local: false, rank, dropped }))
+    }
+    /// The same, for tests.
+    #[cfg(test)]
+    pub fn of(source: Source) -> Self {
+        Self::from(source)
+    }
     /// Whether it was let in at the control socket: it needs no key to be the admin.
     pub fn is_local(&self) -> bool {
         self.0.local
@@ -105,8 +115,7 @@ impl Guard {
         if full && !table.drop_one(self.max) {
             return None;
         }
-        let (dropped, rank) = (Notify::new(), AtomicU8::new(Rank::Silent as u8));
-        let peer = Peer(Arc::new(Connection { source, local: false, rank, dropped }));
+        let peer = Peer::from(source);
         let id = table.next;
         table.next += 1;
         table.connections.insert(id, peer.clone());

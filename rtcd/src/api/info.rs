@@ -25,7 +25,7 @@ pub async fn metrics(State(api): State<Api>, headers: HeaderMap) -> Response {
     let about = api.inner.metrics.about();
     about.set_draining(api.inner.load.is_draining());
     about.set_certificate(api.certificate_end());
-    let text = api.inner.metrics.render(&(api.inner.plane)());
+    let text = api.inner.metrics.render(&(api.inner.around.plane)());
     let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
     let vary = (header::VARY, "Accept-Encoding");
     if !accepts_gzip(&headers) {

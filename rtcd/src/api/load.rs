@@ -3,6 +3,7 @@
 use crate::logging::Once;
 use procfs::CurrentSI as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
@@ -18,6 +19,8 @@ const DRAINING_LOAD: f64 = 1e9;
 /// The last load, written once a second.
 pub struct CpuLoad {
     bits: AtomicU64,
+    /// Share of a processor that each worker of the plane has used.
+    workers: Mutex<Vec<f64>>,
     draining: AtomicBool,
 }
 
@@ -25,7 +28,11 @@ impl CpuLoad {
     /// Before the first sample the host passes for idle.
     pub fn new() -> Self {
         let cpus = std::thread::available_parallelism().map_or(1.0, |cpus| cpus.get() as f64);
-        Self { bits: AtomicU64::new((1.0 / cpus).to_bits()), draining: AtomicBool::new(false) }
+        Self {
+            bits: AtomicU64::new((1.0 / cpus).to_bits()),
+            workers: Mutex::default(),
+            draining: AtomicBool::new(false),
+        }
     }
 
     /// `cpu_load` of `GET /system`, always finite; [`DRAINING_LOAD`] while new calls shall go elsewhere.
@@ -34,6 +41,11 @@ impl CpuLoad {
             return DRAINING_LOAD;
         }
         f64::from_bits(self.bits.load(Ordering::Relaxed))
+    }
+
+    /// Share of a processor that each worker of the plane has used of late, by its number.
+    pub fn workers(&self) -> Vec<f64> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether new calls shall go elsewhere.
@@ -50,8 +62,17 @@ impl CpuLoad {
     pub async fn sample(&self) {
         let ticks_per_second = procfs::ticks_per_second();
         let mut last: Option<(u64, Instant)> = None;
+        let mut threads: Option<(Vec<u64>, Instant)> = None;
         let unreadable = Once::new();
         loop {
+            let (used, now) = (worker_ticks(), Instant::now());
+            if let Some((before, at)) = threads.take().filter(|(before, _)| before.len() == used.len()) {
+                let seconds = (now - at).as_secs_f64().max(f64::MIN_POSITIVE) * ticks_per_second as f64;
+                let share = |(now, before): (&u64, &u64)| now.saturating_sub(*before) as f64 / seconds;
+                let shares = used.iter().zip(&before).map(share).collect();
+                *self.workers.lock().unwrap_or_else(PoisonError::into_inner) = shares;
+            }
+            threads = Some((used, now));
             match procfs::KernelStats::current() {
                 Ok(stats) => {
                     let (idle, now) = (stats.total.idle, Instant::now());
@@ -74,6 +95,21 @@ impl CpuLoad {
             tokio::time::sleep(SAMPLE_INTERVAL).await;
         }
     }
+}
+
+/// Processor time of the threads `plane-0`, `plane-1`, .. in ticks; empty where /proc cannot be read.
+fn worker_ticks() -> Vec<u64> {
+    let tasks = procfs::process::Process::myself().and_then(|process| process.tasks());
+    let mut workers: Vec<(usize, u64)> = tasks
+        .into_iter()
+        .flatten()
+        .filter_map(|task| {
+            let stat = task.ok()?.stat().ok()?;
+            Some((stat.comm.strip_prefix("plane-")?.parse().ok()?, stat.utime + stat.stime))
+        })
+        .collect();
+    workers.sort_unstable();
+    workers.into_iter().map(|(_, ticks)| ticks).collect()
 }
 
 fn load(idle_seconds: f64, wall: Duration) -> f64 {

@@ -15,6 +15,7 @@ mod path;
 mod refusals;
 mod seats;
 mod server;
+mod status;
 mod ws;
 
 pub use control::{Control, SOCKET};
@@ -25,15 +26,19 @@ use crate::auth::{Auth, AuthError, Credentials, Denial, Identity, Secret, Sessio
 use crate::config::Tls;
 use crate::ids::ClientId;
 use crate::metrics::Metrics;
+use crate::notices::Notices;
 use crate::signal::SignalHandle;
 use crate::store::Store;
 use axum::Router;
 use axum::http::{HeaderMap, header};
 use axum::routing::{MethodRouter, get, post};
+use futures_util::future::BoxFuture;
 use guard::{Guard, Peer};
 use load::CpuLoad;
 use nix::sys::resource::{Resource, getrlimit};
 use refusals::Refusals;
+use rtcd_media::sfu::command::WorkerId;
+use rtcd_media::sfu::switch::PeerStatus;
 use seats::Seats;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +60,21 @@ const LEAVING_WEBSOCKETS: u32 = 256;
 
 /// Counters of the plane for `/metrics`, read at the moment of the request.
 pub type PlaneCounters = Box<dyn Fn() -> Vec<(&'static str, &'static str, u64)> + Send + Sync>;
+
+/// How all peers are, by worker, asked for at the moment of the request.
+pub type PlanePeers = Box<dyn Fn() -> BoxFuture<'static, Vec<(WorkerId, Vec<PeerStatus>)>> + Send + Sync>;
+
+/// What the API shows of the rest of the daemon.
+pub struct Around {
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What the plane counts.
+    pub plane: PlaneCounters,
+    /// How its peers are.
+    pub peers: PlanePeers,
+    /// What waits for the admin.
+    pub notices: Notices,
+}
 
 /// What the API must know of the configuration.
 pub struct ApiConfig {
@@ -117,7 +137,8 @@ struct Inner {
     auth: Auth,
     signal: SignalHandle,
     metrics: Metrics,
-    plane: PlaneCounters,
+    around: Around,
+    started: std::time::Instant,
     load: CpuLoad,
     guard: Arc<Guard>,
     refusals: Refusals,
@@ -128,7 +149,7 @@ struct Inner {
 
 impl Api {
     /// An API over this store and this signalling actor. Blocks for some 50 ms (one bcrypt hash).
-    pub fn new(config: ApiConfig, store: Store, signal: SignalHandle, metrics: Metrics, plane: PlaneCounters) -> Self {
+    pub fn new(config: ApiConfig, store: Store, signal: SignalHandle, around: Around) -> Self {
         let auth = Auth::new(store, config.admin_secret.clone(), config.session_expiration);
         let self_registration = AtomicBool::new(config.allow_self_registration);
         Self {
@@ -137,8 +158,9 @@ impl Api {
                 self_registration,
                 auth,
                 signal,
-                metrics,
-                plane,
+                metrics: around.metrics.clone(),
+                around,
+                started: std::time::Instant::now(),
                 load: CpuLoad::new(),
                 guard: Guard::new(max_connections()),
                 refusals: Refusals::new(std::time::Instant::now()),
@@ -187,6 +209,9 @@ impl Api {
             .route("/version", only(get(info::version)))
             .route("/system", only(get(info::system)))
             .route("/metrics", only(get(info::metrics)))
+            .route("/status", only(get(status::status)))
+            .route("/status/style.css", only(get(status::style)))
+            .route("/status/script.js", only(get(status::script)))
             .route("/register", only(post(clients::register)))
             .route("/unregister", only(post(clients::unregister)))
             .route("/rotate", only(post(clients::rotate)))
@@ -205,6 +230,7 @@ impl Api {
         let only = |route: MethodRouter<Api>| route.fallback(error::not_found);
         Router::new()
             .route("/version", only(get(info::version)))
+            .route("/status", only(get(status::status)))
             .route("/register", only(post(clients::register)))
             .route("/unregister", only(post(clients::unregister)))
             .route("/rotate", only(post(clients::rotate)))

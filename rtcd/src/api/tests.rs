@@ -69,7 +69,9 @@ impl World {
         };
         let store = Store::open(dir.path()).unwrap();
         let plane: PlaneCounters = Box::new(|| vec![("received", "Datagrams received.", 7)]);
-        let api = Api::new(config, store, SignalHandle::new(input), Metrics::new(), plane);
+        let peers: PlanePeers = Box::new(|| Box::pin(async { Vec::new() }));
+        let around = Around { metrics: Metrics::new(), plane, peers, notices: Notices::default() };
+        let api = Api::new(config, store, SignalHandle::new(input), around);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -169,7 +169,12 @@ pub fn known(config: &Config) -> Option<usize> {
 /// What the operator should know when nobody can register and no client is known, or may be: `clients` is `None` when the
 /// store cannot be looked at.
 pub fn nobody_can_register(config: &Config, clients: Option<usize>) -> Option<&'static str> {
-    if config.api.allow_self_registration || config.api.admin_secret_key.is_some() {
+    nobody_can(config.api.allow_self_registration, config.api.admin_secret_key.is_some(), clients)
+}
+
+/// The same by whether anybody may register, and whether there is an admin.
+pub fn nobody_can(is_open: bool, has_admin: bool, clients: Option<usize>) -> Option<&'static str> {
+    if is_open || has_admin {
         return None;
     }
     match clients {

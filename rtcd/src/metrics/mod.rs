@@ -228,6 +228,17 @@ impl Metrics {
         self.0.advertised.clone()
     }
 
+    /// Clients that are live, with their WebSockets and their sessions.
+    pub fn clients(&self) -> Vec<(ClientId, usize, usize)> {
+        let live = self.0.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.iter().map(|(id, live)| (id.clone(), live.connections, live.sessions)).collect()
+    }
+
+    /// Packets dropped, by reason. `plane` as for [`render`](Self::render).
+    pub fn drops(&self, plane: &[(&'static str, &'static str, u64)]) -> Vec<(&'static str, u64)> {
+        drops::by_reason(&self.with_plane(plane)).collect()
+    }
+
     /// Somebody's credentials were refused.
     pub fn auth_refused(&self, reason: AuthRefusal) {
         self.0.auth_refused.with_label_values(&[reason.as_str()]).inc();

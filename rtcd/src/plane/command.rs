@@ -3,7 +3,7 @@ use super::handover::{Left, Meeting, WorkerStart};
 use super::relay::{OpenRelay, RelayId};
 use super::socket::UdpSocket;
 use rtcd_media::sfu::command::{Command as SwitchCommand, TrackId};
-use rtcd_media::sfu::switch::LocalSocket;
+use rtcd_media::sfu::switch::{LocalSocket, PeerStatus};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,6 +57,8 @@ pub enum Command {
         /// What it leaves.
         left: oneshot::Sender<Left>,
     },
+    /// How its peers are, told to whoever waits.
+    Describe(oneshot::Sender<Vec<PeerStatus>>),
     /// It hits a bug.
     #[cfg(test)]
     HitBug,

@@ -33,6 +33,7 @@ use keep::Keep;
 pub use keep::Stored;
 use rtcd_media::dtls::Identity;
 use rtcd_media::sfu::command::{Event, MAX_WORKERS, WorkerId};
+use rtcd_media::sfu::switch::PeerStatus;
 use std::io::Error as IoError;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -45,6 +46,9 @@ use worker::Worker;
 
 /// How long a worker may take to leave.
 const LEAVE: Duration = Duration::from_secs(2);
+
+/// How long a worker may take to say how its peers are.
+const DESCRIBE: Duration = Duration::from_secs(1);
 
 /// Events that may wait for control.
 const EVENTS: usize = 16 * 1024;
@@ -157,6 +161,25 @@ impl PlaneHandle {
         };
         // One that hangs will be found out when it is to leave.
         let _ = tokio::time::timeout_at((until + LEAVE).into(), all).await;
+    }
+
+    /// How all peers are at this moment, by worker; a worker that does not answer soon is left out.
+    pub async fn describe(&self) -> Vec<(WorkerId, Vec<PeerStatus>)> {
+        let mut asked = Vec::new();
+        for worker in self.0.workers() {
+            let (reply, answer) = oneshot::channel();
+            if self.0.command(worker, Command::Describe(reply)).is_ok() {
+                asked.push((worker, answer));
+            }
+        }
+        let deadline = tokio::time::Instant::now() + DESCRIBE;
+        let mut all = Vec::new();
+        for (worker, answer) in asked {
+            if let Ok(Ok(peers)) = tokio::time::timeout_at(deadline, answer).await {
+                all.push((worker, peers));
+            }
+        }
+        all
     }
 
     /// The workers' counters, summed.

@@ -232,6 +232,8 @@ impl Worker {
                 Command::Listener { number, listener } => self.take_listener(now, number, listener),
                 #[cfg(test)]
                 Command::HitBug => panic!("a bug"),
+                // Whoever asked may have gone.
+                Command::Describe(reply) => drop(reply.send(self.switch.describe(now))),
                 Command::LocalSockets(sockets) => self.switch.set_local_sockets(sockets),
                 Command::Start(start) => self.start(now, *start),
                 Command::Suspend { until, done } => self.suspending = Some((until, Some(done))),

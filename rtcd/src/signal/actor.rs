@@ -156,6 +156,8 @@ impl Actor {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.signalling.sessions(&client, &call));
             }
+            // Whoever asked may have gone.
+            Input::Describe(reply) => drop(reply.send(self.signalling.describe(Instant::now()))),
             Input::Advertise(candidates) => self.step(|signalling, _| signalling.set_candidates(candidates)),
             Input::SetPeers(peers) => self.step(|signalling, _| signalling.set_peers(peers)),
             Input::AdvertiseRelays(relays) => self.step(|signalling, _| signalling.set_relays(relays)),

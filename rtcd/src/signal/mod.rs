@@ -11,20 +11,23 @@ mod reading;
 mod signalling;
 
 pub use signalling::SignallingRecord;
+pub use signalling::describe::Reported;
 
 use crate::handover::control::ControlMemory;
 use crate::ids::{CallId, ClientId, ConnId, SessionId, UserId};
 use crate::metrics::Metrics;
 use crate::plane::PlaneHandle;
+use data_channel::TrackKind;
 use message::{ClientMessage, MessageError, ServerMessage};
+use rtcd_media::codec::Codec;
 use rtcd_media::dtls::Fingerprint;
 use rtcd_media::ice::candidate::PeerPolicy;
 use rtcd_media::sdp::write::Candidate;
-use rtcd_media::sfu::command::{Event, TransportId};
+use rtcd_media::sfu::command::{Event, TrackId, TransportId};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// Everything that can wake the signalling actor.
@@ -64,6 +67,8 @@ pub enum Input {
         /// `None`: the call is not known (it has ended).
         reply: oneshot::Sender<Option<Vec<SessionInfo>>>,
     },
+    /// The admin asks how all sessions are.
+    Describe(oneshot::Sender<Vec<SessionStatus>>),
     /// Participants are told these candidates from now on.
     Advertise(Arc<[Candidate]>),
     /// And these relayed ones.
@@ -189,6 +194,76 @@ pub struct SessionInfo {
     pub dc_signaling: bool,
 }
 
+/// How far a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It has joined and not offered yet.
+    AwaitsOffer,
+    /// Its first connectivity check has not come yet: as a rule a firewall is in between.
+    AwaitsCheck,
+    /// It was heard, and the data channel is not open yet.
+    Connecting,
+    /// All is open.
+    InCall,
+}
+
+/// A track that a participant sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentTrack {
+    /// The plane's name for it.
+    pub track: TrackId,
+    /// What it is to participants.
+    pub kind: TrackKind,
+    /// What it carries.
+    pub codec: Codec,
+    /// A voice that is heard now.
+    pub speaking: bool,
+}
+
+/// A track that a participant receives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedTrack {
+    /// The plane's name for it.
+    pub track: TrackId,
+    /// What it is to participants.
+    pub kind: TrackKind,
+    /// What it carries.
+    pub codec: Codec,
+    /// Whose it is.
+    pub from: SessionId,
+}
+
+/// How a session is, as far as signalling knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionStatus {
+    /// The plane's name for it.
+    pub transport: TransportId,
+    /// The group, which is the client's id.
+    pub group: ClientId,
+    /// `callID` within the client's group.
+    pub call: CallId,
+    /// `userID`, as it joined.
+    pub user: UserId,
+    /// `sessionID`, as it joined.
+    pub session: SessionId,
+    /// The WebSocket that its messages take.
+    pub conn: ConnId,
+    /// How long ago it joined.
+    pub joined: Duration,
+    /// How far it has come.
+    pub stage: Stage,
+    /// Its microphone is off.
+    pub muted: bool,
+    /// Messages of it that were refused.
+    pub refusals: u32,
+    /// What it sends.
+    pub sends: Vec<SentTrack>,
+    /// What it receives.
+    pub receives: Vec<ReceivedTrack>,
+    /// What it has said last of its own way.
+    pub reported: Reported,
+}
+
 /// The signalling actor has ended (the process is stopping).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the daemon is stopping")]
@@ -230,6 +305,12 @@ impl SignalHandle {
     pub async fn sessions(&self, client: ClientId, call: CallId) -> Result<Option<Vec<SessionInfo>>, Stopped> {
         let (reply, answer) = oneshot::channel();
         self.send(Input::Sessions { client, call, reply }).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+    /// How all sessions are.
+    pub async fn describe(&self) -> Result<Vec<SessionStatus>, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Describe(reply)).await?;
         answer.await.map_err(|_| Stopped)
     }
     /// Whoever joins, or restarts ICE, is told these candidates from now on.

@@ -10,6 +10,7 @@ mod call;
 mod candidates;
 mod crash;
 mod deliver;
+pub(super) mod describe;
 mod dispatch;
 mod ended;
 mod forwarding;

@@ -127,6 +127,13 @@ impl Page {
         self.pipe.call(Some(&self.session), method, params)
     }
 
+    /// Has it look as it does for whoever likes it dark, or light.
+    pub fn set_dark(&self, dark: bool) {
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        self.call("Emulation.setEmulatedMedia", json!({"features": features}));
+    }
+
     /// Writes what it looks like to a file, at this width and as long as it is.
     pub fn screenshot(&self, path: &Path, width: u32) {
         let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600});

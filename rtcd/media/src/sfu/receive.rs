@@ -137,6 +137,17 @@ impl Reception {
         self.asks.is_some()
     }
 
+    /// Packets received so far, and those that should have been.
+    pub fn packets(&self) -> (u64, u64) {
+        (self.received, self.range.map_or(0, |(first, newest)| newest.0 - first.0 + 1))
+    }
+
+    /// Variation of the times between packets (RFC 3550, section 6.4.1).
+    pub fn jitter(&self) -> Duration {
+        let ticks = u64::from(self.jitter_16 >> 4);
+        Duration::from_micros((ticks * 1_000_000).checked_div(u64::from(self.clock_rate)).unwrap_or(0))
+    }
+
     /// Which of the streams of its layer it is.
     pub fn epoch(&self) -> Epoch {
         self.stream

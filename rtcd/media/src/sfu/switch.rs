@@ -7,6 +7,7 @@
 mod admission;
 mod control;
 mod counters;
+mod describe;
 mod early;
 mod feedback;
 mod forward;
@@ -20,6 +21,7 @@ mod peer;
 mod sink;
 
 pub use counters::Counters;
+pub use describe::{PeerStatus, ReceivedStatus, SentStatus};
 pub use handover::{PeerRecord, RegistrationRecord, Route, SwitchRecord, SwitchStart, TrackRecord};
 pub use keep::{Change, KeptPeer, read_numbers};
 pub use opening::LocalSocket;

@@ -94,7 +94,13 @@ impl Signalling {
     }
 
     pub(super) fn handle_channel_message(&mut self, now: Instant, id: TransportId, message: PeerMessage) {
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        match &message {
+            PeerMessage::LossRate(share) => session.reported.loss = Some(*share),
+            PeerMessage::RoundTripTime(seconds) => session.reported.round_trip = Some(*seconds),
+            PeerMessage::Jitter(seconds) => session.reported.jitter = Some(*seconds),
+            _ => {}
+        }
         let group = &session.group;
         match message {
             PeerMessage::Ping => self.send_channel(id, data_channel::pong()),

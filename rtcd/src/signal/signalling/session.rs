@@ -1,4 +1,5 @@
 //! One participant in one call, as control sees it: plain state, no channel and no task.
+use super::describe::Reported;
 use super::lock::SignalingLock;
 use crate::ids::{ClientId, ConnId};
 use crate::signal::data_channel::TrackKind;
@@ -151,6 +152,9 @@ pub struct Session {
     /// When receivers stop waiting for its AV1.
     #[serde_as(as = "Option<Age>")]
     pub av1_deadline: Option<Instant>,
+    /// What it has said last of its own way.
+    #[serde(skip)]
+    pub reported: Reported,
     /// Messages of it that were refused.
     pub refusals: u32,
     /// The entry of the actor's deadlines that counts.
@@ -182,6 +186,7 @@ impl Session {
             incoming: Vec::new(),
             outgoing: Vec::new(),
             av1_deadline: None,
+            reported: Reported::default(),
             refusals: 0,
             scheduled: None,
         };

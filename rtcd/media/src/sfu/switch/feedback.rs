@@ -37,7 +37,7 @@ impl Switch {
         let mut is_feedback = false;
         let was_silent = peer.is_silent();
         let (tracks, sending, receives) = (&mut self.tracks, &mut peer.sending, &peer.receives);
-        let repetition = &mut peer.repetition;
+        let (repetition, way) = (&mut peer.repetition, &mut peer.way);
         rtcp::read(&datagram[..len], |message| {
             if actions.len() >= MAX_MESSAGES {
                 return;
@@ -65,6 +65,10 @@ impl Switch {
                     let of_block = receives.iter().find(|(ssrc, _)| *ssrc == block.ssrc);
                     let Some((ssrc, place)) = of_block.copied() else { return };
                     let receiver = tracks.get_mut(place).and_then(|track| track.receiver(key, ssrc));
+                    if let Some(receiver) = &receiver {
+                        way.round_trip = round_trip(now, &block, receiver.reported).or(way.round_trip);
+                        way.lost = Some(block.fraction_lost);
+                    }
                     match (receiver, sending.as_mut()) {
                         (Some(receiver), _) if receiver.kind.is_none() => {
                             repetition.handle_report(now, receiver.lost_on_its_way(block.fraction_lost));

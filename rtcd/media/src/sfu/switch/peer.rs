@@ -76,6 +76,15 @@ struct Packet {
     payload: Range<usize>,
 }
 
+/// The way to a peer, by its last reports.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Way {
+    /// There and back.
+    pub round_trip: Option<Duration>,
+    /// In 1/256, of what we have sent.
+    pub lost: Option<u8>,
+}
+
 /// One participant on its worker.
 #[serde_as]
 #[derive(Serialize, Deserialize)]
@@ -114,6 +123,9 @@ pub(super) struct Peer {
     pub repetition: Repetition,
     /// What it can be sent, once it receives pictures.
     pub sending: Option<Box<Sending>>,
+    /// What its last reports say of the way to it.
+    #[serde(skip)]
+    pub way: Way,
     /// Packets that may be sent again.
     pub retransmissions: TokenBucket,
     /// Streams that whoever died has sent, and that are not sent here yet.
@@ -149,6 +161,7 @@ impl Peer {
             report_due: None,
             repetition: Repetition::default(),
             sending: None,
+            way: Way::default(),
             retransmissions: TokenBucket::new(RETRANSMISSIONS_PER_SECOND, RETRANSMISSION_BURST, now),
             used: Vec::new(),
             kept: None,

@@ -130,6 +130,6 @@ pub(in crate::sfu::switch) struct Stream {
     pub is_video: bool,
     /// When its last packet came.
     #[serde_as(as = "Age")]
-    pub(super) heard: Instant,
+    pub heard: Instant,
     pub(super) gate: Gate,
 }

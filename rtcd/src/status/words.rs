@@ -1,0 +1,67 @@
+//! Numbers as people read them.
+use std::time::Duration;
+
+/// `3 d 4 h`, `12 min`, `40 s`.
+pub fn duration(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+/// `1.6 Mbit/s`, `48 kbit/s`.
+pub fn bitrate(bits: u64) -> String {
+    match bits {
+        0..=999 => format!("{bits} bit/s"),
+        1000..=999_999 => format!("{} kbit/s", bits / 1000),
+        _ => format!("{:.1} Mbit/s", bits as f64 / 1e6),
+    }
+}
+
+/// `21 MB`.
+pub fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..=999_999_999 => format!("{} MB", bytes / 1_000_000),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+/// `0.4 %`.
+pub fn share(share: f64) -> String {
+    match share * 100.0 {
+        percent if percent < 9.95 => format!("{percent:.1} %"),
+        percent => format!("{percent:.0} %"),
+    }
+}
+
+/// `23 ms`.
+pub fn milliseconds(time: f64) -> String {
+    match time {
+        time if time < 9.95 => format!("{time:.1} ms"),
+        time => format!("{:.0} ms", Duration::from_secs_f64((time / 1000.0).clamp(0.0, 3600.0)).as_secs_f64() * 1000.0),
+    }
+}
+
+/// `1 call`, `2 calls`.
+pub fn count(number: usize, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_people_read_them() {
+        let durations = [(40, "40 s"), (720, "12 min"), (3660, "1 h 1 min"), (273_600, "3 d 4 h")];
+        durations.into_iter().for_each(|(seconds, text)| assert_eq!(duration(seconds), text));
+        assert_eq!([bitrate(900), bitrate(48_700), bitrate(1_640_000)], ["900 bit/s", "48 kbit/s", "1.6 Mbit/s"]);
+        assert_eq!([bytes(21_500_000), bytes(2_150_000_000)], ["21 MB", "2.1 GB"]);
+        assert_eq!([share(0.004), share(0.5)], ["0.4 %", "50 %"]);
+        assert_eq!([milliseconds(0.25), milliseconds(23.4)], ["0.2 ms", "23 ms"]);
+        assert_eq!([count(1, "call"), count(0, "call")], ["1 call", "0 calls"]);
+    }
+}
