@@ -9,13 +9,16 @@ use std::time::Duration;
 #[derive(Parser, Debug)]
 #[command(name = "rtcd", version = crate::build_info::LONG_VERSION, subcommand_negates_reqs = true)]
 pub struct Args {
-    /// The configuration file; a missing one means defaults (RTCD_* variables override it). Without this option it is
-    /// config/config.toml or, where a container has it mounted, /rtcd/config/config.toml.
+    /// The configuration file, which must be there (RTCD_* variables override it). Without this option it is
+    /// config/config.toml or, where a container has it mounted, /rtcd/config/config.toml; without a file there are defaults.
     #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<PathBuf>,
     /// Say what is wrong with the configuration, and end.
     #[arg(long)]
     pub check_config: bool,
+    /// Take warnings about the configuration for mistakes: unknown keys, and what has no effect.
+    #[arg(long)]
+    pub strict: bool,
     /// Show the effective configuration with where each value came from, secrets hidden, and end.
     #[arg(long)]
     pub print_config: bool,

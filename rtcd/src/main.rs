@@ -74,8 +74,12 @@ fn run() -> ExitCode {
     };
     let path = args.config;
     let load = move || {
-        let path = path.clone().unwrap_or_else(config::find);
-        config::load(&path, &config::env::of_process())
+        let environment = config::env::of_process();
+        let loaded = match &path {
+            Some(path) => config::load_named(path, &environment),
+            None => config::load(&config::find(), &environment),
+        }?;
+        if args.strict { config::strict(loaded) } else { Ok(loaded) }
     };
     let load_or_tell = || load().inspect_err(|problems| eprintln!("rtcd: {problems}")).map_err(|_| ExitCode::Config);
     match args.command {

@@ -1,6 +1,7 @@
 //! The configuration, as an operator meets it: arguments, files, variables, exit status.
-use rtcd_tests::daemon::{binary, temp_dir};
+use rtcd_tests::daemon::{binary, free_port, temp_dir};
 use std::fs;
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -69,6 +70,95 @@ fn an_unreadable_file_is_a_mistake_but_a_missing_one_is_not() {
     let directory = rtcd(&dir, &["--check-config", "--config", "."], &[]);
     assert_eq!(directory.status.code(), Some(78));
     assert!(stderr(&directory).contains("cannot be read"), "{}", stderr(&directory));
+    fs::remove_dir_all(dir).expect("removed");
+}
+
+#[test]
+fn a_file_that_is_named_must_be_there_for_every_command() {
+    let dir = temp_dir("config");
+    for arguments in [
+        &["--config", "none.toml", "--check-config"][..],
+        &["--config", "none.toml"],
+        &["-config=none.toml"],
+        &["--config", "none.toml", "check"],
+        &["--config", "none.toml", "client", "list"],
+    ] {
+        let output = rtcd(&dir, arguments, &[]);
+        assert_eq!(output.status.code(), Some(78), "{arguments:?}");
+        assert!(stderr(&output).contains("none.toml: there is no such file"), "{}", stderr(&output));
+    }
+    assert_eq!(fs::read_dir(&dir).expect("readable").count(), 0);
+    fs::remove_dir_all(dir).expect("removed");
+}
+
+#[test]
+fn with_strict_a_warning_is_a_mistake() {
+    let dir = temp_dir("config");
+    fs::write(dir.join("odd.toml"), "[rtc]\nenable_ipv7 = true\n").expect("written");
+    fs::write(dir.join("good.toml"), "[rtc]\nenable_ipv6 = true\n").expect("written");
+    let code = |file: &str, more: &[&str]| {
+        let output = rtcd(&dir, &[&["--config", file, "--check-config"], more].concat(), &[]);
+        (output.status.code(), stderr(&output))
+    };
+    assert_eq!(code("odd.toml", &[]).0, Some(0));
+    let (status, said) = code("odd.toml", &["--strict"]);
+    assert_eq!(status, Some(78));
+    assert!(said.contains("odd.toml:2: rtc.enable_ipv7: unknown key"), "{said}");
+    assert_eq!(code("good.toml", &["--strict"]).0, Some(0));
+    assert_eq!(rtcd(&dir, &["--config", "odd.toml", "--strict"], &[]).status.code(), Some(78), "at the start, too");
+    fs::remove_dir_all(dir).expect("removed");
+}
+
+#[test]
+fn a_mistake_in_the_syntax_names_its_key_and_never_its_value() {
+    let dir = temp_dir("config");
+    for (text, expected) in [
+        ("[rtc]\nice_port_udp = 8443\nice_port_udp = 8444\n", "my.toml:3: rtc.ice_port_udp: is set twice"),
+        ("rtc.ice_port_udp = 8443\nrtc.ice_port_udp = 8444\n", "my.toml:2: rtc.ice_port_udp: is set twice"),
+        ("[api]\nsecurity.admin_secret_key = hush-hush\n", "my.toml:2: api.security.admin_secret_key: the file is not"),
+        ("[rtc]\n[rtc]\n", "my.toml:2: rtc: is set twice"),
+    ] {
+        fs::write(dir.join("my.toml"), text).expect("written");
+        let output = rtcd(&dir, &["--config", "my.toml", "--check-config"], &[]);
+        let said = stderr(&output);
+        assert!(output.status.code() == Some(78) && said.contains(expected), "{expected}: {said}");
+        assert!(!said.contains("hush"), "{said}");
+    }
+    fs::remove_dir_all(dir).expect("removed");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_key_and_its_owner() {
+    let dir = temp_dir("config");
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let api = tcp.local_addr().expect("bound");
+    // Root has given up what it would need to see more.
+    let owner =
+        if nix::unistd::geteuid().is_root() { "a process of root, which `ss -lptun` names to root" } else { "(pid " };
+    let free = free_port().to_string();
+    let start = |api: &str, media: &str| {
+        let variables = [
+            ("RTCD_API_HTTP_LISTENADDRESS", api),
+            ("RTCD_RTC_ICEADDRESSUDP", "127.0.0.1"),
+            ("RTCD_RTC_ICEADDRESSTCP", "127.0.0.1"),
+            ("RTCD_RTC_ICEPORTUDP", media),
+            ("RTCD_RTC_ICEPORTTCP", &free),
+            ("RTCD_STORE_DATASOURCE", "store"),
+            ("RTCD_LOGGER_ENABLEFILE", "false"),
+        ];
+        let output = rtcd(&dir, &[], &variables);
+        assert_eq!(output.status.code(), Some(69));
+        stdout(&output)
+    };
+    let said = start(&api.to_string(), &free);
+    let expected = format!("api.http.listen_address: cannot bind {api}: port {} is in use by", api.port());
+    assert!(said.contains(&expected) && said.contains(owner), "{said}");
+    // Ports of the kernel's own choice are not for media: one that is.
+    let Some(taken) = (20_000..32_000).find_map(|port| UdpSocket::bind(("127.0.0.1", port)).ok()) else { return };
+    let port = taken.local_addr().expect("bound").port();
+    let said = start(&format!("127.0.0.1:{}", free_port()), &port.to_string());
+    let expected = format!("cannot bind UDP 127.0.0.1:{port}: port {port} (rtc.ice_port_udp) is in use by");
+    assert!(said.contains(&expected) && said.contains(owner), "{said}");
     fs::remove_dir_all(dir).expect("removed");
 }
 

@@ -2,6 +2,8 @@
 use nix::sys::signal::Signal;
 use rtcd_tests::daemon::{Daemon, DaemonConfig, wait_for};
 use rtcd_tests::http;
+use rtcd_tests::world::{VOICE, World};
+use serde_json::Value;
 use std::fs;
 use std::process::Stdio;
 
@@ -23,6 +25,86 @@ fn a_log_file_that_cannot_be_written_is_a_complaint_and_no_end() {
         assert!(daemon.is_running());
         assert_eq!(daemon.log().matches("cannot be written").count(), 1, "{}", daemon.log());
     }
+}
+
+/// What is said in the span of one session is often about another: who comes makes those who are there be offered something.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_about_a_session_has_the_ids_of_that_session() -> anyhow::Result<()> {
+    let config = DaemonConfig::new().env("RTCD_LOGGER_CONSOLEJSON", "true");
+    let world = World::start_with(config).await?;
+    let (ann, bob, cleo) = (world.join("ann").await?, world.join("bob").await?, world.join("cleo").await?);
+    ann.add_voice();
+    let flow = ann.stream("voice", VOICE);
+    bob.wait_track("voice", "ann").await?;
+    cleo.wait_track("voice", "ann").await?;
+    drop(flow);
+    ann.leave().await?;
+    let lines: Vec<Value> =
+        world.daemon.log().lines().map(|line| serde_json::from_str(line).unwrap_or_default()).collect();
+    let of = |msg: &str, name: &str, value: &str| -> Vec<String> {
+        let wanted = |line: &&Value| line["msg"] == msg && line[name] == value;
+        lines.iter().filter(wanted).map(|line| line["session_id"].as_str().unwrap_or("nobody").to_owned()).collect()
+    };
+    let mut offered = of("description sent", "kind", "offer");
+    offered.sort();
+    offered.dedup();
+    assert_eq!(offered, ["bob", "cleo"], "ann is offered nothing");
+    for line in lines.iter().filter(|line| line["caller"].as_str().is_some_and(|at| at.contains("signalling/"))) {
+        let known = ["session_id", "conn_id"].iter().any(|id| line[id].is_string());
+        assert!(known && line["group_id"] == "mattermost", "{line}");
+    }
+    Ok(())
+}
+
+/// Ids are what warnings are worth: they are there at whatever level the log has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_warnings_alone_has_the_ids_too() -> anyhow::Result<()> {
+    let config = DaemonConfig::new().env("RTCD_LOGGER_CONSOLEJSON", "true").env("RTCD_LOGGER_CONSOLELEVEL", "WARN");
+    let world = World::start_with(config).await?;
+    let ann = world.join("ann").await?;
+    // An unlock of a lock that it does not hold.
+    ann.channel(&[8]);
+    tokio::task::block_in_place(|| wait_for("the complaint", || world.daemon.log().contains("message refused")));
+    let log = world.daemon.log();
+    let line = log.lines().find(|line| line.contains("message refused")).expect("just seen");
+    let line: Value = serde_json::from_str(line)?;
+    assert_eq!(
+        (&line["session_id"], &line["call_id"], &line["group_id"]),
+        (&"ann".into(), &"call".into(), &"mattermost".into())
+    );
+    Ok(())
+}
+
+#[test]
+fn who_is_refused_is_said_with_the_reason_a_few_times() {
+    let daemon = Daemon::start(DaemonConfig::new());
+    let key = "k".repeat(40);
+    assert_eq!(daemon.register("known", &key).status, 201);
+    let ask = |authorization: Option<&str>| daemon.request("GET", "/calls/call/sessions", authorization, None).status;
+    assert_eq!(ask(None), 401);
+    assert_eq!(ask(Some(&http::basic("nobody", &key))), 401);
+    assert_eq!(ask(Some(&http::basic("known", "another-key-of-the-tests"))), 401);
+    assert_eq!(ask(Some("Bearer none")), 401);
+    let log = daemon.log();
+    for line in [
+        "authentication refused reason=\"no_credentials\" from=127.0.0.1",
+        "authentication refused client_id=\"nobody\" reason=\"unknown_client\"",
+        "authentication refused client_id=\"known\" reason=\"wrong_key\"",
+        "authentication refused reason=\"unknown_token\"",
+    ] {
+        assert!(log.contains(line), "{line}: {log}");
+    }
+    assert!(!log.contains("another-key") && !log.contains(&key));
+    let evil = http::basic("evil\n\u{1b}[31m", &key);
+    for _ in 0..100 {
+        ask(Some("Bearer none"));
+        assert_eq!(ask(Some(&evil)), 401);
+    }
+    let said = daemon.log().matches("authentication refused").count();
+    assert!((5..=15).contains(&said), "{said}");
+    assert!(!daemon.log().contains('\u{1b}'));
+    let refused = |reason: &str| daemon.metric(&format!("rtcd_auth_refused_total{{reason=\"{reason}\"}}"));
+    assert_eq!((refused("wrong_key"), refused("no_credentials"), refused("unknown_token")), (1.0, 1.0, 101.0));
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod outside;
 mod paths;
 mod peers;
 mod plugin;
+mod reload;
 mod slow;
 mod status;
 mod strangers;

@@ -24,9 +24,13 @@ pub fn read(path: &Path, text: &str) -> Read {
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         // The error's own Display quotes the line, which may hold a secret.
-        let origin = reader.origin(error.span().map_or(0, |span| span.start));
-        let what = format!("the file is not valid TOML: {}", error.message());
-        reader.out.problems.push(Problem { origin, key: String::new(), what, allowed: String::new() });
+        let start = error.span().map_or(0, |span| span.start);
+        let (origin, key) = (reader.origin(start), reader.key_at(start).unwrap_or_default());
+        let what = match error.message() {
+            "duplicate key" => "is set twice".to_owned(),
+            message => format!("the file is not valid TOML: {message}"),
+        };
+        reader.out.problems.push(Problem { origin, key, what, allowed: String::new() });
     }
     // What follows a syntax error is a guess; its types and names would only confuse.
     if reader.out.problems.is_empty() {
@@ -45,6 +49,29 @@ impl Reader<'_> {
     fn origin(&self, offset: usize) -> Origin {
         let before = self.text.as_bytes().get(..offset).unwrap_or_default();
         Origin::File(self.path.clone(), 1 + before.iter().filter(|byte| **byte == b'\n').count())
+    }
+
+    /// The key whose line this is, with its table; `None` when the line does not begin with one.
+    fn key_at(&self, offset: usize) -> Option<String> {
+        let before = self.text.get(..offset)?;
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = self.text[start..].lines().next()?;
+        // Nothing but a name: a value may be a secret.
+        let plain = |name: &str| {
+            let name = name.trim();
+            let is_name = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+            (!name.is_empty() && name.len() <= 128 && name.chars().all(is_name)).then(|| name.to_owned())
+        };
+        let header = |line: &str| {
+            let name = line.trim().strip_prefix('[')?.split(']').next()?;
+            plain(name)
+        };
+        if let Some(table) = header(line) {
+            return Some(table);
+        }
+        let name = plain(line.split_once('=')?.0)?;
+        let table = before[..start].lines().rev().find_map(header);
+        Some(table.map_or(name.clone(), |table| format!("{table}.{name}")))
     }
 
     fn table(&mut self, prefix: &str, table: &DeTable<'_>) {

@@ -100,6 +100,31 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> 
     }
 }
 
+/// The same when somebody has named the file: then it must be there.
+pub fn load_named(path: &Path, environment: &Environment) -> Result<Loaded, Problems> {
+    let loaded = load(path, environment)?;
+    if loaded.file_found {
+        return Ok(loaded);
+    }
+    let origin = Origin::File(Arc::new(path.to_owned()), 0);
+    let what = "there is no such file".to_owned();
+    Err(Problems(vec![Problem {
+        origin,
+        key: String::new(),
+        what,
+        allowed: "a file that is there, or no --config".into(),
+    }]))
+}
+
+/// Takes warnings for mistakes.
+pub fn strict(loaded: Loaded) -> Result<Loaded, Problems> {
+    if loaded.warnings.is_empty() {
+        return Ok(loaded);
+    }
+    let problem = |Warning { origin, key, what }| Problem { origin, key, what, allowed: String::new() };
+    Err(Problems(loaded.warnings.into_iter().map(problem).collect()))
+}
+
 /// The same with the text of the file as a value.
 pub fn from_text(path: &Path, text: &str, environment: &Environment) -> Result<Loaded, Problems> {
     let file = file::read(path, text);

@@ -1,10 +1,12 @@
 //! The listener of the API.
 use crate::config::ListenAddress;
+use crate::plane::owner::PortOwner;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, bind as bind_socket,
     listen as listen_on, setsockopt, socket, sockopt,
 };
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6, TcpListener, ToSocketAddrs};
 use std::os::fd::AsRawFd;
@@ -14,17 +16,46 @@ const BACKLOG: i32 = 1024;
 
 /// The API's address is taken, or not ours, or we may not bind it: the operator's to fix.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot bind {address}")]
+#[error("api.http.listen_address: cannot bind {address}{owner}")]
 pub struct CannotBind {
     address: ListenAddress,
+    owner: Owner,
     source: io::Error,
+}
+
+/// Who has the port, when somebody has.
+#[derive(Debug)]
+struct Owner(Option<(u16, PortOwner)>);
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some((port, owner)) => write!(f, ": port {port} is in use by {owner}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Owner {
+    fn of(address: &ListenAddress, error: &io::Error) -> Self {
+        let taken = error.kind() == io::ErrorKind::AddrInUse;
+        let address = match address {
+            ListenAddress::Address(address) => *address,
+            ListenAddress::Any(port) | ListenAddress::Name(_, port) => (Ipv4Addr::UNSPECIFIED, *port).into(),
+        };
+        Self(taken.then(|| (address.port(), PortOwner::of("TCP", address))))
+    }
 }
 
 /// Binds an address, ready for tokio. `:port` and `[::]:port` take IPv6 and IPv4 where there are both, as they do in Go,
 /// whatever `net.ipv6.bindv6only` says. Of a name's addresses the first IPv4 one is bound, as Go does it. Blocks while a
 /// name is resolved.
 pub fn bind(address: &ListenAddress) -> Result<TcpListener, CannotBind> {
-    try_bind(address).map_err(|source| CannotBind { address: address.clone(), source })
+    try_bind(address).map_err(|source| CannotBind {
+        address: address.clone(),
+        owner: Owner::of(address, &source),
+        source,
+    })
 }
 
 fn try_bind(address: &ListenAddress) -> io::Result<TcpListener> {

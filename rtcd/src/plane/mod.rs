@@ -77,7 +77,7 @@ impl PlaneConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum PlaneError {
     /// An address is taken, or not ours, or we may not bind it.
-    #[error("cannot bind {protocol} {address}")]
+    #[error("cannot bind {protocol} {address} (rtc.ice_address_{})", .protocol.to_ascii_lowercase())]
     Bind {
         /// `UDP` or `TCP`.
         protocol: &'static str,
@@ -87,7 +87,11 @@ pub enum PlaneError {
         source: IoError,
     },
     /// Another process has the port: it would get a part of our packets, or we of its.
-    #[error("cannot bind {protocol} {address}: port {} is in use by {owner}", .address.port())]
+    #[error(
+        "cannot bind {protocol} {address}: port {} (rtc.ice_port_{}) is in use by {owner}",
+        .address.port(),
+        .protocol.to_ascii_lowercase()
+    )]
     Taken {
         /// `UDP` or `TCP`.
         protocol: &'static str,

@@ -1,17 +1,27 @@
 //! Who has a port that we want: for the message to the operator, as far as /proc tells.
+use nix::unistd::{Uid, User};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// A process, or nothing that we may see.
+/// Who it is, as far as we may see.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct PortOwner(Option<(u32, String)>);
+pub enum PortOwner {
+    /// Nothing is known.
+    #[default]
+    Unknown,
+    /// A process of this user: whoever has given up its capabilities sees no more of others.
+    OfUser(String),
+    /// This process, and its name.
+    Process(u32, String),
+}
 
 impl fmt::Display for PortOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some((pid, name)) => write!(f, "{name} (pid {pid})"),
-            None => f.write_str("another process"),
+        match self {
+            Self::Process(pid, name) => write!(f, "{name} (pid {pid})"),
+            Self::OfUser(user) => write!(f, "a process of {user}, which `ss -lptun` names to root"),
+            Self::Unknown => f.write_str("another process"),
         }
     }
 }
@@ -25,15 +35,11 @@ impl PortOwner {
     fn find(proc: &Path, protocol: &str, address: SocketAddr) -> Option<Self> {
         let protocol = protocol.to_ascii_lowercase();
         let tables = [proc.join("net").join(&protocol), proc.join("net").join(format!("{protocol}6"))];
-        let inodes: Vec<String> = tables
-            .iter()
-            .filter_map(|table| std::fs::read_to_string(table).ok())
-            .flat_map(|table| inodes(&table, address).map(|inode| format!("socket:[{inode}]")).collect::<Vec<_>>())
-            .collect();
-        if inodes.is_empty() {
-            return None;
-        }
-        std::fs::read_dir(proc).ok()?.find_map(|entry| {
+        let tables: Vec<String> = tables.iter().filter_map(|table| std::fs::read_to_string(table).ok()).collect();
+        let found: Vec<_> = tables.iter().flat_map(|table| sockets(table, address)).collect();
+        let inodes: Vec<String> = found.iter().map(|(inode, _)| format!("socket:[{inode}]")).collect();
+        let (_, uid) = found.first()?;
+        let process = std::fs::read_dir(proc).ok()?.find_map(|entry| {
             let process = entry.ok()?.path();
             let pid = process.file_name()?.to_str()?.parse().ok()?;
             let mut descriptors = std::fs::read_dir(process.join("fd")).ok()?;
@@ -42,16 +48,25 @@ impl PortOwner {
                 target.is_some_and(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
             });
             let name = || std::fs::read_to_string(process.join("comm")).map(|name| name.trim().to_owned());
-            is_owner.then(|| Self(Some((pid, name().unwrap_or_else(|_| "a process".into())))))
-        })
+            is_owner.then(|| Self::Process(pid, name().unwrap_or_else(|_| "a process".into())))
+        });
+        process.or_else(|| Some(Self::OfUser(name_of(uid.parse().ok()?))))
     }
 }
 
-/// Inodes of the sockets in a table of /proc/net that are in the way of `address`: on its port, connected to nobody.
-fn inodes(table: &str, address: SocketAddr) -> impl Iterator<Item = &str> {
+/// A user's name, or its number.
+fn name_of(uid: u32) -> String {
+    match User::from_uid(Uid::from_raw(uid)) {
+        Ok(Some(user)) => user.name,
+        _ => format!("the user {uid}"),
+    }
+}
+
+/// Inode and user of the sockets in a table of /proc/net that are in the way of `address`: on its port, connected to nobody.
+fn sockets(table: &str, address: SocketAddr) -> impl Iterator<Item = (&str, &str)> {
     table.lines().skip(1).filter_map(move |line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let (local, remote, inode) = (fields.get(1)?, fields.get(2)?, fields.get(9)?);
+        let (local, remote, uid, inode) = (fields.get(1)?, fields.get(2)?, fields.get(7)?, fields.get(9)?);
         let (ip, port) = local.split_once(':')?;
         let is_ours = u16::from_str_radix(port, 16) == Ok(address.port()) && remote.ends_with(":0000");
         // Little-endian words for IPv4; a wildcard is in the way of everything, and all of a wildcard. Of IPv6 the
@@ -63,7 +78,7 @@ fn inodes(table: &str, address: SocketAddr) -> impl Iterator<Item = &str> {
             }
             _ => ip.len() == 32,
         };
-        (is_ours && (wildcard || same)).then_some(*inode)
+        (is_ours && (wildcard || same)).then_some((*inode, *uid))
     })
 }
 
@@ -88,7 +103,7 @@ mod tests {
         let free = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("was bound");
         assert_eq!(PortOwner::of("UDP", free).to_string(), "another process");
         let table = "  sl  local_address rem_address\n 1: nonsense\n 2: 0100007F:ZZZZ 0:0 7 0 0 0 0 0 5\n";
-        assert_eq!(inodes(table, free).count(), 0);
+        assert_eq!(sockets(table, free).count(), 0);
         assert_eq!(PortOwner::find(Path::new("/nowhere"), "UDP", free), None);
     }
 }
