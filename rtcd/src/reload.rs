@@ -115,13 +115,16 @@ impl Reload {
         let loaded = match (self.load)() {
             Ok(loaded) => loaded,
             Err(problems) => {
-                tracing::error!(%problems, "not reloaded: the configuration has mistakes");
+                // The journal shows the message alone.
+                tracing::error!("not reloaded: {problems}");
                 return self.refuse(format!("not reloaded: {problems}"));
             }
         };
         if self.file_found && !loaded.file_found {
             let file = loaded.path.display();
-            tracing::error!(%file, "not reloaded: the configuration file is missing, what was read from it stays in force");
+            tracing::error!(
+                "not reloaded: the configuration file is missing, what was read from it stays in force: {file}"
+            );
             return self.refuse(format!("not reloaded: {file} is missing, what was read from it stays in force"));
         }
         self.file_found = loaded.file_found;
@@ -136,7 +139,7 @@ impl Reload {
             .map(|key| key.path)
             .collect();
         if !restart.is_empty() {
-            tracing::warn!(keys = ?restart, "not reloaded: these keys need a restart");
+            tracing::warn!("not reloaded: these keys need a restart: {}", restart.join(", "));
         }
         let waiting = restart.iter().map(|key| format!("{key} has changed and needs a restart"));
         notices.set(Topic::Reload, waiting.collect());
@@ -183,7 +186,7 @@ impl Reload {
             }
             // It is looked at again soon: whoever renews it may be between both files.
             Err(problems) if self.unreadable.failed() => {
-                tracing::error!(%problems, "the certificate cannot be read again, the last one is served");
+                tracing::error!("the certificate cannot be read again, the last one is served: {problems}");
                 let notice = format!("the certificate cannot be read again, the last one is served: {problems}");
                 self.running.board.notices.set(Topic::Certificate, vec![notice]);
             }

@@ -87,10 +87,10 @@ fn who_is_refused_is_said_with_the_reason_a_few_times() {
     assert_eq!(ask(Some("Bearer none")), 401);
     let log = daemon.log();
     for line in [
-        "authentication refused reason=\"no_credentials\" from=127.0.0.1",
-        "authentication refused client_id=\"nobody\" reason=\"unknown_client\"",
-        "authentication refused client_id=\"known\" reason=\"wrong_key\"",
-        "authentication refused reason=\"unknown_token\"",
+        "authentication refused: no credentials reason=\"no_credentials\" from=127.0.0.1",
+        "authentication refused: no client of that id client_id=\"nobody\" reason=\"unknown_client\"",
+        "authentication refused: another key than the client's client_id=\"known\" reason=\"wrong_key\"",
+        "authentication refused: no bearer token that is in force reason=\"unknown_token\"",
     ] {
         assert!(log.contains(line), "{line}: {log}");
     }

@@ -3,6 +3,7 @@
 //! systemd-sysupdate(8) fetches, checks signature and sums, and writes the other slot; the boot loader counts attempts; the
 //! health check blesses. What is left for us: where from, when, and rtcd's callers.
 mod entries;
+mod notice;
 mod window;
 
 pub use window::Window;
@@ -71,7 +72,9 @@ pub fn run() -> ExitCode {
     match update(&asked_to_end) {
         Ok(()) => ExitCode::Success,
         Err(error) => {
-            tracing::error!("not updated: {}", crate::chain::chain(&error));
+            let why = crate::chain::chain(&error);
+            tracing::error!("not updated: {why}");
+            notice::say(Some(&format!("not updated: {why}")));
             ExitCode::System
         }
     }
@@ -91,7 +94,11 @@ fn update(asked_to_end: &AtomicBool) -> Result<(), UpdateError> {
     if !ended.success() {
         return Err(UpdateError::Refused(ended.code()));
     }
+    notice::say(None);
     let Some(version) = on_trial()? else { return Ok(()) };
+    notice::say(Some(&format!(
+        "version {version} is installed: the machine restarts into it when the last call has ended"
+    )));
     tracing::info!(version, "a newer version is installed: waiting for the last call to end");
     if !drained(closes, asked_to_end) {
         tracing::warn!(version, %window, "calls still run: the restart waits for the next time");
@@ -147,6 +154,7 @@ fn on_trial() -> Result<Option<String>, UpdateError> {
     })?;
     for BootEntry { version, .. } in entries.iter().filter(|entry| entry.is_given_up()) {
         tracing::warn!(version, "this version has been tried and did not serve: waiting for a newer one");
+        notice::say(Some(&format!("version {version} has been tried and did not serve: waiting for a newer one")));
     }
     Ok(entries.into_iter().find(BootEntry::is_on_trial).map(|entry| entry.version))
 }

@@ -68,8 +68,19 @@ impl Refusals {
             std::mem::take(&mut table.unlogged)
         };
         let client_id: Option<String> = client.map(|id| id.chars().take(MAX_ID).collect());
-        let (reason, from) = (reason.as_str(), Pii(source));
-        tracing::warn!(client_id, reason, %from, unlogged, "authentication refused");
+        let from = Pii(source);
+        // The journal shows the message alone.
+        tracing::warn!(client_id, reason = reason.as_str(), %from, unlogged, "authentication refused: {}", in_words(reason));
+    }
+}
+
+const fn in_words(reason: AuthRefusal) -> &'static str {
+    match reason {
+        AuthRefusal::NoCredentials => "no credentials",
+        AuthRefusal::UnknownClient => "no client of that id",
+        AuthRefusal::WrongKey => "another key than the client's",
+        AuthRefusal::UnknownToken => "no bearer token that is in force",
+        AuthRefusal::Busy => "too many checks are waiting",
     }
 }
 

@@ -4,6 +4,7 @@ use super::error::{json, refuse_auth_text};
 use super::guard::Peer;
 use crate::auth::{AuthError, Denial, Identity};
 use crate::client::nobody_can;
+use crate::notices::{OF_THE_MACHINE, of_directory};
 use crate::status::page::{self, POLICY, SCRIPT, STYLE};
 use crate::status::{Look, Status, gather};
 use axum::extract::{Extension, State};
@@ -124,6 +125,7 @@ impl Api {
             cpu_load: inner.load.get(),
             worker_cpu: inner.load.workers(),
             notices: inner.around.notices.all(),
+            machine: of_directory(OF_THE_MACHINE.as_ref()),
             nobody_can_register: nobody_can(open, admin, registered.as_ref().map(Vec::len)),
             certificate: self.certificate_end().map(|end| Duration::from_secs(end).saturating_sub(now)),
             advertised: inner.metrics.advertised().all(),

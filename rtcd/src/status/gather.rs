@@ -30,6 +30,8 @@ pub struct Look {
     pub worker_cpu: Vec<f64>,
     /// What parts of the daemon have found odd.
     pub notices: Vec<(Topic, String)>,
+    /// What other parts of the machine have left for the admin.
+    pub machine: Vec<(String, String)>,
     /// Why nobody can use it, if so.
     pub nobody_can_register: Option<&'static str>,
     /// Until the certificate of the API ends; `Some(ZERO)`: it has.
@@ -87,7 +89,7 @@ fn told(address: &Address) -> Told {
 }
 
 fn notices(look: &Look) -> Vec<Notice> {
-    let notice = |topic, text: String| Notice { topic, text };
+    let notice = |topic: &str, text: String| Notice { topic: topic.to_owned(), text };
     let mut all = Vec::new();
     if look.draining {
         all.push(notice("drain", "new calls go to other hosts; running calls end by themselves".into()));
@@ -107,6 +109,7 @@ fn notices(look: &Look) -> Vec<Notice> {
         };
         all.push(notice("certificate", text));
     }
+    all.extend(look.machine.iter().map(|(topic, text)| notice(topic, text.clone())));
     all.extend(look.notices.iter().map(|(topic, text)| notice(topic.as_str(), text.clone())));
     all
 }

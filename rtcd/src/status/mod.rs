@@ -42,7 +42,7 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Notice {
     /// What it is about.
-    pub topic: &'static str,
+    pub topic: String,
     /// What it is, and what to do.
     pub text: String,
 }
