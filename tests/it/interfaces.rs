@@ -341,8 +341,9 @@ fn what_is_told_is_logged_once_with_where_it_came_from_and_again_when_it_changes
         here(async || {
             let world = World::start_with(everywhere()).await?;
             let port = world.daemon.media_port();
+            wait_for("it is ready", || said(&world, "ready") == 1);
             assert_eq!(said(&world, "participants are told these addresses"), 1, "{}", world.daemon.log());
-            assert_eq!(said(&world, &format!("{ADDRESS}:{port} (inside)")), 2, "UDP and TCP");
+            assert_eq!(said(&world, &format!("{ADDRESS}:{port} (inside)")), 4, "UDP and TCP, there and when it is ready");
             ip("addr add 10.77.0.8/24 dev outside");
             wait_for("the news", || said(&world, &format!("10.77.0.8:{port} (outside)")) == 2);
             drop(world);
@@ -355,7 +356,7 @@ fn what_is_told_is_logged_once_with_where_it_came_from_and_again_when_it_changes
                 format!("192.0.2.7:30443 (rtc.ice_host_override, for {ADDRESS}"),
                 format!("[2001:db8::7]:30443 (rtc.ice_host_override, for {IPV6}"),
             ] {
-                assert_eq!(said(&world, &told), 2, "{}", world.daemon.log());
+                wait_for("what is told", || said(&world, &told) == 4);
             }
             assert!(said(&world, "; rtc.ice_host_port_override)") >= 4, "{}", world.daemon.log());
             assert_eq!(said(&world, "private addresses only"), 0);
