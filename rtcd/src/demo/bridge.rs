@@ -6,7 +6,9 @@ use crate::signal::message::{ClientMessage, Join, RtcMessage, RtcType, ServerMes
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -21,7 +23,7 @@ const INPUT_QUEUE: usize = 256;
 pub const BROWSER_QUEUE: usize = 256;
 
 /// Participants of a demo.
-const MAX_BROWSERS: usize = 200;
+pub const MAX_BROWSERS: usize = 200;
 
 /// The daemon pings every 10 s: after three it has gone.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -42,6 +44,8 @@ pub struct JoinRequest {
     dc_signaling: bool,
     #[serde(default)]
     av1_support: bool,
+    /// The seat that it had before, when it comes again.
+    seat: Option<usize>,
 }
 
 /// Everything that can wake the bridge, besides the daemon.
@@ -49,18 +53,25 @@ enum Input {
     Joined { session: SessionId, request: JoinRequest, out: mpsc::Sender<String> },
     Said { session: SessionId, kind: String, data: Value },
     Gone { session: SessionId },
+    Stop,
 }
 
 /// A cheap handle on the bridge.
 #[derive(Clone)]
 pub struct Bridge {
     input: mpsc::Sender<Input>,
+    /// Whether the daemon is reached.
+    connected: Arc<AtomicBool>,
 }
 
 impl Bridge {
     /// A browser joins; messages to it go to `out`, which is dropped when the call is over for it.
     pub async fn join(&self, request: JoinRequest, out: mpsc::Sender<String>) -> SessionId {
         let session = SessionId::from(conn_id::random().as_str());
+        if !self.connected.load(Ordering::Relaxed) {
+            // It waits with all others; it should know what for.
+            let _ = out.try_send(daemon_is(false).to_string());
+        }
         let _ = self.input.send(Input::Joined { session: session.clone(), request, out }).await;
         session
     }
@@ -72,31 +83,45 @@ impl Bridge {
     pub async fn gone(&self, session: SessionId) {
         let _ = self.input.send(Input::Gone { session }).await;
     }
+    /// Says to all browsers that the demo ends, and then lets go of them.
+    pub async fn stop(&self) {
+        let _ = self.input.send(Input::Stop).await;
+    }
 }
 
 /// Starts the bridge over an open connection; it connects again whenever that is lost.
 pub fn start(upstream: Upstream, first: Socket) -> (Bridge, JoinHandle<()>) {
     let (input, inputs) = mpsc::channel(INPUT_QUEUE);
-    (Bridge { input }, tokio::spawn(run(upstream, first, inputs)))
+    let connected = Arc::new(AtomicBool::new(true));
+    (Bridge { input, connected: connected.clone() }, tokio::spawn(run(upstream, first, inputs, connected)))
 }
 
-async fn run(upstream: Upstream, mut socket: Socket, mut inputs: mpsc::Receiver<Input>) {
+async fn run(upstream: Upstream, mut socket: Socket, mut inputs: mpsc::Receiver<Input>, connected: Arc<AtomicBool>) {
     let mut table = Table { upstream, browsers: BTreeMap::new() };
     loop {
         let Err(error) = table.pump(&mut socket, &mut inputs).await else { return };
         warn!(%error, "the connection to the daemon is lost");
+        connected.store(false, Ordering::Relaxed);
+        table.tell_all(&daemon_is(false));
         socket = loop {
             match table.upstream.connect().await {
                 Ok(socket) => break socket,
-                Err(error) => debug!(%error, "the daemon cannot be reached"),
+                Err(error) => debug!(error = %format_args!("{error:#}"), "the daemon cannot be reached"),
             }
             tokio::time::sleep(RETRY).await;
         };
+        connected.store(true, Ordering::Relaxed);
+        table.tell_all(&daemon_is(true));
         for session in table.browsers.keys() {
             // A failure shows at the next write.
             let _ = send(&mut socket, &ClientMessage::Reconnect { session: session.clone() }).await;
         }
     }
+}
+
+/// Whether the bridge reaches the daemon.
+fn daemon_is(reached: bool) -> Value {
+    json!({"type": "daemon", "data": {"reached": reached}})
 }
 
 async fn send(socket: &mut Socket, message: &ClientMessage) -> anyhow::Result<()> {
@@ -108,8 +133,12 @@ struct Browser {
     name: String,
     call: CallId,
     user: UserId,
+    /// The lowest that was free in the call: what tells participants apart by colour.
+    seat: usize,
     muted: bool,
+    video: bool,
     screen: bool,
+    speaking: bool,
     out: mpsc::Sender<String>,
 }
 
@@ -125,6 +154,10 @@ impl Table {
             tokio::select! {
                 input = inputs.recv() => match input {
                     None => return Ok(()),
+                    Some(Input::Stop) => {
+                        self.tell_all(&json!({"type": "stopping"}));
+                        return Ok(());
+                    }
                     Some(Input::Joined { session, request, out }) => self.joined(socket, session, request, out).await?,
                     Some(Input::Said { session, kind, data }) => self.said(socket, &session, &kind, data).await?,
                     Some(Input::Gone { session }) => self.leave(socket, &session).await?,
@@ -150,9 +183,12 @@ impl Table {
         out: mpsc::Sender<String>,
     ) -> anyhow::Result<()> {
         if self.browsers.len() >= MAX_BROWSERS {
+            // With `out` the connection ends behind it.
+            let _ = out.try_send(json!({"type": "full", "data": {"most": MAX_BROWSERS}}).to_string());
             return Ok(());
         }
         let call = CallId::from(request.call);
+        let seat = self.seat(&call, request.seat);
         let user = UserId::from(conn_id::random().as_str());
         let join = Join {
             call: call.clone(),
@@ -162,11 +198,32 @@ impl Table {
             av1_support: request.av1_support,
             dc_signaling: request.dc_signaling,
         };
-        let _ = out.try_send(json!({"type": "joined", "data": {"sessionID": session.as_str()}}).to_string());
-        let browser = Browser { name: request.name, call: call.clone(), user, muted: true, screen: false, out };
+        let _ = out.try_send(json!({"type": "joined", "data": {"sessionID": session.as_str(), "seat": seat}}).to_string());
+        let browser = Browser {
+            name: request.name,
+            call: call.clone(),
+            user,
+            seat,
+            muted: true,
+            video: false,
+            screen: false,
+            speaking: false,
+            out,
+        };
         self.browsers.insert(session, browser);
         self.tell_participants(&call);
         send(socket, &ClientMessage::Join(join)).await
+    }
+
+    /// The one that is wished for if it is free, else the lowest that is.
+    fn seat(&self, call: &CallId, wished: Option<usize>) -> usize {
+        let of_call = self.browsers.values().filter(|other| other.call == *call);
+        let taken: BTreeSet<usize> = of_call.map(|other| other.seat).collect();
+        let free = |seat: &usize| !taken.contains(seat);
+        wished
+            .filter(|seat| *seat < MAX_BROWSERS)
+            .filter(free)
+            .unwrap_or_else(|| (0..).find(free).unwrap_or_default())
     }
 
     async fn said(&mut self, socket: &mut Socket, session: &SessionId, kind: &str, data: Value) -> anyhow::Result<()> {
@@ -191,6 +248,7 @@ impl Table {
         let Some(browser) = self.browsers.get_mut(session) else { return Ok(()) };
         match rtc {
             RtcType::Mute | RtcType::Unmute => browser.muted = rtc == RtcType::Mute,
+            RtcType::VideoOn | RtcType::VideoOff => browser.video = rtc == RtcType::VideoOn,
             RtcType::ScreenOn | RtcType::ScreenOff => browser.screen = rtc == RtcType::ScreenOn,
             _ => {}
         }
@@ -232,9 +290,10 @@ impl Table {
             ServerMessage::Vad(rtc) => {
                 let kind = if rtc.kind == RtcType::VoiceOn { "voice_on" } else { "voice_off" };
                 let text = json!({"type": kind, "data": {"sessionID": rtc.session.as_str()}});
-                if let Some(call) = self.browsers.get(&rtc.session).map(|browser| browser.call.clone()) {
-                    self.tell_call(&call, &text);
-                }
+                let Some(browser) = self.browsers.get_mut(&rtc.session) else { return };
+                browser.speaking = rtc.kind == RtcType::VoiceOn;
+                let call = browser.call.clone();
+                self.tell_call(&call, &text);
             }
             ServerMessage::Close { session } => {
                 self.tell(&session, &json!({"type": "close"}));
@@ -249,8 +308,9 @@ impl Table {
         let of_call = self.browsers.iter().filter(|(_, browser)| browser.call == *call);
         let list: Vec<_> = of_call
             .map(|(session, browser)| {
-                let Browser { name, muted, screen, .. } = browser;
-                json!({"sessionID": session.as_str(), "name": name, "muted": muted, "screen": screen})
+                let Browser { name, seat, muted, video, screen, speaking, .. } = browser;
+                json!({"sessionID": session.as_str(), "name": name, "seat": seat, "muted": muted, "video": video,
+                    "screen": screen, "speaking": speaking})
             })
             .collect();
         self.tell_call(call, &json!({"type": "participants", "data": list}));
@@ -258,6 +318,12 @@ impl Table {
 
     fn tell_call(&self, call: &CallId, message: &Value) {
         for (session, _) in self.browsers.iter().filter(|(_, browser)| browser.call == *call) {
+            self.tell(session, message);
+        }
+    }
+
+    fn tell_all(&self, message: &Value) {
+        for session in self.browsers.keys() {
             self.tell(session, message);
         }
     }

@@ -26,13 +26,17 @@ const inflate = async (bytes) => new TextDecoder().decode(await through(new Deco
 
 /**
  * Events: `joined`, `participants` (detail: list), `speaking` ({sessionID, on}), `track` (remote track added),
- * `untrack` (removed), `state` (connection state), `closed`.
+ * `untrack` (removed), `state` (connection state), `daemon` (whether the page's server reaches it), `closed` (why: `left`,
+ * `closed` by the daemon, `full`, `stopping`, `server` lost, `media` lost).
  */
 export class Call extends EventTarget {
   constructor({name, call, dcSignaling = true, tcpOnly = false, av1 = false, simulcast = true, rsa = false,
-    iceServers = [], relayOnly = false}) {
+    iceServers = [], relayOnly = false, seat = null}) {
     super();
     Object.assign(this, {name, call, dcSignaling, tcpOnly, av1, simulcast, rsa, iceServers, relayOnly});
+    /** The seat that we had, or would like; then the one that we have. */
+    this.wish = seat;
+    this.muted = false;
     this.sessionID = '';
     this.participants = [];
     this.mediaMap = {};
@@ -52,20 +56,26 @@ export class Call extends EventTarget {
   async join() {
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
     this.socket = new WebSocket(`${scheme}://${location.host}/signal`);
-    this.socket.onmessage = ({data}) => this.inOrder(() => this.heard(JSON.parse(data)));
-    this.socket.onclose = () => this.close();
-    await new Promise((resolve, reject) => {
-      this.socket.onopen = resolve;
-      this.socket.onerror = () => reject(new Error('the demo server cannot be reached'));
-    });
-    const joined = new Promise((resolve) => this.addEventListener('joined', resolve, {once: true}));
-    this.signal('join', {name: this.name, call: this.call, dcSignaling: this.dcSignaling, av1Support: this.av1});
-    await joined;
-    this.connect(this.rsa ? [await RTCPeerConnection.generateCertificate(RSA)] : []);
-    await new Promise((resolve, reject) => {
-      this.channel.onopen = resolve;
+    this.socket.onmessage = ({data}) => {
+      const said = JSON.parse(data);
+      // The end may come ahead of what is still being worked on.
+      if (said.type === 'full' || said.type === 'stopping') this.close(said.type);
+      else this.inOrder(() => this.heard(said));
+    };
+    this.socket.onclose = () => this.close('server');
+    const closed = new Promise((resolve, reject) => {
       this.addEventListener('closed', () => reject(new Error('the call was closed')), {once: true});
     });
+    closed.catch(() => {});
+    this.socket.onerror = () => this.close('server');
+    await Promise.race([new Promise((resolve) => { this.socket.onopen = resolve; }), closed]);
+    const joined = new Promise((resolve) => this.addEventListener('joined', resolve, {once: true}));
+    this.signal('join', {
+      name: this.name, call: this.call, dcSignaling: this.dcSignaling, av1Support: this.av1, seat: this.wish,
+    });
+    await Promise.race([joined, closed]);
+    this.connect(this.rsa ? [await RTCPeerConnection.generateCertificate(RSA)] : []);
+    await Promise.race([new Promise((resolve) => { this.channel.onopen = resolve; }), closed]);
     this.pings = setInterval(() => this.tell(PING), PING_MS);
   }
 
@@ -84,7 +94,7 @@ export class Call extends EventTarget {
     pc.onnegotiationneeded = () => this.negotiate();
     pc.onconnectionstatechange = () => {
       this.emit('state', pc.connectionState);
-      if (pc.connectionState === 'failed') this.close();
+      if (pc.connectionState === 'failed') this.close('media');
     };
     pc.ontrack = (event) => this.onTrack(event);
   }
@@ -115,7 +125,7 @@ export class Call extends EventTarget {
       return transceiver;
     });
     this.local.set(kind, {stream, transceivers});
-    if (kind === 'voice') this.signal('unmute');
+    if (kind === 'voice') this.mute(false);
     if (kind === 'video') {
       // Only then: the daemon hears of the stream first, and what it is afterwards.
       await this.until(() => transceivers.every((one) => /send/.test(one.currentDirection)));
@@ -137,31 +147,40 @@ export class Call extends EventTarget {
     for (const transceiver of sent.transceivers) this.pc.removeTrack(transceiver.sender);
   }
 
+  /** Sends other tracks in the place of these: nothing is negotiated. */
+  async replace(kind, tracks) {
+    const sent = this.local.get(kind);
+    await Promise.all(sent.transceivers.map(({sender}, at) => sender.replaceTrack(tracks[at] ?? null)));
+    sent.stream = new MediaStream(tracks);
+    if (kind === 'voice') for (const track of tracks) track.enabled = !this.muted;
+  }
+
   mute(on) {
+    this.muted = on;
     for (const track of this.local.get('voice')?.stream.getTracks() ?? []) track.enabled = !on;
     this.signal(on ? 'mute' : 'unmute');
   }
 
   leave() {
     this.signal('leave');
-    this.close();
+    this.close('left');
   }
 
-  close() {
+  close(why) {
     if (this.ended) return;
     this.ended = true;
     clearInterval(this.pings);
     this.pc?.close();
     this.socket?.close();
     for (const mid of [...this.remote.keys()]) this.forget(mid);
-    this.emit('closed');
+    this.emit('closed', why);
   }
 
   /** Says it over the WebSocket and waits until the server has passed it on: it must be ahead of the offer. */
   async announce(type, data) {
     const passed = new Promise((resolve, reject) => {
       this.addEventListener(`passed ${type}`, resolve, {once: true});
-      this.addEventListener(`refused ${type}`, () => reject(new Error('somebody else shares already')), {once: true});
+      this.addEventListener(`refused ${type}`, () => reject(Object.assign(new Error('refused'), {refused: true})), {once: true});
     });
     this.signal(type, data);
     await passed;
@@ -270,7 +289,7 @@ export class Call extends EventTarget {
 
   async heard({type, data}) {
     switch (type) {
-      case 'joined': this.sessionID = data.sessionID; return this.emit('joined');
+      case 'joined': Object.assign(this, data); return this.emit('joined');
       case 'participants': this.participants = data; this.sweep(); return this.emit('participants', data);
       case 'passed': return this.emit(`passed ${data}`);
       case 'refused': return this.emit(`refused ${data}`);
@@ -278,7 +297,8 @@ export class Call extends EventTarget {
       case 'ice': return this.onCandidate(data.candidate);
       case 'voice_on': return this.emit('speaking', {sessionID: data.sessionID, on: true});
       case 'voice_off': return this.emit('speaking', {sessionID: data.sessionID, on: false});
-      case 'close': return this.close();
+      case 'daemon': return this.emit('daemon', data.reached);
+      case 'close': return this.close('closed');
     }
   }
 
