@@ -318,7 +318,9 @@ fn two_firefoxes_hear_and_see_each_other() {
 #[test]
 fn the_page_is_self_contained_and_its_policy_is_strict() {
     let demo = Demo::start();
-    for (path, kind) in [("/", "text/html"), ("/app.js", "text/javascript"), ("/base.css", "text/css"), ("/icon.svg", "image/svg+xml")] {
+    for (path, kind) in
+        [("/", "text/html"), ("/app.js", "text/javascript"), ("/base.css", "text/css"), ("/icon.svg", "image/svg+xml")]
+    {
         let answer = rtcd_tests::http::request(demo.addr(), "GET", path, None, None).expect("an answer");
         assert_eq!(answer.status, 200, "{path}");
         assert!(answer.header("content-type").is_some_and(|value| value.starts_with(kind)), "{path}");

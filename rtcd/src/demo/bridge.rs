@@ -198,7 +198,8 @@ impl Table {
             av1_support: request.av1_support,
             dc_signaling: request.dc_signaling,
         };
-        let _ = out.try_send(json!({"type": "joined", "data": {"sessionID": session.as_str(), "seat": seat}}).to_string());
+        let _ =
+            out.try_send(json!({"type": "joined", "data": {"sessionID": session.as_str(), "seat": seat}}).to_string());
         let browser = Browser {
             name: request.name,
             call: call.clone(),
@@ -220,10 +221,7 @@ impl Table {
         let of_call = self.browsers.values().filter(|other| other.call == *call);
         let taken: BTreeSet<usize> = of_call.map(|other| other.seat).collect();
         let free = |seat: &usize| !taken.contains(seat);
-        wished
-            .filter(|seat| *seat < MAX_BROWSERS)
-            .filter(free)
-            .unwrap_or_else(|| (0..).find(free).unwrap_or_default())
+        wished.filter(|seat| *seat < MAX_BROWSERS).filter(free).unwrap_or_else(|| (0..).find(free).unwrap_or_default())
     }
 
     async fn said(&mut self, socket: &mut Socket, session: &SessionId, kind: &str, data: Value) -> anyhow::Result<()> {

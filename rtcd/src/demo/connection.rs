@@ -3,8 +3,8 @@ use axum::Router;
 use axum::http::uri::Authority;
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use hyper::server::conn::http1;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -73,9 +73,8 @@ mod tests {
 
     #[test]
     fn plain_requests_are_sent_to_https_at_the_same_place() {
-        let request = |host: &str| {
-            Request::builder().uri("/?call=demo").header(header::HOST, host).body(()).expect("a request")
-        };
+        let request =
+            |host: &str| Request::builder().uri("/?call=demo").header(header::HOST, host).body(()).expect("a request");
         let answer = redirect(&request("192.0.2.1:8066"));
         assert_eq!(answer.status(), StatusCode::TEMPORARY_REDIRECT);
         assert_eq!(answer.headers()[header::LOCATION], "https://192.0.2.1:8066/?call=demo");

@@ -29,7 +29,7 @@ fn a_ring_shows_who_speaks_until_that_one_is_muted_or_pauses() {
     let state = bob.wait_for("ann to speak", |state| speaks(state, ANN.0));
     assert!(!speaks(&state, BOB.0), "{:#}", state.0["speaking"]);
     let ring = "getComputedStyle(document.querySelector('.tile.speaking'), '::after').boxShadow";
-    assert!(bob.eval(ring).as_str().is_some_and(|ring| ring.contains("rgb(61, 220, 132)")), "{}", bob.eval(ring));
+    assert!(bob.eval(ring).as_str().is_some_and(|ring| ring.contains("61, 220, 132")), "{}", bob.eval(ring));
     ann.wait_for("ann to see that she is heard", |state| speaks(state, ANN.0));
     bob.wait_for("ann's pause", |state| !speaks(state, ANN.0));
     bob.wait_for("ann to speak again", |state| speaks(state, ANN.0));
@@ -123,9 +123,7 @@ fn devices_are_exchanged_during_the_call_and_nothing_is_negotiated_for_it() {
         ));
     };
     choose("choose-video", "camera");
-    bob.wait_for("the camera", |state| {
-        state.has(ANN.0, "video") && !state.sees(ANN.0, "video", "topLeft", colour)
-    });
+    bob.wait_for("the camera", |state| state.has(ANN.0, "video") && !state.sees(ANN.0, "video", "topLeft", colour));
     choose("choose-voice", "microphone");
     // The beeps of the browser's own device.
     bob.wait_for("the microphone", |state| state.has(ANN.0, "voice") && !state.hears(ANN.0, "voice", ANN.1));
@@ -143,11 +141,15 @@ fn keys_do_what_the_list_of_keys_says_unless_they_are_switched_off() {
     let demo = Demo::start();
     let browser = Chromium::start();
     let (ann, bob) = (enter(&browser, &demo, ANN, ""), enter(&browser, &demo, BOB, "&silent"));
-    let muted = |state: &State| state.0["participants"].as_array().is_some_and(|all| {
-        all.iter().any(|one| one["name"] == ANN.0 && one["muted"] == true)
-    });
+    let muted = |state: &State| {
+        state.0["participants"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["name"] == ANN.0 && one["muted"] == true))
+    };
     let press = |key: &str| {
-        ann.eval(&format!("document.body.dispatchEvent(new KeyboardEvent('keydown', {{key: '{key}', bubbles: true}}))"));
+        ann.eval(&format!(
+            "document.body.dispatchEvent(new KeyboardEvent('keydown', {{key: '{key}', bubbles: true}}))"
+        ));
     };
     bob.wait_for("ann's tone", |state| state.hears(ANN.0, "voice", ANN.1));
     press("m");
@@ -194,7 +196,9 @@ fn statistics_are_plotted_for_each_track_that_comes_or_goes() {
     }
     let layers = "[...document.querySelectorAll('.track .hint')].map((one) => one.textContent).join()";
     ann.eval("document.getElementById('stats').click()");
-    ann.wait_for("the layers of the screen", |_| ann.eval(layers).as_str().is_some_and(|text| text.contains("layer l")));
+    ann.wait_for("the layers of the screen", |_| {
+        ann.eval(layers).as_str().is_some_and(|text| text.contains("layer l"))
+    });
 }
 
 /// Set `RTCD_SCREENSHOTS` to a directory to see what it looks like.

@@ -132,7 +132,9 @@ fn another_machine_gets_the_page_over_https_and_plain_requests_are_led_there() {
         let browser = Chromium::start();
         let start = browser.open(&demo.url("call=demo"));
         let code = "document.querySelector('.code')?.naturalWidth > 0 && document.querySelector('.code').alt";
-        start.wait_for("the code", |_| start.eval(code) == json!(format!("QR code of https://{}/?call=demo", demo.addr())));
+        start.wait_for("the code", |_| {
+            start.eval(code) == json!(format!("QR code of https://{}/?call=demo", demo.addr()))
+        });
         assert_eq!(start.eval("isSecureContext && 'getUserMedia' in navigator.mediaDevices"), json!(true));
         let ann = browser.open(&demo.url("name=ann&auto"));
         let bob = browser.open(&demo.url("name=bob&tone=900&picture&auto"));
@@ -153,7 +155,9 @@ fn a_page_for_this_machine_alone_says_so_and_how_to_let_others_in() {
     let browser = Chromium::start();
     let page = browser.open(&demo.url("call=my+call"));
     let text = |id: &str| page.eval(&format!("document.getElementById('{id}').textContent"));
-    page.wait_for("what it says", |_| text("about").as_str().is_some_and(|text| text.contains("the daemon at 127.0.0.1:")));
+    page.wait_for("what it says", |_| {
+        text("about").as_str().is_some_and(|text| text.contains("the daemon at 127.0.0.1:"))
+    });
     let phone = text("phone");
     let phone = phone.as_str().unwrap_or_default();
     assert!(phone.contains("this machine alone") && phone.contains("rtcd demo --allow-remote"), "{phone}");

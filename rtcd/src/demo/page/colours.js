@@ -4,8 +4,8 @@
 const STEP = 137.508;
 const FIRST = 212;
 /** After so many the hues come close: the next round is darker, the one after it lighter. */
-const ROUND = 10;
-const TONES = [{saturation: 0.58, lightness: 0.45}, {saturation: 0.5, lightness: 0.31}, {saturation: 0.66, lightness: 0.62}];
+const ROUND = 8;
+const TONES = [{saturation: 0.54, lightness: 0.41}, {saturation: 0.45, lightness: 0.28}, {saturation: 0.55, lightness: 0.58}];
 
 /** The colour of a seat: red, green and blue, 0 to 255. */
 export function colour(seat) {

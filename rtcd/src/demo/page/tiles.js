@@ -25,7 +25,7 @@ export function renderTiles() {
     here.speaking.delete(id);
   }
   for (const one of list) {
-    if (!tiles.has(one.sessionID)) tiles.set(one.sessionID, newTile(one));
+    if (!tiles.has(one.sessionID)) seatTile(newTile(one), one);
     update(tiles.get(one.sessionID), one);
   }
   $('count').textContent = list.length === 1 ? '1 person' : `${list.length} people`;
@@ -34,9 +34,17 @@ export function renderTiles() {
   renderScreen();
 }
 
+/** In the order in which they came. Tiles that are there stay where they are: a picture that is moved stops. */
+function seatTile(tile, {sessionID, seat}) {
+  tile.dataset.seat = seat;
+  const behind = [...$('tiles').children].find((other) => Number(other.dataset.seat) > seat);
+  $('tiles').insertBefore(tile, behind ?? null);
+  tiles.set(sessionID, tile);
+}
+
 function newTile({sessionID, name, seat, speaking}) {
   const own = sessionID === here.call.sessionID;
-  const tile = add($('tiles'), 'li', {className: 'tile'});
+  const tile = Object.assign(document.createElement('li'), {className: 'tile'});
   tile.dataset.name = name;
   // No style attributes: the page's policy forbids them, setting a property is something else.
   tile.style.setProperty('--colour', css(colour(seat)));
