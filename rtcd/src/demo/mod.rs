@@ -7,6 +7,7 @@ mod child;
 mod code;
 mod connection;
 mod reach;
+mod table;
 mod upstream;
 mod web;
 

@@ -42,7 +42,7 @@ files! {
     "app.js": "text/javascript", "call.js": "text/javascript", "colours.js": "text/javascript",
     "controls.js": "text/javascript", "dom.js": "text/javascript", "drawer.js": "text/javascript",
     "ended.js": "text/javascript", "icon.svg": "image/svg+xml", "keys.js": "text/javascript",
-    "media.js": "text/javascript", "msgpack.js": "text/javascript", "notices.js": "text/javascript",
+    "formats.js": "text/javascript", "media.js": "text/javascript", "msgpack.js": "text/javascript", "notices.js": "text/javascript",
     "pictures.js": "text/javascript", "settings.js": "text/javascript", "sources.js": "text/javascript",
     "start.js": "text/javascript", "state.js": "text/javascript", "stats.js": "text/javascript",
     "tiles.js": "text/javascript", "base.css": "text/css", "call.css": "text/css", "start.css": "text/css",

@@ -53,6 +53,7 @@ async function join(asked) {
   call.addEventListener('closed', ({detail}) => { why = detail; left(why); });
   status('joining …');
   $('enter').disabled = true;
+  $('enter').textContent = 'Joining …';
   try {
     await call.join();
     isIn();
@@ -65,6 +66,7 @@ async function join(asked) {
   } finally {
     joining = false;
     $('enter').disabled = false;
+    $('enter').textContent = 'Join';
   }
   await publish('voice', asked.voice);
   await publish('video', asked.video);

@@ -2,27 +2,11 @@
 // `sendrecv` and offered, what is still to be said after an Unlock is offered without the lock, a camera is switched off by
 // taking its track out of the sender and on again by putting another one in.
 import {decode, encode} from './msgpack.js';
+import {RSA, SCREEN_ENCODINGS, deflate, inflate, isUdp, preferVp8, sleep, withoutUdp} from './formats.js';
 
 const PING = 1, PONG = 2, SDP = 3, LOSS_RATE = 4, ROUND_TRIP_TIME = 5, JITTER = 6, LOCK = 7, UNLOCK = 8, MEDIA_MAP = 9;
 const LOCK_RETRY_MS = 200, LOCK_PATIENCE_MS = 5000, ANSWER_PATIENCE_MS = 10000, PING_MS = 1000;
 const CANDIDATE_PATIENCE_MS = 300;
-const SCREEN_ENCODINGS = [
-  {rid: 'l', maxBitrate: 500_000, maxFramerate: 5, scaleResolutionDownBy: 1},
-  {rid: 'h', maxBitrate: 2_500_000, maxFramerate: 20, scaleResolutionDownBy: 1},
-];
-
-const RSA = {
-  name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256', modulusLength: 2048, publicExponent: new Uint8Array([1, 0, 1]),
-};
-
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-async function through(stream, bytes) {
-  const out = new Blob([bytes]).stream().pipeThrough(stream);
-  return new Uint8Array(await new Response(out).arrayBuffer());
-}
-const deflate = (text) => through(new CompressionStream('deflate'), new TextEncoder().encode(text));
-const inflate = async (bytes) => new TextDecoder().decode(await through(new DecompressionStream('deflate'), bytes));
 
 /**
  * Events: `joined`, `participants` (detail: list), `speaking` ({sessionID, on}), `track` (remote track added),
@@ -382,13 +366,4 @@ export class Call extends EventTarget {
   emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, {detail}));
   }
-}
-
-const isUdp = (candidate) => / udp /i.test(candidate);
-const withoutUdp = (sdp) => sdp.split('\r\n').filter((line) => !(line.startsWith('a=candidate:') && isUdp(line))).join('\r\n');
-
-function preferVp8(transceiver) {
-  const codecs = RTCRtpSender.getCapabilities('video')?.codecs ?? [];
-  const wanted = codecs.filter(({mimeType}) => /vp8|rtx/i.test(mimeType));
-  if (wanted.length) transceiver.setCodecPreferences?.(wanted);
 }

@@ -5,10 +5,12 @@ import {openSettings} from './settings.js';
 import {here} from './state.js';
 import {toggleDrawer} from './drawer.js';
 
+/** Phones have no screens to share. */
+const canChoose = Boolean(navigator.mediaDevices?.getDisplayMedia);
 const BUTTONS = [
   {id: 'mute', icon: 'mic', act: toggleVoice},
   {id: 'camera', icon: 'camera', act: toggleVideo},
-  {id: 'share', icon: 'screen', act: toggleShare},
+  {id: 'share', icon: 'screen', act: shareClicked},
   {id: 'devices', icon: 'devices', label: 'Devices', act: openSettings},
   {id: 'stats', icon: 'stats', label: 'Statistics', act: toggleDrawer},
   {id: 'show-keys', icon: 'keys', label: 'Keyboard', act: () => openDialog('keys')},
@@ -35,13 +37,19 @@ export function renderControls() {
   set('camera', {label: seen ? 'Stop video' : 'Start video', name: seen ? 'camera' : 'camera-off', on: seen});
   set('share', {label: shares ? 'Stop sharing' : 'Share', name: shares ? 'screen-off' : 'screen', on: true});
   $('share').classList.toggle('active', shares);
+  // The browser itself opens the menu, and closes it at the second click.
+  $('share').popoverTargetElement = shares || !canChoose ? null : $('share-menu');
 }
 
-export function toggleShare() {
+function shareClicked() {
   if (here.sources.has('screen')) unpublish('screen');
-  else if (navigator.mediaDevices?.getDisplayMedia) $('share-menu').togglePopover();
-  // Phones have nothing to choose.
-  else share('test-screen');
+  else if (!canChoose) share('test-screen');
+}
+
+/** What the key does. */
+export function toggleShare() {
+  if (canChoose && !here.sources.has('screen')) $('share-menu').togglePopover();
+  else shareClicked();
 }
 
 for (const [id, source] of [['share-screen', 'screen'], ['share-test', 'test-screen']]) {

@@ -25,6 +25,7 @@ const make = async (source) => ({
 export async function publish(kind, source) {
   if (source === 'none') return;
   const call = here.call;
+  if (!call || call.ended) return;
   try {
     const made = await make(source);
     // It may have taken a person some time to allow it.
