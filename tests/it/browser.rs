@@ -75,7 +75,12 @@ fn three_meet(more: &str, protocol: &str) {
         });
         // The picture in the README is a copy of this one.
         let picture = binary().with_file_name("demo.png");
-        bob.wait_for("somebody who speaks", |state| state.0["speaking"].as_array().is_some_and(|all| !all.is_empty()));
+        // As it looks after a moment: somebody speaks, and the first, coarse pictures of the screen have passed.
+        bob.wait_for("a call that has settled", |state| {
+            let frames = |track: &&serde_json::Value| track["stats"]["frames"].as_f64() > Some(40.0);
+            let speaks = state.0["speaking"].as_array().is_some_and(|all| !all.is_empty());
+            speaks && state.tracks(ANN.0, "screen").iter().any(frames)
+        });
         bob.screenshot(&picture, (1280, 720));
         assert!(picture.metadata().is_ok_and(|file| file.len() > 20_000), "{}", picture.display());
     }
