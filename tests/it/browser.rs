@@ -81,7 +81,8 @@ fn three_meet(more: &str, protocol: &str) {
             let speaks = state.0["speaking"].as_array().is_some_and(|all| !all.is_empty());
             speaks && state.tracks(ANN.0, "screen").iter().any(frames)
         });
-        bob.screenshot(&picture, (1280, 720));
+        bob.resize((1280, 720));
+        bob.capture(&picture);
         assert!(picture.metadata().is_ok_and(|file| file.len() > 20_000), "{}", picture.display());
     }
     demo.assert_nothing_refused();

@@ -256,7 +256,7 @@ fn picture_of_the_console(machine: &Machine, dir: &Path) {
     wait_for("the page", || {
         page.eval("document.readyState === 'complete' && document.querySelector('pre') !== null") == true
     });
-    page.screenshot(&artifact("console-of-a-boot.png"), (960, 900));
+    page.screenshot(&artifact("console-of-a-boot.png"), 960);
 }
 
 fn recipes_of_the_documentation_find(machine: &mut Machine, call: &str, session: &str) {

@@ -233,12 +233,12 @@ fn every_view_fits_phones_tablets_and_desks_in_both_themes() {
 fn fits(page: &Page, what: &str) {
     let dir = std::env::var_os("RTCD_SCREENSHOTS");
     for theme in ["light", "dark"] {
-        page.theme(theme);
+        page.set_dark(theme == "dark");
         for size in [(360, 740), (768, 1024), (1280, 760)] {
             page.resize(size);
             if let Some(dir) = &dir {
                 let path = std::path::Path::new(dir).join(format!("{what}-{theme}-{}.png", size.0));
-                page.screenshot(&path, size);
+                page.capture(&path);
             }
             let at = format!("{what} in {theme} at {}", size.0);
             let overflow = page.eval("document.documentElement.scrollWidth - innerWidth");
