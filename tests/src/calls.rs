@@ -158,7 +158,8 @@ fn see_and_hear_each_other(cleo: &Page, dora: &Page) {
             tracks.len() == 2 && tracks.iter().all(|one| one["stats"]["kbps"].as_f64() > Some(1.0))
         })
     });
-    cleo.screenshot(&artifact("call-through-the-machine.png"), 800);
+    cleo.resize((1000, 600));
+    cleo.capture(&artifact("call-through-the-machine.png"));
 }
 
 /// Whether this participant's voice comes: what is in it only a test participant understands. A hundred packets of it.

@@ -1,12 +1,14 @@
 //! Between the browsers' JSON and the daemon's msgpack: the Mattermost server of the demo.
+use super::table::Table;
 use super::upstream::{Socket, Upstream};
 use crate::api::conn_id;
-use crate::ids::{CallId, SessionId, UserId};
-use crate::signal::message::{ClientMessage, Join, RtcMessage, RtcType, ServerMessage};
-use futures_util::{SinkExt as _, StreamExt as _};
+use crate::ids::SessionId;
+use crate::signal::message::ClientMessage;
+use futures_util::SinkExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -21,10 +23,10 @@ const INPUT_QUEUE: usize = 256;
 pub const BROWSER_QUEUE: usize = 256;
 
 /// Participants of a demo.
-const MAX_BROWSERS: usize = 200;
+pub const MAX_BROWSERS: usize = 200;
 
 /// The daemon pings every 10 s: after three it has gone.
-const SILENCE: Duration = Duration::from_secs(30);
+pub const SILENCE: Duration = Duration::from_secs(30);
 
 /// How long one write may take.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
@@ -36,31 +38,40 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JoinRequest {
-    name: String,
-    call: String,
+    pub name: String,
+    pub call: String,
     #[serde(default)]
-    dc_signaling: bool,
+    pub dc_signaling: bool,
     #[serde(default)]
-    av1_support: bool,
+    pub av1_support: bool,
+    /// The seat that it had before, when it comes again.
+    pub seat: Option<usize>,
 }
 
 /// Everything that can wake the bridge, besides the daemon.
-enum Input {
+pub enum Input {
     Joined { session: SessionId, request: JoinRequest, out: mpsc::Sender<String> },
     Said { session: SessionId, kind: String, data: Value },
     Gone { session: SessionId },
+    Stop,
 }
 
 /// A cheap handle on the bridge.
 #[derive(Clone)]
 pub struct Bridge {
     input: mpsc::Sender<Input>,
+    /// Whether the daemon is reached.
+    connected: Arc<AtomicBool>,
 }
 
 impl Bridge {
     /// A browser joins; messages to it go to `out`, which is dropped when the call is over for it.
     pub async fn join(&self, request: JoinRequest, out: mpsc::Sender<String>) -> SessionId {
         let session = SessionId::from(conn_id::random().as_str());
+        if !self.connected.load(Ordering::Relaxed) {
+            // It waits with all others; it should know what for.
+            let _ = out.try_send(daemon_is(false).to_string());
+        }
         let _ = self.input.send(Input::Joined { session: session.clone(), request, out }).await;
         session
     }
@@ -72,202 +83,49 @@ impl Bridge {
     pub async fn gone(&self, session: SessionId) {
         let _ = self.input.send(Input::Gone { session }).await;
     }
+    /// Says to all browsers that the demo ends, and then lets go of them.
+    pub async fn stop(&self) {
+        let _ = self.input.send(Input::Stop).await;
+    }
 }
 
 /// Starts the bridge over an open connection; it connects again whenever that is lost.
 pub fn start(upstream: Upstream, first: Socket) -> (Bridge, JoinHandle<()>) {
     let (input, inputs) = mpsc::channel(INPUT_QUEUE);
-    (Bridge { input }, tokio::spawn(run(upstream, first, inputs)))
+    let connected = Arc::new(AtomicBool::new(true));
+    (Bridge { input, connected: connected.clone() }, tokio::spawn(run(upstream, first, inputs, connected)))
 }
 
-async fn run(upstream: Upstream, mut socket: Socket, mut inputs: mpsc::Receiver<Input>) {
-    let mut table = Table { upstream, browsers: BTreeMap::new() };
+async fn run(upstream: Upstream, mut socket: Socket, mut inputs: mpsc::Receiver<Input>, connected: Arc<AtomicBool>) {
+    let mut table = Table::new(upstream);
     loop {
         let Err(error) = table.pump(&mut socket, &mut inputs).await else { return };
         warn!(%error, "the connection to the daemon is lost");
+        connected.store(false, Ordering::Relaxed);
+        table.tell_all(&daemon_is(false));
         socket = loop {
             match table.upstream.connect().await {
                 Ok(socket) => break socket,
-                Err(error) => debug!(%error, "the daemon cannot be reached"),
+                Err(error) => debug!(error = %format_args!("{error:#}"), "the daemon cannot be reached"),
             }
             tokio::time::sleep(RETRY).await;
         };
-        for session in table.browsers.keys() {
+        connected.store(true, Ordering::Relaxed);
+        table.tell_all(&daemon_is(true));
+        for session in table.sessions() {
             // A failure shows at the next write.
             let _ = send(&mut socket, &ClientMessage::Reconnect { session: session.clone() }).await;
         }
     }
 }
 
-async fn send(socket: &mut Socket, message: &ClientMessage) -> anyhow::Result<()> {
+/// Whether the bridge reaches the daemon.
+fn daemon_is(reached: bool) -> Value {
+    json!({"type": "daemon", "data": {"reached": reached}})
+}
+
+/// Sends the daemon a message.
+pub async fn send(socket: &mut Socket, message: &ClientMessage) -> anyhow::Result<()> {
     let frame = Message::Binary(message.encode().into());
     Ok(timeout(WRITE_PATIENCE, socket.send(frame)).await??)
-}
-
-struct Browser {
-    name: String,
-    call: CallId,
-    user: UserId,
-    muted: bool,
-    screen: bool,
-    out: mpsc::Sender<String>,
-}
-
-struct Table {
-    upstream: Upstream,
-    browsers: BTreeMap<SessionId, Browser>,
-}
-
-impl Table {
-    /// `Ok`: the demo is stopping.
-    async fn pump(&mut self, socket: &mut Socket, inputs: &mut mpsc::Receiver<Input>) -> anyhow::Result<()> {
-        loop {
-            tokio::select! {
-                input = inputs.recv() => match input {
-                    None => return Ok(()),
-                    Some(Input::Joined { session, request, out }) => self.joined(socket, session, request, out).await?,
-                    Some(Input::Said { session, kind, data }) => self.said(socket, &session, &kind, data).await?,
-                    Some(Input::Gone { session }) => self.leave(socket, &session).await?,
-                },
-                frame = timeout(SILENCE, socket.next()) => match frame? {
-                    Some(Ok(Message::Binary(bytes))) => match ServerMessage::decode(&bytes) {
-                        Ok(message) => self.heard(message),
-                        Err(error) => warn!(%error, "the daemon sent something unexpected"),
-                    },
-                    Some(Ok(Message::Close(_))) | None => anyhow::bail!("closed by the daemon"),
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => return Err(error.into()),
-                },
-            }
-        }
-    }
-
-    async fn joined(
-        &mut self,
-        socket: &mut Socket,
-        session: SessionId,
-        request: JoinRequest,
-        out: mpsc::Sender<String>,
-    ) -> anyhow::Result<()> {
-        if self.browsers.len() >= MAX_BROWSERS {
-            return Ok(());
-        }
-        let call = CallId::from(request.call);
-        let user = UserId::from(conn_id::random().as_str());
-        let join = Join {
-            call: call.clone(),
-            user: user.clone(),
-            session: session.clone(),
-            channel_id: call.to_string(),
-            av1_support: request.av1_support,
-            dc_signaling: request.dc_signaling,
-        };
-        let _ = out.try_send(json!({"type": "joined", "data": {"sessionID": session.as_str()}}).to_string());
-        let browser = Browser { name: request.name, call: call.clone(), user, muted: true, screen: false, out };
-        self.browsers.insert(session, browser);
-        self.tell_participants(&call);
-        send(socket, &ClientMessage::Join(join)).await
-    }
-
-    async fn said(&mut self, socket: &mut Socket, session: &SessionId, kind: &str, data: Value) -> anyhow::Result<()> {
-        let Some(browser) = self.browsers.get(session) else { return Ok(()) };
-        let call = browser.call.clone();
-        let rtc = match kind {
-            "sdp" => RtcType::Sdp,
-            "ice" => RtcType::Ice,
-            "mute" => RtcType::Mute,
-            "unmute" => RtcType::Unmute,
-            "screen_on" => RtcType::ScreenOn,
-            "screen_off" => RtcType::ScreenOff,
-            "video_on" => RtcType::VideoOn,
-            "video_off" => RtcType::VideoOff,
-            "leave" => return self.leave(socket, session).await,
-            _ => return Ok(()),
-        };
-        if rtc == RtcType::ScreenOn && self.browsers.values().any(|other| other.call == call && other.screen) {
-            self.tell(session, &json!({"type": "refused", "data": kind}));
-            return Ok(());
-        }
-        let Some(browser) = self.browsers.get_mut(session) else { return Ok(()) };
-        match rtc {
-            RtcType::Mute | RtcType::Unmute => browser.muted = rtc == RtcType::Mute,
-            RtcType::ScreenOn | RtcType::ScreenOff => browser.screen = rtc == RtcType::ScreenOn,
-            _ => {}
-        }
-        let message = RtcMessage {
-            group: self.upstream.client.clone(),
-            call: call.clone(),
-            user: browser.user.clone(),
-            session: session.clone(),
-            kind: rtc,
-            data: if data.is_null() { Vec::new() } else { data.to_string().into_bytes() },
-        };
-        send(socket, &ClientMessage::Rtc(message)).await?;
-        if !matches!(rtc, RtcType::Sdp | RtcType::Ice) {
-            self.tell_participants(&call);
-            self.tell(session, &json!({"type": "passed", "data": kind}));
-        }
-        Ok(())
-    }
-
-    async fn leave(&mut self, socket: &mut Socket, session: &SessionId) -> anyhow::Result<()> {
-        let Some(browser) = self.browsers.remove(session) else { return Ok(()) };
-        self.tell_participants(&browser.call);
-        send(socket, &ClientMessage::Leave { session: session.clone() }).await
-    }
-
-    fn heard(&mut self, message: ServerMessage) {
-        match message {
-            ServerMessage::Hello { .. } => {}
-            ServerMessage::Rtc(rtc) => {
-                let kind = match rtc.kind {
-                    RtcType::Sdp => "sdp",
-                    RtcType::Ice => "ice",
-                    _ => return,
-                };
-                if let Ok(data) = serde_json::from_slice::<Value>(&rtc.data) {
-                    self.tell(&rtc.session, &json!({"type": kind, "data": data}));
-                }
-            }
-            ServerMessage::Vad(rtc) => {
-                let kind = if rtc.kind == RtcType::VoiceOn { "voice_on" } else { "voice_off" };
-                let text = json!({"type": kind, "data": {"sessionID": rtc.session.as_str()}});
-                if let Some(call) = self.browsers.get(&rtc.session).map(|browser| browser.call.clone()) {
-                    self.tell_call(&call, &text);
-                }
-            }
-            ServerMessage::Close { session } => {
-                self.tell(&session, &json!({"type": "close"}));
-                if let Some(browser) = self.browsers.remove(&session) {
-                    self.tell_participants(&browser.call);
-                }
-            }
-        }
-    }
-
-    fn tell_participants(&self, call: &CallId) {
-        let of_call = self.browsers.iter().filter(|(_, browser)| browser.call == *call);
-        let list: Vec<_> = of_call
-            .map(|(session, browser)| {
-                let Browser { name, muted, screen, .. } = browser;
-                json!({"sessionID": session.as_str(), "name": name, "muted": muted, "screen": screen})
-            })
-            .collect();
-        self.tell_call(call, &json!({"type": "participants", "data": list}));
-    }
-
-    fn tell_call(&self, call: &CallId, message: &Value) {
-        for (session, _) in self.browsers.iter().filter(|(_, browser)| browser.call == *call) {
-            self.tell(session, message);
-        }
-    }
-
-    fn tell(&self, session: &SessionId, message: &Value) {
-        if let Some(browser) = self.browsers.get(session)
-            && browser.out.try_send(message.to_string()).is_err()
-        {
-            // A browser that does not read loses messages; its own WebSocket notices when it is really gone.
-            debug!(%session, "a browser does not read");
-        }
-    }
 }

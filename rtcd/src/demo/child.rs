@@ -1,4 +1,5 @@
 //! The daemon as a child process with a temporary store; both go when the demo ends.
+use crate::check::target::Target;
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -52,9 +53,9 @@ impl LocalDaemon {
         Ok(Self { child, api, dir })
     }
 
-    /// `http://127.0.0.1:PORT` of its API.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.api)
+    /// Where its API is.
+    pub fn target(&self) -> Target {
+        Target { tls: false, host: self.api.ip().to_string(), port: self.api.port(), prefix: String::new() }
     }
 
     /// Waits until the API takes connections.

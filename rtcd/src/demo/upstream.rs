@@ -1,15 +1,18 @@
 //! The way to the daemon: HTTP to register, then one WebSocket, as the Calls plugin does it.
 use crate::auth::Secret;
+use crate::check::target::Target;
 use crate::ids::ClientId;
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use crate::net::tls_client;
+use anyhow::{Context as _, Result, anyhow, ensure};
 use axum::body::Body;
-use axum::http::uri::Scheme;
-use axum::http::{HeaderValue, Request, StatusCode, Uri, header};
+use axum::http::{HeaderValue, Request, StatusCode, header};
 use base64::Engine as _;
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
+use rustls::CertificateError;
 use rustls::pki_types::ServerName;
-use std::sync::Arc;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -30,8 +33,7 @@ pub type Socket = WebSocketStream<Box<dyn Io>>;
 
 /// Where the daemon is, and who we are to it.
 pub struct Upstream {
-    host: String,
-    port: u16,
+    target: Target,
     tls: Option<TlsConnector>,
     /// The id that we register and log in with.
     pub client: ClientId,
@@ -39,18 +41,12 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// The daemon whose API has this URL.
-    pub fn new(url: &str, client: ClientId, key: Secret) -> Result<Self> {
-        let uri: Uri = url.parse().with_context(|| format!("--connect {url}"))?;
-        let tls = match uri.scheme() {
-            Some(scheme) if *scheme == Scheme::HTTP => None,
-            Some(scheme) if *scheme == Scheme::HTTPS => Some(tls_connector()?),
-            _ => bail!("--connect {url}: a URL that begins with http:// or https:// is needed"),
-        };
-        let host = uri.host().ok_or_else(|| anyhow!("--connect {url}: no host"))?;
-        let host = host.trim_matches(['[', ']']).to_owned();
-        let port = uri.port_u16().unwrap_or(if tls.is_some() { 443 } else { 8045 });
-        Ok(Self { host, port, tls, client, key })
+    /// The daemon whose API is there; over TLS its certificate is issued by an authority of the system, or of the file `ca`.
+    pub fn new(target: Target, ca: Option<&Path>, client: ClientId, key: Secret) -> Result<Self> {
+        ensure!(target.tls || ca.is_none(), "--ca is for a daemon at https://, and --connect has http://");
+        let connector = || tls_client::connector(ca).map_err(|error| anyhow!("--ca {error}"));
+        let tls = if target.tls { Some(connector()?) } else { None };
+        Ok(Self { target, tls, client, key })
     }
 
     /// Dials; registers first when the daemon does not know us.
@@ -64,7 +60,7 @@ impl Upstream {
 
     /// `None`: unauthorized.
     async fn dial(&self) -> Result<Option<Socket>> {
-        let mut request = format!("ws://{}/ws", self.authority()).into_client_request()?;
+        let mut request = format!("ws://{}{}/ws", self.target.authority(), self.target.prefix).into_client_request()?;
         let pair = format!("{}:{}", self.client, self.key.expose());
         let mut basic: HeaderValue =
             format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)).parse()?;
@@ -74,7 +70,7 @@ impl Upstream {
         match timeout(PATIENCE, tokio_tungstenite::client_async(request, stream)).await? {
             Ok((socket, _)) => Ok(Some(socket)),
             Err(tungstenite::Error::Http(answer)) if answer.status() == StatusCode::UNAUTHORIZED => Ok(None),
-            Err(error) => Err(error).context("the daemon's WebSocket"),
+            Err(error) => Err(error).with_context(|| format!("the WebSocket of {}", self.place())),
         }
     }
 
@@ -82,7 +78,9 @@ impl Upstream {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake::<_, Body>(TokioIo::new(self.open().await?)).await?;
         let body = serde_json::json!({"clientID": self.client.as_str(), "authKey": self.key.expose()}).to_string();
-        let request = Request::post("/register").header(header::HOST, self.authority()).body(Body::from(body))?;
+        let request = Request::post(format!("{}/register", self.target.prefix))
+            .header(header::HOST, self.target.authority())
+            .body(Body::from(body))?;
         let exchange = async {
             let answer = sender.send_request(request).await?;
             let status = answer.status();
@@ -108,30 +106,31 @@ impl Upstream {
     }
 
     async fn open(&self) -> Result<Box<dyn Io>> {
-        let stream = timeout(PATIENCE, TcpStream::connect((self.host.as_str(), self.port))).await?;
-        let stream = stream.with_context(|| format!("the daemon at {}", self.authority()))?;
+        let host = self.target.host.as_str();
+        let stream = timeout(PATIENCE, TcpStream::connect((host, self.target.port)));
+        let stream = stream.await.with_context(|| format!("{} takes no connection", self.place()))?;
+        let stream = stream.with_context(|| self.place())?;
         stream.set_nodelay(true)?;
         let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
-        let name = ServerName::try_from(self.host.clone())?;
-        Ok(Box::new(timeout(PATIENCE, tls.connect(name, stream)).await??))
+        let name = ServerName::try_from(host.to_owned()).with_context(|| format!("{host} is no name for TLS"))?;
+        let secured = timeout(PATIENCE, tls.connect(name, stream)).await;
+        let secured = secured.with_context(|| format!("{} does not answer over TLS", self.place()))?;
+        Ok(Box::new(secured.map_err(|error| anyhow!("{}: {}", self.place(), of_tls(&error)))?))
     }
 
-    fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+    fn place(&self) -> String {
+        format!("the daemon at {}", self.target.authority())
     }
 }
 
-fn tls_connector() -> Result<TlsConnector> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+/// What is wrong, and what to do where that is known.
+fn of_tls(error: &io::Error) -> String {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "its certificate is issued by nobody who is trusted here; name the authority's file with --ca".into()
+        }
+        Some(rustls::Error::InvalidMessage(_)) => "it does not speak TLS; is it http://?".into(),
+        _ => format!("TLS: {error}"),
+    }
 }

@@ -1,64 +1,92 @@
 //! The page and its WebSocket.
-use super::bridge::{BROWSER_QUEUE, Bridge, JoinRequest};
+use super::bridge::{BROWSER_QUEUE, Bridge, JoinRequest, MAX_BROWSERS};
+use super::{code, connection};
 use crate::api::is_foreign;
 use axum::Router;
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::{SinkExt as _, StreamExt as _};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 /// Connections that may be open: a page takes one or two.
-const MAX_CONNECTIONS: usize = 1000;
+const MAX_CONNECTIONS: u32 = 1000;
 
-/// For the head of a request, and for the first message on a WebSocket.
+/// For the first message on a WebSocket.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Longest message of a browser.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// Nothing from elsewhere, nothing inline, no frames.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
                       media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+macro_rules! files {
+    ($($path:literal: $kind:literal),* $(,)?) => {
+        /// The page: path, kind and text of each of its files.
+        const FILES: &[(&str, &str, &str)] = &[$((concat!("/", $path), $kind, include_str!(concat!("page/", $path)))),*];
+    };
+}
+files! {
+    "app.js": "text/javascript", "call.js": "text/javascript", "colours.js": "text/javascript",
+    "controls.js": "text/javascript", "dom.js": "text/javascript", "drawer.js": "text/javascript",
+    "ended.js": "text/javascript", "icon.svg": "image/svg+xml", "keys.js": "text/javascript",
+    "formats.js": "text/javascript", "media.js": "text/javascript", "msgpack.js": "text/javascript", "notices.js": "text/javascript",
+    "pictures.js": "text/javascript", "settings.js": "text/javascript", "sources.js": "text/javascript",
+    "start.js": "text/javascript", "state.js": "text/javascript", "stats.js": "text/javascript",
+    "tiles.js": "text/javascript", "base.css": "text/css", "call.css": "text/css", "start.css": "text/css",
+}
+
+/// What the first screen says about this demo.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct About {
+    /// Host and port of the daemon's API.
+    pub daemon: String,
+    /// Whether that daemon was started by the demo.
+    pub own: bool,
+    /// The page's addresses for other machines; none when it is for this machine alone.
+    pub addresses: Vec<String>,
+}
+
+/// A place for each connection that may be open.
+pub fn places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MAX_CONNECTIONS as usize))
+}
+
+/// Resolves when no connection is open any more.
+pub async fn are_free(places: &Semaphore) {
+    let _ = places.acquire_many(MAX_CONNECTIONS).await;
+}
+
 /// Serves the page and its WebSockets; never returns.
-pub async fn serve(listener: TcpListener, bridge: Bridge) {
-    let file = |kind: &'static str, text: &'static str| get(move || async move { page(kind, text) });
-    let router = Router::new()
-        .route("/", file("text/html", include_str!("page/index.html")))
-        .route("/style.css", file("text/css", include_str!("page/style.css")))
-        .route("/app.js", file("text/javascript", include_str!("page/app.js")))
-        .route("/call.js", file("text/javascript", include_str!("page/call.js")))
-        .route("/msgpack.js", file("text/javascript", include_str!("page/msgpack.js")))
-        .route("/sources.js", file("text/javascript", include_str!("page/sources.js")))
-        .route("/signal", get(signal))
-        .with_state(bridge);
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    bridge: Bridge,
+    about: About,
+    places: Arc<Semaphore>,
+) {
+    let router = router(bridge, &about);
     while let Ok(place) = places.clone().acquire_owned().await {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let service = TowerToHyperService::new(router.clone());
+        let (router, tls) = (router.clone(), tls.clone());
         tokio::spawn(async move {
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(REQUEST_PATIENCE)
-                .serve_connection(TokioIo::new(stream), service)
-                .with_upgrades();
-            if let Err(error) = connection.await {
+            if let Err(error) = connection::serve(stream, tls, router).await {
                 debug!(%error, "connection ended");
             }
             drop(place);
@@ -66,7 +94,24 @@ pub async fn serve(listener: TcpListener, bridge: Bridge) {
     }
 }
 
-fn page(kind: &'static str, text: &'static str) -> Response {
+fn router(bridge: Bridge, about: &About) -> Router {
+    let about = json!({
+        "daemon": about.daemon, "own": about.own, "addresses": about.addresses, "most": MAX_BROWSERS,
+        "version": crate::build_info::VERSION,
+    });
+    let about = about.to_string();
+    let mut router = Router::new()
+        .route("/", get(async || answer("text/html", include_str!("page/index.html"))))
+        .route("/about.json", get(move || async move { answer("application/json", about) }))
+        .route("/code.svg", get(code))
+        .route("/signal", get(signal));
+    for &(path, kind, text) in FILES {
+        router = router.route(path, get(move || async move { answer(kind, text) }));
+    }
+    router.with_state(bridge)
+}
+
+fn answer(kind: &'static str, text: impl IntoResponse) -> Response {
     let headers = [
         (header::CONTENT_TYPE, format!("{kind}; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, POLICY.to_owned()),
@@ -75,6 +120,34 @@ fn page(kind: &'static str, text: &'static str) -> Response {
         (header::CACHE_CONTROL, "no-cache".to_owned()),
     ];
     (headers, text).into_response()
+}
+
+/// `GET /code.svg?text=..`: a QR code of the text.
+async fn code(uri: Uri) -> Response {
+    let text = uri.query().and_then(|query| query.strip_prefix("text=")).and_then(unescape);
+    match text.and_then(|text| code::svg(&text)) {
+        Some(picture) => answer("image/svg+xml", picture),
+        None => (StatusCode::BAD_REQUEST, "text: an address of at most 300 bytes is needed\n").into_response(),
+    }
+}
+
+/// What `encodeURIComponent` has made of a text.
+fn unescape(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, behind @ ..] = rest {
+        let (byte, behind) = match (first, behind) {
+            (b'%', [high, low, behind @ ..]) => {
+                let digit = |digit: u8| char::from(digit).to_digit(16);
+                (u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()?, behind)
+            }
+            (b'%', _) => return None,
+            _ => (*first, behind),
+        };
+        bytes.push(byte);
+        rest = behind;
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// `GET /signal`: one browser's WebSocket.
@@ -120,4 +193,18 @@ async fn browser(bridge: Bridge, socket: WebSocket) {
         () = talk => {}
     }
     bridge.gone(session).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_escaped_is_read_and_what_is_broken_is_not() {
+        assert_eq!(unescape("https%3A%2F%2Fa%2F%3Fcall%3D%C3%A9").as_deref(), Some("https://a/?call=\u{e9}"));
+        assert_eq!(unescape("plain").as_deref(), Some("plain"));
+        for broken in ["%", "%4", "%zz", "%ff"] {
+            assert_eq!(unescape(broken), None, "{broken}");
+        }
+    }
 }

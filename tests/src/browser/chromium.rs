@@ -29,6 +29,8 @@ const FLAGS: &[&str] = &[
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream=fps=30",
     "--allow-loopback-in-peer-connection",
+    // Nobody vouches for the certificate of a demo that other machines reach.
+    "--ignore-certificate-errors",
     "--disable-features=WebRtcHideLocalIpsWithMdns,MediaRouter",
 ];
 
@@ -134,10 +136,22 @@ impl Page {
         self.call("Emulation.setEmulatedMedia", json!({"features": features}));
     }
 
+    /// Has a window of this size from now on; narrow ones are phones.
+    pub fn resize(&self, (width, height): (u32, u32)) {
+        let mobile = width < 600;
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile});
+        self.call("Emulation.setDeviceMetricsOverride", size);
+    }
+
     /// Writes what it looks like to a file, at this width and as long as it is.
     pub fn screenshot(&self, path: &Path, width: u32) {
-        let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600});
-        self.call("Emulation.setDeviceMetricsOverride", size);
+        self.resize((width, 900));
+        self.capture(path);
+    }
+
+    /// The same in the window as it is.
+    pub fn capture(&self, path: &Path) {
+        let width = self.eval("innerWidth");
         let end = self.eval("Math.ceil(document.body.getBoundingClientRect().bottom + scrollY)");
         let clip = json!({"x": 0, "y": 0, "width": width, "height": end, "scale": 1});
         let picture = json!({"format": "png", "clip": clip, "captureBeyondViewport": true});

@@ -78,7 +78,8 @@ impl Demo {
 
     /// The page, with this query.
     pub fn url(&self, query: &str) -> String {
-        format!("http://{}/?{query}", self.addr)
+        let scheme = if self.addr.ip().is_loopback() { "http" } else { "https" };
+        format!("{scheme}://{}/?{query}", self.addr)
     }
 
     /// Where the page is served.

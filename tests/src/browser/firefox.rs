@@ -74,7 +74,8 @@ impl Firefox {
             .unwrap_or_else(|error| panic!("{address}: {error}"));
         let (socket, last_id) = (RefCell::new(socket), RefCell::new(0));
         let mut firefox = Self { child, dir, runtime, socket, last_id, context: String::new() };
-        firefox.call("session.new", json!({"capabilities": {}}));
+        let capabilities = json!({"alwaysMatch": {"acceptInsecureCerts": true}});
+        firefox.call("session.new", json!({"capabilities": capabilities}));
         let tree = firefox.call("browsingContext.getTree", json!({}));
         firefox.context = tree["contexts"][0]["context"].as_str().expect("a tab").to_owned();
         let to = json!({"context": firefox.context, "url": url, "wait": "complete"});

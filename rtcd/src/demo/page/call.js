@@ -2,37 +2,25 @@
 // `sendrecv` and offered, what is still to be said after an Unlock is offered without the lock, a camera is switched off by
 // taking its track out of the sender and on again by putting another one in.
 import {decode, encode} from './msgpack.js';
+import {RSA, SCREEN_ENCODINGS, deflate, inflate, isUdp, preferVp8, sleep, withoutUdp} from './formats.js';
 
 const PING = 1, PONG = 2, SDP = 3, LOSS_RATE = 4, ROUND_TRIP_TIME = 5, JITTER = 6, LOCK = 7, UNLOCK = 8, MEDIA_MAP = 9;
 const LOCK_RETRY_MS = 200, LOCK_PATIENCE_MS = 5000, ANSWER_PATIENCE_MS = 10000, PING_MS = 1000;
 const CANDIDATE_PATIENCE_MS = 300;
-const SCREEN_ENCODINGS = [
-  {rid: 'l', maxBitrate: 500_000, maxFramerate: 5, scaleResolutionDownBy: 1},
-  {rid: 'h', maxBitrate: 2_500_000, maxFramerate: 20, scaleResolutionDownBy: 1},
-];
-
-const RSA = {
-  name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256', modulusLength: 2048, publicExponent: new Uint8Array([1, 0, 1]),
-};
-
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-async function through(stream, bytes) {
-  const out = new Blob([bytes]).stream().pipeThrough(stream);
-  return new Uint8Array(await new Response(out).arrayBuffer());
-}
-const deflate = (text) => through(new CompressionStream('deflate'), new TextEncoder().encode(text));
-const inflate = async (bytes) => new TextDecoder().decode(await through(new DecompressionStream('deflate'), bytes));
 
 /**
  * Events: `joined`, `participants` (detail: list), `speaking` ({sessionID, on}), `track` (remote track added),
- * `untrack` (removed), `state` (connection state), `closed`.
+ * `untrack` (removed), `state` (connection state), `daemon` (whether the page's server reaches it), `closed` (why: `left`,
+ * `closed` by the daemon, `full`, `stopping`, `server` lost, `media` lost).
  */
 export class Call extends EventTarget {
   constructor({name, call, dcSignaling = true, tcpOnly = false, av1 = false, simulcast = true, rsa = false,
-    iceServers = [], relayOnly = false}) {
+    iceServers = [], relayOnly = false, seat = null}) {
     super();
     Object.assign(this, {name, call, dcSignaling, tcpOnly, av1, simulcast, rsa, iceServers, relayOnly});
+    /** The seat that we had, or would like; then the one that we have. */
+    this.wish = seat;
+    this.muted = false;
     this.sessionID = '';
     this.participants = [];
     this.mediaMap = {};
@@ -52,20 +40,26 @@ export class Call extends EventTarget {
   async join() {
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
     this.socket = new WebSocket(`${scheme}://${location.host}/signal`);
-    this.socket.onmessage = ({data}) => this.inOrder(() => this.heard(JSON.parse(data)));
-    this.socket.onclose = () => this.close();
-    await new Promise((resolve, reject) => {
-      this.socket.onopen = resolve;
-      this.socket.onerror = () => reject(new Error('the demo server cannot be reached'));
-    });
-    const joined = new Promise((resolve) => this.addEventListener('joined', resolve, {once: true}));
-    this.signal('join', {name: this.name, call: this.call, dcSignaling: this.dcSignaling, av1Support: this.av1});
-    await joined;
-    this.connect(this.rsa ? [await RTCPeerConnection.generateCertificate(RSA)] : []);
-    await new Promise((resolve, reject) => {
-      this.channel.onopen = resolve;
+    this.socket.onmessage = ({data}) => {
+      const said = JSON.parse(data);
+      // The end may come ahead of what is still being worked on.
+      if (said.type === 'full' || said.type === 'stopping') this.close(said.type);
+      else this.inOrder(() => this.heard(said));
+    };
+    this.socket.onclose = () => this.close('server');
+    const closed = new Promise((resolve, reject) => {
       this.addEventListener('closed', () => reject(new Error('the call was closed')), {once: true});
     });
+    closed.catch(() => {});
+    this.socket.onerror = () => this.close('server');
+    await Promise.race([new Promise((resolve) => { this.socket.onopen = resolve; }), closed]);
+    const joined = new Promise((resolve) => this.addEventListener('joined', resolve, {once: true}));
+    this.signal('join', {
+      name: this.name, call: this.call, dcSignaling: this.dcSignaling, av1Support: this.av1, seat: this.wish,
+    });
+    await Promise.race([joined, closed]);
+    this.connect(this.rsa ? [await RTCPeerConnection.generateCertificate(RSA)] : []);
+    await Promise.race([new Promise((resolve) => { this.channel.onopen = resolve; }), closed]);
     this.pings = setInterval(() => this.tell(PING), PING_MS);
   }
 
@@ -84,7 +78,7 @@ export class Call extends EventTarget {
     pc.onnegotiationneeded = () => this.negotiate();
     pc.onconnectionstatechange = () => {
       this.emit('state', pc.connectionState);
-      if (pc.connectionState === 'failed') this.close();
+      if (pc.connectionState === 'failed') this.close('media');
     };
     pc.ontrack = (event) => this.onTrack(event);
   }
@@ -115,7 +109,7 @@ export class Call extends EventTarget {
       return transceiver;
     });
     this.local.set(kind, {stream, transceivers});
-    if (kind === 'voice') this.signal('unmute');
+    if (kind === 'voice') this.mute(false);
     if (kind === 'video') {
       // Only then: the daemon hears of the stream first, and what it is afterwards.
       await this.until(() => transceivers.every((one) => /send/.test(one.currentDirection)));
@@ -137,31 +131,40 @@ export class Call extends EventTarget {
     for (const transceiver of sent.transceivers) this.pc.removeTrack(transceiver.sender);
   }
 
+  /** Sends other tracks in the place of these: nothing is negotiated. */
+  async replace(kind, tracks) {
+    const sent = this.local.get(kind);
+    await Promise.all(sent.transceivers.map(({sender}, at) => sender.replaceTrack(tracks[at] ?? null)));
+    sent.stream = new MediaStream(tracks);
+    if (kind === 'voice') for (const track of tracks) track.enabled = !this.muted;
+  }
+
   mute(on) {
+    this.muted = on;
     for (const track of this.local.get('voice')?.stream.getTracks() ?? []) track.enabled = !on;
     this.signal(on ? 'mute' : 'unmute');
   }
 
   leave() {
     this.signal('leave');
-    this.close();
+    this.close('left');
   }
 
-  close() {
+  close(why) {
     if (this.ended) return;
     this.ended = true;
     clearInterval(this.pings);
     this.pc?.close();
     this.socket?.close();
     for (const mid of [...this.remote.keys()]) this.forget(mid);
-    this.emit('closed');
+    this.emit('closed', why);
   }
 
   /** Says it over the WebSocket and waits until the server has passed it on: it must be ahead of the offer. */
   async announce(type, data) {
     const passed = new Promise((resolve, reject) => {
       this.addEventListener(`passed ${type}`, resolve, {once: true});
-      this.addEventListener(`refused ${type}`, () => reject(new Error('somebody else shares already')), {once: true});
+      this.addEventListener(`refused ${type}`, () => reject(Object.assign(new Error('refused'), {refused: true})), {once: true});
     });
     this.signal(type, data);
     await passed;
@@ -270,7 +273,7 @@ export class Call extends EventTarget {
 
   async heard({type, data}) {
     switch (type) {
-      case 'joined': this.sessionID = data.sessionID; return this.emit('joined');
+      case 'joined': Object.assign(this, data); return this.emit('joined');
       case 'participants': this.participants = data; this.sweep(); return this.emit('participants', data);
       case 'passed': return this.emit(`passed ${data}`);
       case 'refused': return this.emit(`refused ${data}`);
@@ -278,7 +281,8 @@ export class Call extends EventTarget {
       case 'ice': return this.onCandidate(data.candidate);
       case 'voice_on': return this.emit('speaking', {sessionID: data.sessionID, on: true});
       case 'voice_off': return this.emit('speaking', {sessionID: data.sessionID, on: false});
-      case 'close': return this.close();
+      case 'daemon': return this.emit('daemon', data.reached);
+      case 'close': return this.close('closed');
     }
   }
 
@@ -362,13 +366,4 @@ export class Call extends EventTarget {
   emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, {detail}));
   }
-}
-
-const isUdp = (candidate) => / udp /i.test(candidate);
-const withoutUdp = (sdp) => sdp.split('\r\n').filter((line) => !(line.startsWith('a=candidate:') && isUdp(line))).join('\r\n');
-
-function preferVp8(transceiver) {
-  const codecs = RTCRtpSender.getCapabilities('video')?.codecs ?? [];
-  const wanted = codecs.filter(({mimeType}) => /vp8|rtx/i.test(mimeType));
-  if (wanted.length) transceiver.setCodecPreferences?.(wanted);
 }

@@ -1,4 +1,5 @@
 // Where tracks come from: devices, or tones and pictures that a machine can recognise on the other side.
+import {person, slide} from './pictures.js';
 
 let context;
 
@@ -9,51 +10,76 @@ export function audioContext() {
   return context;
 }
 
-/** A tone of so many hertz. */
-export function tone(hertz) {
+// A steady tone is noise to whoever listens for voices: speech is loud and quiet in turn. So does the tone speak in
+// syllables and words, and pause, with a hum in which its frequency is still to be found.
+const LOUD = 0.3, GAP = 0.002, HUM = 0.02;
+const SPEECH_S = 9, TALK_S = 5.5, SYLLABLE_S = 0.24, VOICED = 0.62, WORD = 6, EDGE_S = 0.015;
+
+/** How loud it is so many seconds after its beginning. */
+function speech(time) {
+  const at = time % SPEECH_S;
+  if (at > TALK_S) return HUM;
+  const syllable = Math.floor(at / SYLLABLE_S);
+  if (syllable % WORD === WORD - 1) return GAP;
+  const into = at % SYLLABLE_S;
+  const edge = Math.min(into, SYLLABLE_S * VOICED - into) / EDGE_S;
+  return GAP + (LOUD - GAP) * Math.max(0, Math.min(1, edge));
+}
+
+/** What modulates a tone: one round of speech as a buffer that loops. */
+function envelope() {
+  const rate = 8000;
+  const buffer = new AudioBuffer({length: SPEECH_S * rate, sampleRate: rate});
+  const samples = buffer.getChannelData(0);
+  for (let at = 0; at < samples.length; at += 1) samples[at] = speech(at / rate);
+  const source = new AudioBufferSourceNode(audioContext(), {buffer, loop: true});
+  source.start();
+  return source;
+}
+
+/** A tone of so many hertz: one that speaks, or a steady one. `loudness()` is 0 to 1. */
+function tone(hertz, speaks) {
   const oscillator = new OscillatorNode(audioContext(), {frequency: hertz});
-  const gain = new GainNode(audioContext(), {gain: 0.3});
+  const gain = new GainNode(audioContext(), {gain: speaks ? 0 : 0.1});
+  const begun = audioContext().currentTime;
+  const voice = speaks ? envelope() : null;
+  voice?.connect(gain.gain);
   const out = audioContext().createMediaStreamDestination();
   oscillator.connect(gain).connect(out);
   oscillator.start();
   const track = out.stream.getAudioTracks()[0];
-  return {track, stop: () => { oscillator.stop(); track.stop(); }};
-}
-
-const COLOURS = [[200, 40, 40], [40, 160, 60], [50, 70, 220], [210, 170, 30], [160, 40, 180], [30, 170, 180]];
-
-/** The colour of a participant. */
-export function colour(name) {
-  let sum = 0;
-  for (const char of name) sum = (sum * 43 + char.codePointAt(0)) >>> 0;
-  return COLOURS[(sum >>> 3) % COLOURS.length];
-}
-
-/** `rgb(..)` of three numbers. */
-export const css = ([r, g, b]) => `rgb(${r}, ${g}, ${b})`;
-
-/** Moving blocks on the participant's colour; as a screen, the right half is white. */
-export function picture(rgb, {width, height, screen}) {
-  const canvas = Object.assign(document.createElement('canvas'), {width, height});
-  const pen = canvas.getContext('2d');
-  let frame = 0;
-  const draw = () => {
-    pen.fillStyle = css(rgb);
-    pen.fillRect(0, 0, width, height);
-    if (screen) {
-      pen.fillStyle = '#fff';
-      pen.fillRect(width / 2, 0, width / 2, height);
-    }
-    const block = Math.round(height / 6);
-    const x = (frame * 4) % (width - block);
-    pen.fillStyle = '#000';
-    pen.fillRect(x, (height - block) / 2, block, block);
-    frame += 1;
+  return {
+    track,
+    loudness: () => (speaks ? speech(audioContext().currentTime - begun) / LOUD : 1),
+    stop: () => { oscillator.stop(); voice?.stop(); track.stop(); },
   };
-  draw();
-  const timer = setInterval(draw, 1000 / 20);
-  const track = canvas.captureStream(20).getVideoTracks()[0];
-  return {track, stop: () => { clearInterval(timer); track.stop(); }};
+}
+
+const device = (stream) => ({tracks: stream.getTracks(), stop: () => stream.getTracks().forEach((track) => track.stop())});
+const test = (...made) => ({
+  tracks: made.map(({track}) => track), loudness: made[0].loudness, stop: () => made.forEach((one) => one.stop()),
+});
+const exact = (deviceId) => (deviceId ? {deviceId: {exact: deviceId}} : {});
+
+function devices() {
+  if (navigator.mediaDevices) return navigator.mediaDevices;
+  throw Object.assign(new Error('no secure page'), {name: 'InsecureError'});
+}
+
+const SOURCES = {
+  microphone: async ({id}) => device(await devices().getUserMedia({audio: id ? exact(id) : true})),
+  camera: async ({id}) => device(await devices().getUserMedia({video: {width: 1280, height: 720, ...exact(id)}})),
+  screen: async () => device(await devices().getDisplayMedia({video: {frameRate: 20}, audio: true})),
+  tone: async ({hertz}) => test(tone(hertz, true)),
+  picture: async ({rgb, seat, loudness}) => test(person(rgb, seat, loudness)),
+  'test-screen': async ({rgb, name, screenHertz}) => test(slide(rgb, name), tone(screenHertz, false)),
+};
+
+/** Opens a source: `microphone`, `camera` (with `:ID` one certain device), `screen`, `tone`, `picture`, `test-screen`. */
+export function open(source, options) {
+  const at = source.indexOf(':');
+  const kind = at < 0 ? source : source.slice(0, at);
+  return SOURCES[kind]({...options, id: at < 0 ? '' : source.slice(at + 1)});
 }
 
 /** The frequency that is loudest in a track, and how loud it is; `null` before anything was measured. */
