@@ -343,7 +343,11 @@ fn what_is_told_is_logged_once_with_where_it_came_from_and_again_when_it_changes
             let port = world.daemon.media_port();
             wait_for("it is ready", || said(&world, "ready") == 1);
             assert_eq!(said(&world, "participants are told these addresses"), 1, "{}", world.daemon.log());
-            assert_eq!(said(&world, &format!("{ADDRESS}:{port} (inside)")), 4, "UDP and TCP, there and when it is ready");
+            assert_eq!(
+                said(&world, &format!("{ADDRESS}:{port} (inside)")),
+                4,
+                "UDP and TCP, there and when it is ready"
+            );
             ip("addr add 10.77.0.8/24 dev outside");
             wait_for("the news", || said(&world, &format!("10.77.0.8:{port} (outside)")) == 2);
             drop(world);
