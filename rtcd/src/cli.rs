@@ -1,4 +1,5 @@
 //! The command line.
+use crate::exit_code::help as exit_codes;
 use crate::{check, client};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -8,6 +9,7 @@ use std::time::Duration;
 /// Media server of Mattermost Calls.
 #[derive(Parser, Debug)]
 #[command(name = "rtcd", version = crate::build_info::LONG_VERSION, subcommand_negates_reqs = true)]
+#[command(after_help = exit_codes::DAEMON)]
 pub struct Args {
     /// The configuration file, which must be there (RTCD_* variables override it). Without this option it is
     /// config/config.toml or, where a container has it mounted, /rtcd/config/config.toml; without a file there are defaults.
@@ -41,12 +43,16 @@ pub struct Args {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Test a running daemon from where this is run, and say what to do about what fails.
+    #[command(after_help = exit_codes::CHECK)]
     Check(check::Args),
     /// Say who may use the daemon: add, remove, list clients, or give one another key.
+    #[command(after_help = exit_codes::CLIENT)]
     Client(client::Args),
     /// Have the running daemon leave its calls with systemd, which starts it again: what the unit does at a restart.
+    #[command(after_help = exit_codes::HAND_OVER)]
     HandOver(HandOver),
     /// Serve a page that makes real calls, without a Mattermost server.
+    #[command(after_help = exit_codes::DEMO)]
     Demo(crate::demo::DemoArgs),
 }
 
@@ -114,6 +120,38 @@ mod tests {
             let args = Args::try_parse_from(spelling.iter().map(|text| double_dash(text.into()))).expect("understood");
             assert_eq!(args.config, Some(PathBuf::from("x")));
         }
+    }
+
+    #[test]
+    fn the_configuration_is_named_before_or_behind_what_is_to_be_done() {
+        for line in [
+            "rtcd --config x check",
+            "rtcd check --config x",
+            "rtcd check -config x http://a",
+            "rtcd client --config x list",
+            "rtcd client list -config=x",
+            "rtcd client add --config x id",
+            "rtcd -config x demo",
+            "rtcd hand-over --config=x",
+            "rtcd --check-config --config x",
+        ] {
+            let args = Args::try_parse_from(line.split(' ').map(|word| double_dash(word.into()))).expect(line);
+            assert_eq!(args.config, Some(PathBuf::from("x")), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_succeeds_everywhere_and_says_how_the_command_ends() {
+        fn check(command: &clap::Command, path: &[&str]) {
+            let line = [path, &["--help"]].concat();
+            let error = Args::try_parse_from(&line).expect_err("help is an error to clap");
+            assert!(!error.use_stderr(), "{line:?}");
+            assert!(error.to_string().contains("Exit codes: 0"), "{line:?}: {error}");
+            for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+                check(sub, &[path, &[sub.get_name()]].concat());
+            }
+        }
+        check(&<Args as clap::CommandFactory>::command(), &["rtcd"]);
     }
 
     #[test]

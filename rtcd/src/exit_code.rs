@@ -38,6 +38,24 @@ impl ExitCode {
     }
 }
 
+/// What `--help` says of them.
+pub mod help {
+    /// Of the daemon itself.
+    pub const DAEMON: &str = "Exit codes: 0 stopped as asked, 1 failed, 2 the command line is wrong, 69 an address or a port \
+                              cannot be had, 78 the configuration is wrong (a restart does not cure it)";
+    /// Of `rtcd check`.
+    pub const CHECK: &str = "Exit codes: 0 nothing fails (there may be warnings), 1 a line says FAIL, 2 the command line is \
+                             wrong, 69 rtcd cannot be reached (--link), 78 the configuration is wrong";
+    /// Of `rtcd client` and what it does.
+    pub const CLIENT: &str = "Exit codes: 0 done, 1 failed, 2 the command line is wrong, 69 rtcd cannot be reached, 78 the \
+                              configuration is wrong, or the store of Mattermost's rtcd that it names cannot be read";
+    /// Of `rtcd hand-over`.
+    pub const HAND_OVER: &str = "Exit codes: 0 done, or nothing to do, 1 failed, 2 the command line is wrong, 78 the \
+                                 configuration is wrong";
+    /// Of `rtcd demo`.
+    pub const DEMO: &str = "Exit codes: 0 stopped as asked, 1 failed, 2 the command line is wrong";
+}
+
 impl From<ExitCode> for std::process::ExitCode {
     fn from(code: ExitCode) -> Self {
         Self::from(code as u8)

@@ -7,6 +7,7 @@ mod beside;
 mod browser;
 mod call;
 mod check;
+mod check_faults;
 mod clients;
 mod config;
 mod docs;

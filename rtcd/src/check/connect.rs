@@ -1,7 +1,9 @@
 //! Connections to the API, plain or TLS.
 use super::PATIENCE;
+use super::fault::{Fault, TlsFault};
 use super::target::Target;
 use crate::net::tls_client;
+use futures_util::future::select_ok;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{HeaderMap, Request, StatusCode, header};
@@ -11,11 +13,12 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -51,6 +54,26 @@ pub struct Connector {
     tls: Option<TlsConnector>,
 }
 
+/// Puts [`PATIENCE`] on one step.
+async fn patiently<T>(step: impl Future<Output = io::Result<T>>) -> Result<T, Fault> {
+    timeout(PATIENCE, step).await.map_err(|_| Fault::TimedOut)?.map_err(Fault::from)
+}
+
+/// All addresses of a host: at least one.
+pub async fn lookup(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {
+    let found = timeout(PATIENCE, lookup_host((host, port))).await.map_err(|_| Fault::Unresolvable { silent: true })?;
+    let addresses: Vec<_> = found.map_err(|error| Fault::of_lookup(&error))?.collect();
+    if addresses.is_empty() { Err(Fault::Unresolvable { silent: false }) } else { Ok(addresses) }
+}
+
+/// The first address that takes a connection; they are tried at the same time, so that one that drops everything does not
+/// hide another. The fault is that of the one which failed last.
+async fn dial(host: &str, port: u16) -> Result<TcpStream, Fault> {
+    let dialling =
+        lookup(host, port).await?.into_iter().map(|address| Box::pin(patiently(TcpStream::connect(address))));
+    select_ok(dialling).await.map(|(stream, _)| stream)
+}
+
 impl Connector {
     /// Trusts the system's authorities, and those in the file `ca`.
     pub fn new(target: &Target, ca: Option<&Path>) -> Result<Self, String> {
@@ -62,34 +85,75 @@ impl Connector {
     pub fn pinned(target: &Target, certificate: CertificateDer<'static>) -> Result<Self, String> {
         let config = tls_client::builder()?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Pinned(certificate, tls_client::provider())))
+            .with_custom_certificate_verifier(Arc::new(Known {
+                certificate: Some(certificate),
+                provider: tls_client::provider(),
+            }))
             .with_no_client_auth();
         Ok(Self { target: target.clone(), tls: Some(TlsConnector::from(Arc::new(config))) })
     }
 
-    /// Connects over TCP, then TLS if it is wanted; the error says which failed.
-    pub async fn connect(&self) -> io::Result<Connection> {
-        within(async {
-            let stream = TcpStream::connect((self.target.host.as_str(), self.target.port)).await?;
-            let Some(tls) = &self.tls else {
-                return Ok(Connection { stream: Box::new(stream), certificate: None });
-            };
-            let name = ServerName::try_from(self.target.host.clone()).map_err(io::Error::other)?;
-            let stream = tls.connect(name, stream).await?;
-            let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-            let certificate = certificates.first().map(|certificate| certificate.clone().into_owned());
-            Ok(Connection { stream: Box::new(stream), certificate })
-        })
-        .await
+    /// Connects over TCP, then TLS if it is wanted.
+    pub async fn connect(&self) -> Result<Connection, Fault> {
+        let Target { host, port, .. } = &self.target;
+        let stream = dial(host, *port).await?;
+        let Some(tls) = &self.tls else {
+            return Ok(Connection { stream: Box::new(stream), certificate: None });
+        };
+        match self.handshake(tls, stream).await {
+            Err(fault @ Fault::Tls(TlsFault::NothingInCommon | TlsFault::NotTheFile)) => Err(fault),
+            Err(fault @ Fault::Tls(_)) => Err(match self.presented().await {
+                Some(certificate) => fault.with_certificate(&certificate),
+                None => fault,
+            }),
+            Err(Fault::Closed | Fault::Reset | Fault::Silent) if self.speaks_plain_http().await => Err(Fault::NoTls),
+            other => other,
+        }
+    }
+
+    async fn handshake(&self, tls: &TlsConnector, stream: TcpStream) -> Result<Connection, Fault> {
+        let name = ServerName::try_from(self.target.host.clone())
+            .map_err(|_| Fault::Other("the host is no name that a certificate could have".into()))?;
+        let stream = timeout(PATIENCE, tls.connect(name, stream)).await.map_err(|_| Fault::Silent)??;
+        let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let certificate = certificates.first().map(|certificate| certificate.clone().into_owned());
+        Ok(Connection { stream: Box::new(stream), certificate })
     }
 
     /// `GET` of a path, over a connection of its own.
-    pub async fn get(&self, path: &str) -> Result<Answer, String> {
-        let connection = self.connect().await.map_err(|error| error.to_string())?;
+    pub async fn get(&self, path: &str) -> Result<Answer, Fault> {
+        let connection = self.connect().await?;
+        let answer = exchange(connection.stream, self.request(path)?, PATIENCE).await;
+        let is_odd = match &answer {
+            // So do web servers whose port is for TLS: nginx, and Go's.
+            Ok(answer) => answer.status == StatusCode::BAD_REQUEST,
+            Err(fault) => matches!(fault, Fault::NotHttp | Fault::Closed | Fault::Reset),
+        };
+        if is_odd && self.tls.is_none() && self.presented().await.is_some() {
+            return Err(Fault::NeedsTls);
+        }
+        answer
+    }
+
+    fn request(&self, path: &str) -> Result<Request<Full<Bytes>>, Fault> {
         let request =
             Request::get(format!("{}{path}", self.target.prefix)).header(header::HOST, self.target.authority());
-        let request = request.body(Full::default()).map_err(|error| error.to_string())?;
-        exchange(connection.stream, request, PATIENCE).await
+        request.body(Full::default()).map_err(|_| Fault::Other("the URL cannot be sent".into()))
+    }
+
+    /// The certificate that is shown there, whoever vouches for it; nothing is sent over such a connection.
+    async fn presented(&self) -> Option<CertificateDer<'static>> {
+        let config = tls_client::builder().ok()?.dangerous();
+        let anything = Arc::new(Known { certificate: None, provider: tls_client::provider() });
+        let config = config.with_custom_certificate_verifier(anything).with_no_client_auth();
+        let stream = dial(&self.target.host, self.target.port).await.ok()?;
+        self.handshake(&TlsConnector::from(Arc::new(config)), stream).await.ok()?.certificate
+    }
+
+    async fn speaks_plain_http(&self) -> bool {
+        let Ok(stream) = dial(&self.target.host, self.target.port).await else { return false };
+        let Ok(request) = self.request("/version") else { return false };
+        exchange(stream, request, PATIENCE).await.is_ok()
     }
 }
 
@@ -98,35 +162,40 @@ pub async fn exchange(
     stream: impl Stream + 'static,
     mut request: Request<Full<Bytes>>,
     patience: Duration,
-) -> Result<Answer, String> {
+) -> Result<Answer, Fault> {
     request.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     let exchange = async {
         let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(driver);
-        let (head, body) = sender.send_request(request).await?.into_parts();
-        let body = Limited::new(body, MAX_BODY).collect().await?.to_bytes();
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Answer { status: head.status, headers: head.headers, body })
+        let driver = tokio::spawn(driver);
+        let answer = match sender.send_request(request).await {
+            Ok(answer) => answer,
+            // What the connection has died of is told to its driver.
+            Err(error) if error.is_canceled() || error.is_closed() => match driver.await {
+                Ok(Err(error)) => return Err(error.into()),
+                _ => return Err(error.into()),
+            },
+            Err(error) => return Err(error.into()),
+        };
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, MAX_BODY).collect().await;
+        let body = body.map_err(|error| match error.downcast::<hyper::Error>() {
+            Ok(error) => (*error).into(),
+            Err(_) => Fault::Other(format!("the answer is longer than {MAX_BODY} bytes")),
+        })?;
+        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
     };
-    match timeout(patience, exchange).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err(no_answer(patience).to_string()),
-    }
-}
-
-/// Puts [`PATIENCE`] on something.
-pub async fn within<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(no_answer(PATIENCE)))
-}
-
-fn no_answer(patience: Duration) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", patience.as_secs()))
+    timeout(patience, exchange).await.unwrap_or(Err(Fault::Silent))
 }
 
 /// Takes one certificate, whatever names and dates it has, from whoever has its key.
 #[derive(Debug)]
-struct Pinned(CertificateDer<'static>, Arc<CryptoProvider>);
+struct Known {
+    /// `None`: any, to look at it.
+    certificate: Option<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+}
 
-impl ServerCertVerifier for Pinned {
+impl ServerCertVerifier for Known {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -135,7 +204,7 @@ impl ServerCertVerifier for Pinned {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if *certificate == self.0 {
+        if self.certificate.as_ref().is_none_or(|known| known == certificate) {
             return Ok(ServerCertVerified::assertion());
         }
         Err(CertificateError::ApplicationVerificationFailure.into())
@@ -146,7 +215,7 @@ impl ServerCertVerifier for Pinned {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.1.signature_verification_algorithms)
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
     }
     fn verify_tls13_signature(
         &self,
@@ -154,9 +223,9 @@ impl ServerCertVerifier for Pinned {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.1.signature_verification_algorithms)
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.1.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

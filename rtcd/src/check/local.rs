@@ -4,6 +4,7 @@ use super::target::{MediaTarget, Target};
 use crate::config::{Config, ListenAddress};
 use crate::net::addresses::{Local, Machine};
 use crate::net::discovery::Discovery;
+use crate::net::tls_client::why_not_pem;
 use rtcd_media::demux::Protocol;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -19,7 +20,7 @@ pub fn api(config: &Config) -> Result<Connector, String> {
     let target = Target { tls: config.api.tls.is_some(), host, port, prefix: String::new() };
     let Some(tls) = &config.api.tls else { return Connector::new(&target, None) };
     let certificate = CertificateDer::from_pem_file(&tls.cert_file)
-        .map_err(|error| format!("{}: {error:?}", tls.cert_file.display()))?;
+        .map_err(|error| format!("{}: {}", tls.cert_file.display(), why_not_pem(&error)))?;
     Connector::pinned(&target, certificate)
 }
 

@@ -3,6 +3,7 @@
 mod api;
 mod certificate;
 pub(crate) mod connect;
+pub(crate) mod fault;
 pub(crate) mod local;
 mod media;
 mod report;
@@ -12,7 +13,8 @@ mod websocket;
 
 use crate::config::{Config, Secret};
 use crate::exit_code::ExitCode;
-pub(crate) use certificate::not_after;
+pub(crate) use fault::not_after;
+use media::Server;
 use report::Report;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,6 +40,9 @@ pub struct Args {
     /// Where participants send media; default: port 8443 of the API's host.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub media: Option<MediaTarget>,
+    /// Test the media port alone, from a machine that reaches nothing else, as a participant's: port 8443 without another.
+    #[arg(long, value_name = "HOST[:PORT]", conflicts_with_all = ["url", "media", "client_id", "auth_key_file", "ca"])]
+    pub media_only: Option<MediaTarget>,
     /// A PEM file with a certificate authority to trust beside the system's.
     #[arg(long, value_name = "FILE", requires = "url")]
     pub ca: Option<PathBuf>,
@@ -64,14 +69,15 @@ impl Subject {
 /// Runs all checks and prints their results; fails when one of them fails. `load` reads the configuration of this machine,
 /// or has said why it cannot.
 pub fn run(args: &Args, load: impl FnOnce() -> Result<Config, ExitCode>) -> ExitCode {
-    let mut subject = match &args.url {
-        Some(url) => Subject::elsewhere(url, args.ca.as_deref()),
-        None => match load() {
-            Ok(config) => Subject::here(config),
+    let mut subject = match (&args.url, &args.media_only) {
+        (_, Some(_)) => None,
+        (Some(url), None) => Some(Subject::elsewhere(url, args.ca.as_deref())),
+        (None, None) => match load() {
+            Ok(config) => Some(Subject::here(config)),
             Err(code) => return code,
         },
     };
-    if let Some(media) = &args.media {
+    if let Some((subject, media)) = subject.as_mut().zip(args.media.as_ref()) {
         subject.media = (media.clone(), media.clone());
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -82,7 +88,13 @@ pub fn run(args: &Args, load: impl FnOnce() -> Result<Config, ExitCode>) -> Exit
         }
     };
     let mut report = Report::new(std::io::stdout());
-    runtime.block_on(all(args, subject, &mut report));
+    runtime.block_on(async {
+        match (subject, &args.media_only) {
+            (Some(subject), _) => all(args, subject, &mut report).await,
+            (None, Some(media)) => media::check_only(media, &mut report).await,
+            (None, None) => {}
+        }
+    });
     // A lookup that nobody answers is not waited for.
     runtime.shutdown_background();
     if report.failed() { ExitCode::Failure } else { ExitCode::Success }
@@ -90,19 +102,22 @@ pub fn run(args: &Args, load: impl FnOnce() -> Result<Config, ExitCode>) -> Exit
 
 async fn all(args: &Args, subject: Subject, report: &mut Report<impl std::io::Write>) {
     let key = auth_key(args, report);
+    let mut server = Server::Unknown;
     match subject.api {
         Ok(connector) => {
             if certificate::check(&connector, report).await
-                && api::check(&connector, report).await
-                && let Some((client_id, key)) = args.client_id.as_deref().zip(key)
+                && let Some(found) = api::check(&connector, report).await
             {
-                websocket::check(&connector, client_id, &key, report).await;
+                server = found;
+                if let Some((client_id, key)) = args.client_id.as_deref().zip(key) {
+                    websocket::check(&connector, client_id, &key, report).await;
+                }
             }
         }
         Err(error) => report.fail("TLS", &error, "name a readable PEM file with certificates by --ca"),
     }
     let (udp, tcp) = &subject.media;
-    media::check(udp, tcp, report).await;
+    media::check(udp, tcp, server, report).await;
     let Some(config) = &subject.config else { return };
     let advice = "see rtc.ice_address_udp, rtc.ice_host_override and the network of this machine";
     match local::candidates(config).await {
@@ -112,7 +127,7 @@ async fn all(args: &Args, subject: Subject, report: &mut Report<impl std::io::Wr
             report.warn("candidates", found, "see rtc.ice_host_override, rtc.ice_servers and the DNS of this machine");
         }
         Ok((told, true)) => report.ok("candidates", format!("participants are told {}", told.join(", "))),
-        Err(error) => report.warn("candidates", error, advice),
+        Err(error) => report.warn("candidates", fault::plain(&error.to_string()), advice),
     }
     turn::check(&config.rtc, report).await;
 }
@@ -120,7 +135,8 @@ async fn all(args: &Args, subject: Subject, report: &mut Report<impl std::io::Wr
 fn auth_key(args: &Args, report: &mut Report<impl std::io::Write>) -> Option<Secret> {
     args.client_id.as_ref()?;
     let key = match &args.auth_key_file {
-        Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display())),
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| format!("{}: {}", path.display(), fault::plain(&error.to_string()))),
         None => std::env::var(AUTH_KEY_VARIABLE).map_err(|_| "no key given".to_owned()),
     };
     match key {

@@ -1,5 +1,6 @@
 //! What is checked: the URL of the API, and the place of the media port.
 use crate::config::servers::split_host_port;
+use std::fmt;
 use std::str::FromStr;
 
 /// Port of the API without one in the URL.
@@ -23,12 +24,12 @@ pub struct Target {
 impl Target {
     /// `host:port`, as it goes into the `Host` header.
     pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        authority(&self.host, self.port)
     }
+}
+
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 impl FromStr for Target {
@@ -66,6 +67,12 @@ impl MediaTarget {
     /// The usual port of a host.
     pub fn on(host: &str) -> Self {
         Self { host: host.to_owned(), port: MEDIA_PORT }
+    }
+}
+
+impl fmt::Display for MediaTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&authority(&self.host, self.port))
     }
 }
 

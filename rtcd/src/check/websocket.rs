@@ -1,6 +1,7 @@
 //! Whether a client can log in over the WebSocket, as the Calls plugin does.
 use super::PATIENCE;
 use super::connect::Connector;
+use super::fault::Fault;
 use super::report::Report;
 use crate::config::Secret;
 use crate::signal::message::ServerMessage;
@@ -29,13 +30,14 @@ async fn login(connector: &Connector, client_id: &str, key: &Secret) -> Result<(
     let target = &connector.target;
     let scheme = if target.tls { "wss" } else { "ws" };
     let url = format!("{scheme}://{}{}/ws", target.authority(), target.prefix);
-    let mut request = url.into_client_request().map_err(|error| (error.to_string(), "check the URL"))?;
+    let mut request =
+        url.into_client_request().map_err(|_| ("the URL cannot be used".into(), "check how it is spelt"))?;
     let credentials = base64::engine::general_purpose::STANDARD.encode(format!("{client_id}:{}", key.expose()));
     let mut header = HeaderValue::try_from(format!("Basic {credentials}"))
         .map_err(|_| ("the key cannot be sent".to_owned(), "check the key"))?;
     header.set_sensitive(true);
     request.headers_mut().insert(AUTHORIZATION, header);
-    let connection = connector.connect().await.map_err(|error| (error.to_string(), PROXY))?;
+    let connection = connector.connect().await.map_err(|fault| (fault.to_string(), PROXY))?;
     let (mut socket, _) = client_async(request, connection.stream).await.map_err(|error| match error {
         Error::Http(answer) if answer.status() == 401 => {
             (format!("{client_id} is refused"), "register the client, or give the key that it was registered with")
@@ -44,10 +46,14 @@ async fn login(connector: &Connector, client_id: &str, key: &Secret) -> Result<(
         Error::Http(answer) => {
             (format!("status {}", answer.status()), "check the credentials, and any proxy in between")
         }
-        error => (error.to_string(), PROXY),
+        Error::Io(error) => (Fault::of(&error).to_string(), PROXY),
+        _ => ("the answer is no WebSocket".into(), PROXY),
     })?;
     while let Some(message) = socket.next().await {
-        match message.map_err(|error| (error.to_string(), PROXY))? {
+        match message.map_err(|error| match error {
+            Error::Io(error) => (Fault::of(&error).to_string(), PROXY),
+            _ => ("the WebSocket broke off".into(), PROXY),
+        })? {
             Message::Binary(frame) if matches!(ServerMessage::decode(&frame), Ok(ServerMessage::Hello { .. })) => {
                 // Good manners; the answer is the same without.
                 let _ = socket.send(Message::Close(None)).await;

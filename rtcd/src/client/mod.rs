@@ -4,7 +4,7 @@ mod way;
 
 use crate::check::target::{MediaTarget, Target};
 use crate::config::{Config, Secret};
-use crate::exit_code::ExitCode;
+use crate::exit_code::{ExitCode, help as exit_codes};
 use crate::signal::message::MAX_ID_LEN;
 use clap::Subcommand;
 use data_encoding::BASE64URL_NOPAD;
@@ -43,6 +43,7 @@ pub struct Args {
 #[derive(Subcommand, Debug)]
 pub enum What {
     /// Add a client, and print the URL with its id and its new key: once, it is kept nowhere.
+    #[command(after_help = exit_codes::CLIENT)]
     Add {
         /// Its id, which is its name in logs and metrics; one for each Mattermost installation.
         #[arg(value_parser = new_id)]
@@ -52,11 +53,13 @@ pub enum What {
         key_file: Option<PathBuf>,
     },
     /// Remove a client: its calls end.
+    #[command(after_help = exit_codes::CLIENT)]
     Remove {
         /// Its id.
         id: String,
     },
     /// Give a client another key, and print the new URL: the old key is no longer good, and running calls go on.
+    #[command(after_help = exit_codes::CLIENT)]
     Rotate {
         /// Its id.
         id: String,
@@ -65,6 +68,7 @@ pub enum What {
         key_file: Option<PathBuf>,
     },
     /// Print the ids of all clients.
+    #[command(after_help = exit_codes::CLIENT)]
     List,
 }
 

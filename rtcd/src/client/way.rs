@@ -4,6 +4,7 @@ use super::Failure;
 use crate::api::SOCKET;
 use crate::auth::{Auth, AuthError, Claim, Source};
 use crate::check::connect::{Answer, Connector, exchange};
+use crate::check::fault::Fault;
 use crate::check::local;
 use crate::check::target::Target;
 use crate::config::{Config, Secret};
@@ -140,17 +141,21 @@ impl Way {
         let (place, answer) = match self {
             Self::Api(connector, _) => {
                 let place = connector.target.authority();
-                let connection = connector.connect().await.map_err(|error| cannot_connect(&place, &error))?;
+                let connection = connector.connect().await;
+                let connection =
+                    connection.map_err(|fault| cannot_connect(&place, &fault, &fault.advice(connector.target.port)))?;
                 (place, exchange(connection.stream, request, PATIENCE).await)
             }
             Self::Socket(path) => {
                 let place = path.display().to_string();
-                let stream = UnixStream::connect(path).await.map_err(|error| cannot_connect(&place, &error))?;
+                let stream = UnixStream::connect(path).await;
+                let stream =
+                    stream.map_err(|error| cannot_connect(&place, &Fault::of(&error), "has rtcd just ended?"))?;
                 (place, exchange(stream, request, PATIENCE).await)
             }
             Self::Store(_) => return Err(Failure::new("the store answers no requests")),
         };
-        judge(&answer.map_err(|error| Failure::unavailable(format!("{place}: {error}")))?, &place, id)
+        judge(&answer.map_err(|fault| Failure::unavailable(format!("{place}: {fault}")))?, &place, id)
     }
 }
 
@@ -170,15 +175,8 @@ pub(super) fn secret_of(option: &str, path: &Path) -> Result<Secret, Failure> {
     }
 }
 
-fn cannot_connect(place: &str, error: &io::Error) -> Failure {
-    let advice = match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            "nothing listens there: does rtcd run, and is this its api.http.listen_address?"
-        }
-        io::ErrorKind::TimedOut => "is a firewall in between?",
-        _ => "is this where rtcd's API is?",
-    };
-    Failure::unavailable(format!("{place}: {error}: {advice}"))
+fn cannot_connect(place: &str, fault: &Fault, advice: &str) -> Failure {
+    Failure::unavailable(format!("{place}: {fault}: {advice}"))
 }
 
 /// What an answer means to the admin.

@@ -13,7 +13,7 @@ pub fn connector(ca: Option<&Path>) -> Result<TlsConnector, String> {
     // Without a system's store there is still --ca; what is missing then shows as an unknown issuer.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca {
-        let read = |error: rustls::pki_types::pem::Error| format!("{}: {error:?}", path.display());
+        let read = |error| format!("{}: {}", path.display(), why_not_pem(&error));
         let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let (added, _) = roots.add_parsable_certificates(certificates.map_err(read)?);
         if added == 0 {
@@ -22,6 +22,17 @@ pub fn connector(ca: Option<&Path>) -> Result<TlsConnector, String> {
     }
     let config = builder()?.with_root_certificates(roots).with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Why a PEM file could not be read.
+pub fn why_not_pem(error: &rustls::pki_types::pem::Error) -> String {
+    match error {
+        rustls::pki_types::pem::Error::Io(error) => {
+            error.to_string().split(" (os error").next().unwrap_or_default().to_owned()
+        }
+        rustls::pki_types::pem::Error::NoItemsFound => "there is no certificate in it".into(),
+        _ => "it is no PEM file with a certificate".into(),
+    }
 }
 
 /// What does the arithmetic.
