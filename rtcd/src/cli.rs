@@ -79,7 +79,7 @@ fn double_dash(argument: OsString) -> OsString {
 }
 
 /// `1h30m`, `90s`, `500ms`; a bare number is seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const ALLOWED: &str = "expected a duration such as 90s, 15m or 1h30m";
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));

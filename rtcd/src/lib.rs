@@ -6,6 +6,7 @@ pub mod api;
 pub mod auth;
 pub mod build_info;
 pub mod check;
+pub mod check_page;
 pub mod cli;
 pub mod client;
 pub mod demo;

@@ -185,6 +185,7 @@ async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -
     tokio::spawn(store.clone().watch());
     let api = Api::new(api_config(config), store, signal.handle.clone(), around);
     api.start_bearers(bearers, Instant::now());
+    api.start_check_page(plane.handle(), config);
     match control {
         Ok(control) => drop(tokio::spawn(control.serve(api.clone()))),
         Err(error) => tracing::info!(%error, "no control socket beside the store: `rtcd client` needs the admin's key"),

@@ -121,7 +121,7 @@ pub async fn list(State(api): State<Api>, Extension(peer): Extension<Peer>, head
     }
 }
 
-async fn admin_only(api: &Api, headers: &HeaderMap, peer: &Peer) -> Result<(), Response> {
+pub(super) async fn admin_only(api: &Api, headers: &HeaderMap, peer: &Peer) -> Result<(), Response> {
     match api.identify(headers, peer).await {
         Ok(Identity::Admin) => Ok(()),
         Ok(Identity::Client(_)) => Err(refuse(StatusCode::FORBIDDEN, "only the admin may")),
@@ -149,10 +149,10 @@ pub async fn login(State(api): State<Api>, Extension(peer): Extension<Peer>, bod
 }
 
 /// A body: a JSON object of strings.
-struct Fields(HashMap<String, Option<String>>);
+pub(super) struct Fields(HashMap<String, Option<String>>);
 
 impl Fields {
-    async fn read(api: &Api, body: Body) -> Result<Self, Response> {
+    pub(super) async fn read(api: &Api, body: Body) -> Result<Self, Response> {
         let collected =
             tokio::time::timeout(api.inner.config.deadlines.request, Limited::new(body, MAX_BODY_BYTES).collect());
         let bytes = match collected.await {
@@ -178,7 +178,7 @@ impl Fields {
         self.text("authKey").into()
     }
 
-    fn text(&self, name: &str) -> &str {
+    pub(super) fn text(&self, name: &str) -> &str {
         self.0.get(name).and_then(Option::as_deref).unwrap_or_default()
     }
 }

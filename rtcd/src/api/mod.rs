@@ -3,6 +3,7 @@
 //! A request's way: [`server`] takes the connection and bounds it, the routes below pick the handler, [`clients`],
 //! [`calls`], [`info`] and [`ws`] answer it. [`control`] lets the machine's administrator in without a key. HTTP status codes are known to this directory alone.
 mod calls;
+mod check_links;
 mod clients;
 pub(crate) mod conn_id;
 mod control;
@@ -23,10 +24,12 @@ pub use server::serve;
 pub(crate) use ws::is_foreign;
 
 use crate::auth::{Auth, AuthError, Credentials, Denial, Identity, Secret, SessionRecord};
-use crate::config::Tls;
+use crate::check_page::{CheckPage, Parts};
+use crate::config::{Config, Tls};
 use crate::ids::ClientId;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
+use crate::plane::PlaneHandle;
 use crate::signal::SignalHandle;
 use crate::store::Store;
 use axum::Router;
@@ -40,8 +43,8 @@ use refusals::Refusals;
 use rtcd_media::sfu::command::WorkerId;
 use rtcd_media::sfu::switch::PeerStatus;
 use seats::Seats;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
@@ -145,6 +148,7 @@ struct Inner {
     seats: Arc<Seats>,
     websockets: Arc<Semaphore>,
     closing: watch::Sender<bool>,
+    check_page: OnceLock<CheckPage>,
 }
 
 impl Api {
@@ -167,6 +171,7 @@ impl Api {
                 seats: Seats::new(MAX_WEBSOCKETS as usize),
                 websockets: Arc::new(Semaphore::new((MAX_WEBSOCKETS + LEAVING_WEBSOCKETS) as usize)),
                 closing: watch::Sender::new(false),
+                check_page: OnceLock::new(),
             }),
         }
     }
@@ -186,6 +191,18 @@ impl Api {
     /// Whether anybody may register.
     fn is_open(&self) -> bool {
         self.inner.self_registration.load(Ordering::Relaxed)
+    }
+
+    /// Serves the check page, too; before [`serve`].
+    pub fn start_check_page(&self, plane: PlaneHandle, config: &Config) {
+        let parts = Parts {
+            signal: self.inner.signal.clone(),
+            plane,
+            closing: self.inner.closing.subscribe(),
+            websockets: self.inner.websockets.clone(),
+        };
+        // There is one.
+        let _ = self.inner.check_page.set(CheckPage::start(parts, config));
     }
 
     /// All bearer tokens in force, for another process.
@@ -220,6 +237,8 @@ impl Api {
             .route("/calls/{call}/sessions", only(get(calls::sessions)))
             .route("/calls/{call}/sessions/{session}", only(get(calls::session)))
             .route("/ws", only(get(ws::upgrade)))
+            .route("/check-links", only(post(check_links::make)))
+            .merge(self.inner.check_page.get().map(CheckPage::router).unwrap_or_default())
             .fallback(error::not_found)
             .layer(axum::middleware::from_fn(path::clean))
             .with_state(self.clone())
@@ -235,6 +254,7 @@ impl Api {
             .route("/unregister", only(post(clients::unregister)))
             .route("/rotate", only(post(clients::rotate)))
             .route("/clients", only(get(clients::list)))
+            .route("/check-links", only(post(check_links::make)))
             .fallback(error::not_found)
             .with_state(self.clone())
     }

@@ -328,6 +328,11 @@ fn names(certificate: &Certificate) -> Vec<String> {
     names.iter().filter_map(name).take(MAX).collect()
 }
 
+/// The first few names in a certificate, which may be none.
+pub fn names_of(certificate: &[u8]) -> Vec<String> {
+    Certificate::from_der(certificate).map(|certificate| names(&certificate)).unwrap_or_default()
+}
+
 /// When a certificate ends (RFC 5280, section 4.1.2.5).
 pub fn not_after(certificate: &[u8]) -> Option<SystemTime> {
     let certificate = Certificate::from_der(certificate).ok()?;

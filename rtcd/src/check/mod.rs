@@ -4,6 +4,7 @@ mod api;
 mod certificate;
 pub(crate) mod connect;
 pub(crate) mod fault;
+mod link;
 pub(crate) mod local;
 mod media;
 mod report;
@@ -43,6 +44,16 @@ pub struct Args {
     /// Test the media port alone, from a machine that reaches nothing else, as a participant's: port 8443 without another.
     #[arg(long, value_name = "HOST[:PORT]", conflicts_with_all = ["url", "media", "client_id", "auth_key_file", "ca"])]
     pub media_only: Option<MediaTarget>,
+    /// Print an address for whoever cannot call: a page that tests, where it is opened, which way to rtcd is broken. Without a
+    /// URL from the daemon of this machine, as root or as its user; else with the admin's key.
+    #[arg(long, conflicts_with_all = ["media", "media_only", "client_id", "auth_key_file"])]
+    pub link: bool,
+    /// How long the link is good for, an hour at most: 10m, 90s.
+    #[arg(long, value_name = "DURATION", requires = "link", value_parser = crate::cli::duration)]
+    pub valid_for: Option<Duration>,
+    /// With --link, a file with the admin's key (api.security.admin_secret_key).
+    #[arg(long, value_name = "PATH", requires = "link")]
+    pub admin_key_file: Option<PathBuf>,
     /// A PEM file with a certificate authority to trust beside the system's.
     #[arg(long, value_name = "FILE", requires = "url")]
     pub ca: Option<PathBuf>,
@@ -69,6 +80,9 @@ impl Subject {
 /// Runs all checks and prints their results; fails when one of them fails. `load` reads the configuration of this machine,
 /// or has said why it cannot.
 pub fn run(args: &Args, load: impl FnOnce() -> Result<Config, ExitCode>) -> ExitCode {
+    if args.link {
+        return run_link(args, load);
+    }
     let mut subject = match (&args.url, &args.media_only) {
         (_, Some(_)) => None,
         (Some(url), None) => Some(Subject::elsewhere(url, args.ca.as_deref())),
@@ -98,6 +112,27 @@ pub fn run(args: &Args, load: impl FnOnce() -> Result<Config, ExitCode>) -> Exit
     // A lookup that nobody answers is not waited for.
     runtime.shutdown_background();
     if report.failed() { ExitCode::Failure } else { ExitCode::Success }
+}
+
+fn run_link(args: &Args, load: impl FnOnce() -> Result<Config, ExitCode>) -> ExitCode {
+    let config = match &args.url {
+        Some(_) => None,
+        None => match load() {
+            Ok(config) => Some(config),
+            Err(code) => return code,
+        },
+    };
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(link::make(args, config.as_ref()));
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            eprintln!("rtcd check: {error}");
+            ExitCode::Failure
+        }
+    }
 }
 
 async fn all(args: &Args, subject: Subject, report: &mut Report<impl std::io::Write>) {

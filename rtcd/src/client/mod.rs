@@ -1,6 +1,6 @@
 //! `rtcd client`: who may use this daemon. One command gives the admin the URL that Mattermost wants.
 mod url;
-mod way;
+pub(crate) mod way;
 
 use crate::check::target::{MediaTarget, Target};
 use crate::config::{Config, Secret};
@@ -9,7 +9,7 @@ use crate::signal::message::MAX_ID_LEN;
 use clap::Subcommand;
 use data_encoding::BASE64URL_NOPAD;
 use std::path::{Path, PathBuf};
-use way::Way;
+use way::{Failure, Way};
 
 /// Random bytes of a key: 43 characters, of which none needs escaping in a URL.
 const KEY_BYTES: usize = 32;
@@ -70,22 +70,6 @@ pub enum What {
     /// Print the ids of all clients.
     #[command(after_help = exit_codes::CLIENT)]
     List,
-}
-
-/// Why a command failed, and what to do about it.
-#[derive(Debug)]
-struct Failure {
-    code: ExitCode,
-    text: String,
-}
-
-impl Failure {
-    fn new(text: impl Into<String>) -> Self {
-        Self { code: ExitCode::Failure, text: text.into() }
-    }
-    fn unavailable(text: impl Into<String>) -> Self {
-        Self { code: ExitCode::Unavailable, text: text.into() }
-    }
 }
 
 /// Does it. `load` reads the configuration of this machine, or has said why it cannot.

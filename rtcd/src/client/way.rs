@@ -1,6 +1,5 @@
 //! The ways to the clients: the API with the admin's key, the control socket of a daemon on this machine, and the store itself
 //! when no daemon runs.
-use super::Failure;
 use crate::api::SOCKET;
 use crate::auth::{Auth, AuthError, Claim, Source};
 use crate::check::connect::{Answer, Connector, exchange};
@@ -28,8 +27,24 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// The same key as in the daemon's configuration.
 const ADMIN_KEY_VARIABLE: &str = crate::config::keys::ADMIN_SECRET_KEY.env;
 
+/// Why a command failed, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: ExitCode,
+    pub(crate) text: String,
+}
+
+impl Failure {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self { code: ExitCode::Failure, text: text.into() }
+    }
+    fn unavailable(text: impl Into<String>) -> Self {
+        Self { code: ExitCode::Unavailable, text: text.into() }
+    }
+}
+
 /// How the clients are reached.
-pub(super) enum Way {
+pub(crate) enum Way {
     Api(Connector, Secret),
     Socket(PathBuf),
     Store(Auth),
@@ -37,7 +52,7 @@ pub(super) enum Way {
 
 impl Way {
     /// The API at this URL.
-    pub(super) fn over_api(url: &Target, ca: Option<&Path>, key_file: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn over_api(url: &Target, ca: Option<&Path>, key_file: Option<&Path>) -> Result<Self, Failure> {
         let key = admin_key(key_file, std::env::var(ADMIN_KEY_VARIABLE).ok().map(Secret::new))?;
         let key = key.ok_or_else(|| Failure {
             code: ExitCode::Usage,
@@ -48,17 +63,34 @@ impl Way {
 
     /// What the configuration of this machine leads to: the daemon that runs, else the store.
     pub(super) async fn on_this_machine(config: &Config, key_file: Option<&Path>) -> Result<Self, Failure> {
+        match Self::running(config, key_file).await? {
+            Ok(way) => Ok(way),
+            Err(address) => store(&config.store.data_source, &address),
+        }
+    }
+
+    /// The same without the store, for what only a running daemon can do.
+    pub(crate) async fn on_running_daemon(config: &Config, key_file: Option<&Path>) -> Result<Self, Failure> {
+        Self::running(config, key_file).await?.map_err(|address| {
+            Failure::unavailable(format!(
+                "rtcd does not answer at {address}: start it, or name its configuration by --config"
+            ))
+        })
+    }
+
+    /// The running daemon, or the address of the API where none answers.
+    async fn running(config: &Config, key_file: Option<&Path>) -> Result<Result<Self, String>, Failure> {
         let data_source = &config.store.data_source;
         let socket = place(data_source).join(SOCKET);
         let refused = match UnixStream::connect(&socket).await {
-            Ok(_) => return Ok(Self::Socket(socket)),
+            Ok(_) => return Ok(Ok(Self::Socket(socket))),
             Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
         };
         let key = admin_key(key_file, config.api.admin_secret_key.clone())?;
         let connector = local::api(config).map_err(Failure::new)?;
         let address = connector.target.authority();
         match (connector.connect().await, key) {
-            (Ok(_), Some(key)) => Ok(Self::Api(connector, key)),
+            (Ok(_), Some(key)) => Ok(Ok(Self::Api(connector, key))),
             (_, _) if refused => Err(Failure::new(format!(
                 "{} is for root and for the user that rtcd runs as: run this command with sudo",
                 socket.display()
@@ -68,8 +100,17 @@ impl Way {
                  environment that rtcd has (--config, store.data_source), or restart an rtcd that is older than this program",
                 socket.display()
             ))),
-            (Err(_), _) => store(data_source, &address),
+            (Err(_), _) => Ok(Err(address)),
         }
+    }
+
+    /// A link to the check page, as the API says it.
+    pub(crate) async fn check_link(&self, seconds: Option<u64>) -> Result<Value, Failure> {
+        let body = match seconds {
+            Some(seconds) => json!({"validSeconds": seconds.to_string()}),
+            None => json!({}),
+        };
+        self.request("POST", "/check-links", Some(&body), "").await
     }
 
     /// How many clients the daemon that runs on this store has.

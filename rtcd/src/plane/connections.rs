@@ -4,6 +4,7 @@ use super::io::Io;
 use super::strangers::{MAX_STRANGERS, Strangers};
 use super::tcp::Connection;
 use super::torn::Torn;
+use super::web::Visitor;
 use super::worker::CONNECTION;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use rtcd_media::demux::{Path, Protocol};
@@ -126,6 +127,22 @@ impl Io {
         let Some(id) = self.connections.heaviest_stranger() else { return false };
         count(&self.shared.inbox(self.id).counters.tcp_evicted);
         self.close(id);
+        true
+    }
+
+    /// Lets a browser go to whoever serves it. False where nobody does: then it is as everything that is not ICE's.
+    pub(super) fn pass_browser(&mut self, id: u32) -> bool {
+        let shared = self.shared.clone();
+        let counters = &shared.inbox(self.id).counters;
+        if !shared.web.is_open() {
+            count(&counters.web_refused);
+            return false;
+        }
+        let Some(connection) = self.connections.take(id) else { return false };
+        let _ = self.epoll.delete(connection.stream());
+        let remote = connection.remote();
+        let passed = shared.web.pass(Visitor { stream: connection.into_stream(), remote });
+        count(if passed { &counters.web_passed } else { &counters.web_refused });
         true
     }
 

@@ -45,6 +45,10 @@ counters! {
     tcp_refused,
     /// TCP connections of strangers that made room for newer ones.
     tcp_evicted,
+    /// Browsers on the media's TCP port that were passed on to the check page.
+    web_passed,
+    /// Browsers that were not, as no link to the page is alive or too many wait.
+    web_refused,
     /// Times that no connection could be accepted, as descriptors or memory had run out.
     accept_failed,
     /// Events that control was too slow for.

@@ -2,6 +2,7 @@
 use super::command::Command;
 use super::counters::{Counters, Published};
 use super::relay::RelayId;
+use super::web::WebDoor;
 use crossbeam_queue::ArrayQueue;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use rtcd_media::demux::Path;
@@ -130,6 +131,8 @@ pub struct Shared {
     pub identity: Identity,
     /// Packets kept per stream for retransmission.
     pub nack_buffer: usize,
+    /// Where browsers go.
+    pub web: WebDoor,
     inboxes: Box<[Inbox]>,
     pool: ArrayQueue<Box<MediaPacket>>,
 }
@@ -138,7 +141,7 @@ impl Shared {
     /// Letter boxes for `workers` workers.
     pub fn new(identity: Identity, nack_buffer: usize, workers: usize) -> io::Result<Self> {
         let inboxes = (0..workers).map(|_| Inbox::new()).collect::<io::Result<_>>()?;
-        Ok(Self { identity, nack_buffer, inboxes, pool: ArrayQueue::new(POOL) })
+        Ok(Self { identity, nack_buffer, web: WebDoor::default(), inboxes, pool: ArrayQueue::new(POOL) })
     }
 
     /// All workers.

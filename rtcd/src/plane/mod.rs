@@ -23,6 +23,7 @@ mod stalls;
 mod strangers;
 pub mod tcp;
 pub mod torn;
+pub mod web;
 pub mod worker;
 
 use crate::handover::cells::{Cells, Owner};
@@ -42,6 +43,7 @@ use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use web::Visitor;
 use worker::Worker;
 
 /// How long a worker may take to leave.
@@ -184,6 +186,15 @@ impl PlaneHandle {
             }
         }
         all
+    }
+
+    /// Who begins with TLS or HTTP on the media's TCP port, while [`open_web`](Self::open_web) says so; for one who takes them.
+    pub fn web_visitors(&self) -> Option<mpsc::Receiver<Visitor>> {
+        self.0.web.visitors()
+    }
+    /// Whether those are passed on; else they are closed, as all that is not ICE's.
+    pub fn open_web(&self, is_open: bool) {
+        self.0.web.set_open(is_open);
     }
 
     /// The workers' counters, summed.

@@ -3,6 +3,7 @@ use super::counters::Counters;
 use super::deframer::{Deframer, FrameTooLong};
 use super::outbox::Outbox;
 use super::torn::{Torn, rest_of};
+use super::web::begins_as_browser;
 use rtcd_media::sfu::switch::Class;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,6 +18,8 @@ pub struct Connection {
     remote: SocketAddr,
     deframer: Deframer,
     outgoing: Outbox,
+    /// Nothing has been read from it.
+    is_untouched: bool,
     /// When it must have carried an authentic check; `None` once it has.
     pub deadline: Option<Instant>,
 }
@@ -30,6 +33,7 @@ impl Connection {
         Ok(Self {
             stream,
             remote,
+            is_untouched: read.is_empty(),
             deframer: Deframer::with(read),
             outgoing: Outbox::default(),
             deadline: Some(now + AUTHENTICATION_TIMEOUT),
@@ -42,7 +46,7 @@ impl Connection {
         if let Some(rest) = rest_of(&connection.stream, torn) {
             connection.finish_first(rest);
         }
-        Ok(Self { deframer: Deframer::in_the_middle(), deadline: None, ..connection })
+        Ok(Self { deframer: Deframer::in_the_middle(), deadline: None, is_untouched: false, ..connection })
     }
 
     /// Where a frame is torn if nobody goes on now.
@@ -58,6 +62,16 @@ impl Connection {
     /// The peer's address.
     pub fn remote(&self) -> SocketAddr {
         self.remote
+    }
+
+    /// Whether a browser begins to speak, by a look at what nobody has read yet.
+    pub fn begins_as_browser(&mut self) -> bool {
+        std::mem::take(&mut self.is_untouched) && self.deadline.is_some() && begins_as_browser(&self.stream)
+    }
+
+    /// The socket, for whoever reads it from its first byte on.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     /// Reads what is there, at most `scratch` at once. `Ok(false)`: the peer has closed.

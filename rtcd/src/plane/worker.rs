@@ -315,6 +315,10 @@ impl Worker {
             return;
         }
         let Some(connection) = self.io.connections.get_mut(id) else { return };
+        if connection.begins_as_browser() && self.io.pass_browser(id) {
+            return;
+        }
+        let Some(connection) = self.io.connections.get_mut(id) else { return };
         match connection.fill(frame) {
             Ok(true) => {
                 let age = if self.stalls.is_catching_up(now) { Age::Stale } else { Age::Fresh };

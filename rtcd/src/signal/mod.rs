@@ -25,8 +25,8 @@ use rtcd_media::ice::candidate::PeerPolicy;
 use rtcd_media::sdp::write::Candidate;
 use rtcd_media::sfu::command::{Event, TrackId, TransportId};
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
@@ -164,6 +164,7 @@ pub fn start(
     memory: ControlMemory,
 ) -> Signal {
     let (input, inputs) = mpsc::channel(INPUTS);
+    let candidates = settings.candidates.to_vec();
     let (status, status_out) = watch::channel(Status::default());
     let heartbeat = Arc::new(AtomicU64::new(0));
     let (outcome, outcomes) = mpsc::unbounded_channel();
@@ -172,7 +173,9 @@ pub fn start(
         actor.begin(legacy);
     }
     tokio::spawn(actor.run(inputs, events, outcomes));
-    Signal { handle: SignalHandle::new(input), status: status_out, heartbeat }
+    let handle = SignalHandle::new(input);
+    handle.told.lock().unwrap_or_else(PoisonError::into_inner).0 = candidates;
+    Signal { handle, status: status_out, heartbeat }
 }
 
 /// What the API says of one session.
@@ -275,12 +278,14 @@ pub struct SignalHandle {
     input: mpsc::Sender<Input>,
     /// First come, first served: each connection has one message that waits.
     room: Arc<Semaphore>,
+    /// What was said to be told last: of this machine, and of relays.
+    told: Arc<Mutex<(Vec<Candidate>, Vec<Candidate>)>>,
 }
 
 impl SignalHandle {
     /// A handle that feeds `input`.
     pub fn new(input: mpsc::Sender<Input>) -> Self {
-        Self { input, room: Arc::new(Semaphore::new(INPUT_BYTES)) }
+        Self { input, room: Arc::new(Semaphore::new(INPUT_BYTES)), told: Arc::default() }
     }
     /// Announces a WebSocket connection of an authenticated client; `hello` is its first outgoing message.
     pub async fn connect(&self, client: ClientId, conn: ConnId) -> Result<mpsc::Receiver<ServerMessage>, Stopped> {
@@ -315,11 +320,18 @@ impl SignalHandle {
     }
     /// Whoever joins, or restarts ICE, is told these candidates from now on.
     pub async fn advertise(&self, candidates: Vec<Candidate>) -> Result<(), Stopped> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).0 = candidates.clone();
         self.send(Input::Advertise(candidates.into())).await
     }
     /// And these relayed ones, beside what [`advertise`](Self::advertise) has said.
     pub async fn advertise_relays(&self, relays: Vec<Candidate>) -> Result<(), Stopped> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).1 = relays.clone();
         self.send(Input::AdvertiseRelays(relays.into())).await
+    }
+    /// What whoever joins is told now, the relayed ones last.
+    pub fn told(&self) -> Vec<Candidate> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        [&told.0[..], &told.1].concat()
     }
     /// Addresses of this machine have come or gone, and with them where participants may be.
     pub async fn set_peers(&self, peers: PeerPolicy) -> Result<(), Stopped> {

@@ -12,7 +12,7 @@ use crate::net::lookup::Resolver;
 use crate::notices::Topic;
 use crate::plane::PlaneHandle;
 use crate::signal::SignalHandle;
-use account::Credentials;
+pub(crate) use account::Credentials;
 use rtcd_media::demux::Protocol;
 use rtcd_media::sdp::write::Candidate;
 use server::{Context, Place, Server, State, family};

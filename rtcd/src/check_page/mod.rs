@@ -1,0 +1,145 @@
+//! The check page: an admin sends a link to whoever cannot call, and the page says which hop is broken and what to open.
+//!
+//! It is served on the media's TCP port, since that is what participants reach when they reach anything over TCP, and 8045 is
+//! closed to them: a worker passes connections that begin with TLS or HTTP on to [`door`], while a [link](links) is alive. The
+//! API serves the same pages, for a proxy that publishes their path and for when it is TCP on the media port that is closed.
+//! [`web`] has the pages, [`run`] the WebSocket of one run: sessions of a private call, by the way that every call takes.
+mod certificate;
+mod door;
+mod links;
+mod result;
+mod run;
+mod web;
+
+pub use links::{MAX_LIFE, USES};
+
+use crate::api::conn_id;
+use crate::config::{Config, IceServer, TurnStaticAuth};
+use crate::ids::ClientId;
+use crate::plane::PlaneHandle;
+use crate::signal::SignalHandle;
+use certificate::Certificates;
+use links::{Links, Standing};
+use rtcd_media::demux::Protocol;
+use rtcd_media::sdp::write::Candidate;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, watch};
+use tracing::info;
+
+/// Runs at the same time.
+const MAX_RUNS: usize = 8;
+
+/// What the page needs of the daemon.
+pub struct Parts {
+    /// Where its sessions are.
+    pub signal: SignalHandle,
+    /// Where its visitors come from.
+    pub plane: PlaneHandle,
+    /// Tells that the API says goodbye.
+    pub closing: watch::Receiver<bool>,
+    /// The places of WebSockets, which the end of the API waits for.
+    pub websockets: Arc<Semaphore>,
+}
+
+/// Links, and what it takes to serve those who have one; clones share it.
+#[derive(Clone)]
+pub struct CheckPage(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    links: Mutex<Links>,
+    /// Of its sessions: no client's, and a name that nobody guesses and logs in by.
+    group: ClientId,
+    runs: Arc<Semaphore>,
+    certificates: Certificates,
+    ice_servers: Vec<IceServer>,
+    turn: Option<TurnStaticAuth>,
+}
+
+/// A link as the admin gets it. The token in it is shown once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// `/check/TOKEN`
+    pub path: String,
+    /// Where the page is on the media port, best first: `https://203.0.113.7:8443/check/TOKEN`.
+    pub urls: Vec<String>,
+    /// How long it is good for.
+    pub life: Duration,
+    /// Whether the certificate there is one that no browser knows.
+    pub self_signed: bool,
+}
+
+impl CheckPage {
+    /// Without links yet. The task that serves visitors of the media port runs until the plane ends.
+    pub fn start(parts: Parts, config: &Config) -> Self {
+        let visitors = parts.plane.web_visitors();
+        let page = Self(Arc::new(Inner {
+            parts,
+            links: Mutex::default(),
+            group: format!(":check-page-{}", conn_id::random()).into(),
+            runs: Arc::new(Semaphore::new(MAX_RUNS)),
+            certificates: Certificates::new(config.api.tls.as_ref()),
+            ice_servers: config.rtc.ice_servers.clone(),
+            turn: config.rtc.turn.clone(),
+        }));
+        if let Some(visitors) = visitors {
+            tokio::spawn(door::serve(page.clone(), visitors));
+        }
+        page
+    }
+
+    /// A new link, and open doors.
+    pub fn make_link(&self, life: Duration) -> Result<Link, rcgen::Error> {
+        let life = life.min(MAX_LIFE);
+        let told = self.told();
+        // What can fail comes first.
+        self.0.certificates.prepare(told.iter().map(|candidate| candidate.address.ip()))?;
+        let (token, number) = self.links().make(Instant::now(), life);
+        self.mind_the_door();
+        info!(link = number, life_s = life.as_secs(), uses = USES, "a link to the check page was made");
+        let path = format!("/check/{token}");
+        let tcp: Vec<_> = told.iter().filter(|candidate| candidate.protocol == Protocol::Tcp).collect();
+        // A certificate that browsers know is for names.
+        let port = tcp.first().map(|candidate| candidate.address.port());
+        let names = self.0.certificates.names().iter().zip(port.into_iter().cycle());
+        let names = names.map(|(name, port)| format!("https://{name}:{port}{path}"));
+        let urls = names.chain(tcp.iter().map(|candidate| format!("https://{}{path}", candidate.address))).collect();
+        Ok(Link { path, urls, life, self_signed: self.0.certificates.is_self_signed() })
+    }
+
+    /// What participants are told now, without what is of use on this machine alone, where there is more.
+    fn told(&self) -> Vec<Candidate> {
+        let mut told = self.0.parts.signal.told();
+        if told.iter().any(|candidate| !candidate.address.ip().is_loopback()) {
+            told.retain(|candidate| !candidate.address.ip().is_loopback());
+        }
+        told
+    }
+
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.0.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn standing(&self, token: &str) -> Standing {
+        self.links().standing(Instant::now(), token)
+    }
+
+    /// Opens the media port to browsers while there are links, or somebody may be told that one has ended.
+    fn mind_the_door(&self) {
+        let page = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let until = page.links().open_until(Instant::now());
+                page.0.parts.plane.open_web(until.is_some());
+                let Some(until) = until else { return };
+                tokio::time::sleep_until(until.into()).await;
+            }
+        });
+    }
+}
+
+/// Where a request has come from, as far as the media port knows.
+#[derive(Clone, Copy, Debug)]
+struct SeenAs(SocketAddr);
