@@ -8,6 +8,7 @@ mod browser;
 mod call;
 mod check;
 mod check_faults;
+mod check_page;
 mod clients;
 mod config;
 mod docs;

@@ -98,8 +98,19 @@ impl Chromium {
         self.open_with(url, &script)
     }
 
+    /// The same as somebody who has gone on behind the warning of a certificate that nobody knows.
+    pub fn open_untrusted(&self, url: &str) -> Page {
+        self.open_prepared(url, |page| drop(page.call("Security.setIgnoreCertificateErrors", json!({"ignore": true}))))
+    }
+
     /// The same with a script of the test that runs ahead of the page's own.
     pub fn open_with(&self, url: &str, script: &str) -> Page {
+        self.open_prepared(url, |page| {
+            page.call("Page.addScriptToEvaluateOnNewDocument", json!({"source": script}));
+        })
+    }
+
+    fn open_prepared(&self, url: &str, prepare: impl FnOnce(&Page)) -> Page {
         let context = self.pipe.call(None, "Target.createBrowserContext", json!({}));
         let context = &context["browserContextId"];
         let permissions = json!({"browserContextId": context, "permissions": ["audioCapture", "videoCapture"]});
@@ -110,7 +121,7 @@ impl Chromium {
         let session = self.pipe.call(None, "Target.attachToTarget", attach);
         let page = Page { pipe: self.pipe.clone(), session: session["sessionId"].as_str().expect("an id").to_owned() };
         page.call("Page.enable", json!({}));
-        page.call("Page.addScriptToEvaluateOnNewDocument", json!({"source": script}));
+        prepare(&page);
         page.call("Page.navigate", json!({"url": url}));
         page
     }
