@@ -33,9 +33,13 @@ const MAX_CONNECTIONS: usize = 128;
 /// The same of one address: some people of an office behind one.
 const MAX_OF_SOURCE: usize = 24;
 
-/// Requests of one address: a run takes eight. More have to wait.
+/// Connections and requests of one address: a run takes some fifteen. Who wants more has to wait.
 const REQUESTS_PER_SECOND: f64 = 2.0;
-const REQUESTS_AT_ONCE: f64 = 80.0;
+const REQUESTS_AT_ONCE: f64 = 100.0;
+
+/// Handshakes of all: one takes about a millisecond of a CPU, which calls need more.
+const HANDSHAKES_PER_SECOND: f64 = 40.0;
+const HANDSHAKES_AT_ONCE: f64 = 200.0;
 
 /// Addresses that are remembered for that.
 const MAX_SOURCES: usize = 4096;
@@ -54,7 +58,7 @@ const MAX_LIFE: Duration = Duration::from_secs(180);
 
 /// Serves whoever comes through the plane's door; never returns while the plane lives.
 pub async fn serve(page: CheckPage, mut visitors: mpsc::Receiver<Visitor>) {
-    let (shares, router) = (Arc::new(Shares::default()), page.router::<()>());
+    let (shares, router) = (Shares::new(Instant::now()), page.router::<()>());
     while let Some(Visitor { stream, remote }) = visitors.recv().await {
         let Some(place) = shares.enter(remote) else { continue };
         let (page, router) = (page.clone(), router.clone());
@@ -143,13 +147,12 @@ fn to_tls(request: &Request<Incoming>) -> Response<Body> {
 }
 
 /// Who has how much of the door.
-#[derive(Default)]
 struct Shares(Mutex<Table>);
 
-#[derive(Default)]
 struct Table {
     sources: HashMap<Source, Share>,
     connections: usize,
+    handshakes: TokenBucket,
 }
 
 struct Share {
@@ -164,9 +167,15 @@ struct Place {
 }
 
 impl Shares {
+    fn new(now: Instant) -> Arc<Self> {
+        let handshakes = TokenBucket::new(HANDSHAKES_PER_SECOND, HANDSHAKES_AT_ONCE, now);
+        Arc::new(Self(Mutex::new(Table { sources: HashMap::new(), connections: 0, handshakes })))
+    }
+
     fn enter(self: &Arc<Self>, remote: SocketAddr) -> Option<Place> {
         let (source, now) = (Source::from(remote), Instant::now());
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = &mut *table;
         if table.connections >= MAX_CONNECTIONS {
             return None;
         }
@@ -179,7 +188,8 @@ impl Shares {
         }
         let fresh = || Share { connections: 0, requests: TokenBucket::new(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE, now) };
         let share = table.sources.entry(source).or_insert_with(fresh);
-        if share.connections >= MAX_OF_SOURCE {
+        // In this order: an address that has had its share takes nothing of what is for all.
+        if share.connections >= MAX_OF_SOURCE || !share.requests.take(now) || !table.handshakes.take(now) {
             return None;
         }
         share.connections += 1;
@@ -212,18 +222,20 @@ mod tests {
 
     #[test]
     fn one_address_has_its_share_of_places_and_of_requests() {
-        let shares = Arc::new(Shares::default());
+        let shares = Shares::new(Instant::now());
         let from = |last: u8| SocketAddr::from(([192, 0, 2, last], 1));
         let many: Vec<_> = (0..100).filter_map(|_| shares.enter(from(1))).collect();
         assert_eq!(many.len(), MAX_OF_SOURCE);
         let other = shares.enter(from(2)).expect("another address");
         let now = Instant::now();
-        assert_eq!((0..1000).filter(|_| many[0].asks(now)).count(), REQUESTS_AT_ONCE as usize);
+        let left = REQUESTS_AT_ONCE as usize - MAX_OF_SOURCE;
+        assert_eq!((0..1000).filter(|_| many[0].asks(now)).count(), left);
         assert!(other.asks(now));
-        let all: Vec<_> = (3..200).flat_map(|last| (0..4).filter_map(move |_| Some(last))).collect();
-        let all: Vec<_> = all.into_iter().filter_map(|last| shares.enter(from(last))).collect();
+        let all: Vec<_> = (3..200).filter_map(|last| shares.enter(from(last))).collect();
         assert_eq!(many.len() + 1 + all.len(), MAX_CONNECTIONS);
         drop((many, all));
-        assert!(shares.enter(from(1)).is_some());
+        assert!(shares.enter(from(1)).is_none(), "it has had its requests");
+        let gone = (0..1000).filter_map(|number| shares.enter(from((number % 250) as u8))).count();
+        assert_eq!(gone, HANDSHAKES_AT_ONCE as usize - MAX_CONNECTIONS);
     }
 }

@@ -61,6 +61,8 @@ impl Link {
 pub struct Links {
     all: VecDeque<Link>,
     made: u64,
+    /// Somebody sees to it that the door is closed behind the last of them.
+    pub is_minded: bool,
 }
 
 impl Links {

@@ -96,8 +96,15 @@ impl CheckPage {
         let told = self.told();
         // What can fail comes first.
         self.0.certificates.prepare(told.iter().map(|candidate| candidate.address.ip()))?;
-        let (token, number) = self.links().make(Instant::now(), life);
-        self.mind_the_door();
+        let (token, number, is_minded) = {
+            let mut links = self.links();
+            let (token, number) = links.make(Instant::now(), life);
+            (token, number, std::mem::replace(&mut links.is_minded, true))
+        };
+        self.0.parts.plane.open_web(true);
+        if !is_minded {
+            tokio::spawn(self.clone().mind_the_door());
+        }
         info!(link = number, life_s = life.as_secs(), uses = USES, "a link to the check page was made");
         let path = format!("/check/{token}");
         let tcp: Vec<_> = told.iter().filter(|candidate| candidate.protocol == Protocol::Tcp).collect();
@@ -126,17 +133,22 @@ impl CheckPage {
         self.links().standing(Instant::now(), token)
     }
 
-    /// Opens the media port to browsers while there are links, or somebody may be told that one has ended.
-    fn mind_the_door(&self) {
-        let page = self.clone();
-        tokio::spawn(async move {
-            loop {
-                let until = page.links().open_until(Instant::now());
-                page.0.parts.plane.open_web(until.is_some());
-                let Some(until) = until else { return };
-                tokio::time::sleep_until(until.into()).await;
-            }
-        });
+    /// The media port is open to browsers while there are links, or somebody may be told that one has ended.
+    async fn mind_the_door(self) {
+        loop {
+            let until = {
+                let mut links = self.links();
+                let until = links.open_until(Instant::now());
+                if until.is_none() {
+                    // Whoever makes a link now waits for this lock, and opens again.
+                    links.is_minded = false;
+                    self.0.parts.plane.open_web(false);
+                }
+                until
+            };
+            let Some(until) = until else { return };
+            tokio::time::sleep_until(until.into()).await;
+        }
     }
 }
 

@@ -75,7 +75,7 @@ export class Session extends EventTarget {
       this.dispatchEvent(new Event('candidate'));
     };
     pc.oniceconnectionstatechange = () => {
-      if (/connected|completed/.test(pc.iceConnectionState)) this.reached = true;
+      if (['connected', 'completed'].includes(pc.iceConnectionState)) this.reached = true;
     };
     pc.ontrack = (event) => this.dispatchEvent(Object.assign(new Event('track'), {track: event.track}));
   }

@@ -3,7 +3,7 @@
 /** More loss than this is heard. */
 const LOSS_PERCENT = 5;
 /** More than this, and time-limited passwords of TURN servers and certificates may seem out of date. */
-const SKEW_MS = 30_000;
+export const SKEW_MS = 30_000;
 
 export const NAMES = {
   udp: 'UDP', tcp: 'TCP', ipv6: 'IPv6', relay: 'TURN server, from this device', serverRelay: 'TURN server, of the call server',
@@ -18,6 +18,12 @@ function at(told, protocol) {
   return one && {...one, place: `${protocol.toUpperCase()} ${one.port} to ${one.address}`};
 }
 
+/** How both clocks compare. */
+export function clock(skewMs) {
+  const seconds = Math.round(Math.abs(skewMs) / 1000);
+  return seconds < 1 ? "this device's and the server's agree" : `this device's is ${seconds} s ${skewMs > 0 ? 'behind' : 'ahead of'} the server's`;
+}
+
 /** `{good, sentence, notes}` */
 export function verdict(facts) {
   const {ways, echo, run, page} = facts;
@@ -28,9 +34,7 @@ export function verdict(facts) {
     notes.push('The server also tells an IPv6 address, and that is not reached from here; IPv4 is used in its place.');
   }
   if (Math.abs(run.skewMs) > SKEW_MS) {
-    const seconds = Math.round(Math.abs(run.skewMs) / 1000);
-    notes.push(`The clock of this device is ${seconds} s ${run.skewMs > 0 ? 'behind' : 'ahead of'} the server's: passwords of `
-      + 'TURN servers and certificates depend on it. Set it.');
+    notes.push(`Of the clocks ${clock(run.skewMs)}: passwords of TURN servers and certificates depend on it. Set it.`);
   }
   if (echo?.noMicrophone) notes.push(`A test tone was sent, as ${echo.noMicrophone}.`);
   if (run.withheldRelay) {
@@ -102,7 +106,7 @@ export function ticket({ways, echo, run, page, when, agent}, {sentence, notes}) 
     lines.push(`Voice: ${echo.state === 'ok' ? `came back, over ${echo.over}` : `failed (${echo.why})`}`
       + number('lost', echo.lossPercent, '%') + number('round trip', echo.roundTripMs, 'ms') + number('jitter', echo.jitterMs, 'ms'));
   }
-  lines.push(`Clock: the server's is ${run.skewMs / 1000} s ahead of this device's`);
+  lines.push(`Clock: ${clock(run.skewMs)}`);
   lines.push(`Participants are told: ${told || 'nothing'}`);
   lines.push(`Page from: ${page.host}; server: rtcd ${run.version}`);
   if (run.seenAs) lines.push(`The server sees this device as: ${run.seenAs}`);
