@@ -29,12 +29,12 @@ fn links(daemon: &Daemon, more: &[&str]) -> Vec<String> {
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
-fn link(daemon: &Daemon) -> String {
+pub fn link(daemon: &Daemon) -> String {
     links(daemon, &[]).swap_remove(0)
 }
 
 /// Lets the page do its test: its one sentence, and the text for the ticket.
-fn test(page: &Page) -> (String, String) {
+pub fn test(page: &Page) -> (String, String) {
     wait(page, "document.readyState === 'complete' && document.getElementById('go') !== null");
     page.eval("document.getElementById('go').click()");
     wait(page, "!document.getElementById('outcome').hidden");

@@ -234,6 +234,37 @@ fn over_tcp_and_tls_with_credentials_that_end_a_server_that_is_down_delays_nobod
     }
 }
 
+/// By the API, which is all that is passed on; and so without TLS, and without a microphone.
+#[test]
+fn the_check_page_says_that_a_turn_server_is_the_only_way() {
+    let _alone = alone();
+    let wall = Wall::new();
+    let _server = wall.turn_server(LIMITED);
+    let daemon = wall.daemon(&[("RTCD_RTC_ICESERVERS", r#"["turn:10.77.1.1"]"#), SECRET]);
+    wait_for("the relay", || wall.allocated(&daemon, "turn:10.77.1.1:3478") == 1.0);
+    let link = wall.inside.run(|| crate::check_page::link(&daemon));
+    let path = link.split_once("/check/").expect("a path").1;
+    let browser = wall.outside.run(Chromium::start);
+    let page = browser.open(&format!("http://{OUTER}:{API}/check/{path}"));
+    let (sentence, ticket) = crate::check_page::test(&page);
+    let port = daemon.media_port();
+    let blocked = format!("UDP {port} to {DAEMON} and TCP {port} to {DAEMON}");
+    let expected = format!(
+        "{blocked} are blocked from here: calls go by way of a TURN server alone, with more delay. Open {blocked} in the \
+         firewall"
+    );
+    assert!(sentence.starts_with(&expected), "{ticket}");
+    for line in
+        ["UDP: failed", "TCP: failed", "TURN server, from this device: ok", "TURN server, of the call server: ok"]
+    {
+        assert!(ticket.contains(line), "{line} is missing in:\n{ticket}");
+    }
+    assert!(ticket.contains("A test tone was sent, as the page did not come over HTTPS"), "{ticket}");
+    assert!(ticket.contains("Voice: came back"), "{ticket}");
+    wait_for("the result in the log", || daemon.log().contains("relay=ok server_relay=ok echo=ok"));
+    assert!(!daemon.log().contains("a-secret"), "the secret shows in the log");
+}
+
 #[test]
 fn a_call_goes_on_with_both_sides_relayed() {
     let _alone = alone();
