@@ -1,7 +1,8 @@
 //! The check page: a link by which whoever cannot call finds out which hop is broken, in a real browser.
 use crate::browser::alone;
-use rtcd_tests::browser::DemoPage as _;
-use rtcd_tests::browser::chromium::{Chromium, Page};
+use rtcd_tests::browser::DemoPage;
+use rtcd_tests::browser::chromium::Chromium;
+use rtcd_tests::browser::firefox::Firefox;
 use rtcd_tests::daemon::{ADMIN_KEY, Daemon, DaemonConfig, binary, wait_for};
 use rtcd_tests::http::basic;
 use rtcd_tests::namespace::{ADDRESS, Namespace, with_a_network_of_its_own};
@@ -34,7 +35,7 @@ pub fn link(daemon: &Daemon) -> String {
 }
 
 /// Lets the page do its test: its one sentence, and the text for the ticket.
-pub fn test(page: &Page) -> (String, String) {
+pub fn test(page: &impl DemoPage) -> (String, String) {
     wait(page, "document.readyState === 'complete' && document.getElementById('go') !== null");
     page.eval("document.getElementById('go').click()");
     wait(page, "!document.getElementById('outcome').hidden");
@@ -42,7 +43,7 @@ pub fn test(page: &Page) -> (String, String) {
     (text("document.getElementById('sentence').textContent"), text("document.getElementById('ticket').value"))
 }
 
-fn wait(page: &Page, expression: &str) {
+fn wait(page: &impl DemoPage, expression: &str) {
     let deadline = Instant::now() + PATIENCE;
     while page.eval(expression) != Value::Bool(true) {
         assert!(Instant::now() < deadline, "waited in vain: {}", page.eval("document.body.innerText"));
@@ -112,6 +113,25 @@ fn where_nothing_is_broken_the_page_says_so_and_the_voice_comes_back() {
     let (sentence, _) = test(&page);
     assert!(sentence.ends_with("and the tone came back. There is nothing to open."), "{sentence}");
     leaves_nothing(&daemon, &[&link]);
+}
+
+/// Firefox sends nothing to a server on 127.0.0.1, and plays nothing without a sound card.
+#[test]
+fn in_firefox_the_page_says_the_same() {
+    let _alone = alone();
+    with_a_network_of_its_own(|| {
+        let here = ADDRESS.to_string();
+        let config = DaemonConfig::new().env("RTCD_RTC_ICEADDRESSUDP", &here).env("RTCD_RTC_ICEADDRESSTCP", &here);
+        let daemon = Daemon::start(config);
+        let link = link(&daemon);
+        let (sentence, ticket) = test(&Firefox::open(&link));
+        let expected = "All is well from here: calls go over UDP, and your voice came back. There is nothing to open.";
+        assert_eq!(sentence, expected, "{ticket}");
+        for line in ["UDP: ok, connected in ", "TCP: ok, connected in ", "Voice: came back, over UDP"] {
+            assert!(ticket.lines().any(|found| found.starts_with(line)), "{line} is missing in:\n{ticket}");
+        }
+        leaves_nothing(&daemon, &[&link]);
+    });
 }
 
 /// The page by the API, as by a proxy, since it is TCP on the media port that is closed; then UDP, too.

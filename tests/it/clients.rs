@@ -136,7 +136,7 @@ fn what_is_wrong_is_told_in_words_that_say_what_to_do() {
     };
     fails(&["list", "--url", &url], &key("wrong-key"), 1, "api.security.enable_admin must be true");
     fails(&["list", "--url", &url], &nothing(), 2, "--admin-key-file");
-    fails(&["list", "--url", "http://127.0.0.1:1"], &key("x"), 69, "nothing listens there");
+    fails(&["list", "--url", "http://127.0.0.1:1"], &key("x"), 69, "the connection is refused: is rtcd running there");
     fails(&["add", "a:b", "--url", &url], &key("x"), 2, "no colon");
     fails(&["remove", "nobody", "--url", &url], &key(ADMIN_KEY), 1, "rtcd client list");
     let missing = [("RTCD_STORE_DATASOURCE".to_owned(), "/nowhere/db".to_owned())].into();

@@ -45,7 +45,7 @@ pub struct Said {
 impl Said {
     /// `None`: it is nothing that our page says.
     pub fn read(data: Value) -> Option<Self> {
-        serde_json::from_value(data).ok()
+        data.is_object().then(|| serde_json::from_value(data).ok()).flatten()
     }
 
     /// One line in the log. `link` is its number.

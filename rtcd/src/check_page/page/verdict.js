@@ -37,6 +37,7 @@ export function verdict(facts) {
     notes.push(`Of the clocks ${clock(run.skewMs)}: passwords of TURN servers and certificates depend on it. Set it.`);
   }
   if (echo?.noMicrophone) notes.push(`A test tone was sent, as ${echo.noMicrophone}.`);
+  if (echo?.isDeaf) notes.push('This browser has no sound output, so that what came back was counted, and not listened to.');
   if (run.withheldRelay) {
     notes.push('A TURN server was not tried from here: its password does not expire, and is not given out by a link.');
   }
