@@ -77,7 +77,7 @@ fn where_nothing_is_broken_the_page_says_so_and_the_voice_comes_back() {
     let page = browser.open_untrusted(&link);
     wait(&page, "document.getElementById('go') !== null");
     for scheme in ["light", "dark"] {
-        page.prefer(scheme);
+        page.set_dark(scheme == "dark");
         page.screenshot(&binary().with_file_name(format!("check-start-{scheme}.png")), 768);
     }
     let (sentence, ticket) = test(&page);
@@ -102,7 +102,7 @@ fn where_nothing_is_broken_the_page_says_so_and_the_voice_comes_back() {
     }
     assert_eq!(page.eval("isSecureContext"), Value::Bool(true));
     for (scheme, width) in [("light", 360), ("light", 1280), ("dark", 360), ("dark", 768), ("light", 768)] {
-        page.prefer(scheme);
+        page.set_dark(scheme == "dark");
         page.screenshot(&binary().with_file_name(format!("check-{scheme}-{width}.png")), width);
         assert!(page.eval("document.documentElement.scrollWidth <= innerWidth") == Value::Bool(true), "{width}");
     }
@@ -191,7 +191,7 @@ fn where_udp_is_blocked_the_sentence_names_it_and_what_to_open() {
         assert!(ticket.contains("UDP: failed after ") && ticket.contains("TCP: ok, connected in "), "{ticket}");
         assert!(ticket.contains("Voice: came back, over TCP"), "{ticket}");
         assert!(ticket.contains("The server sees this device as: 203.0.113.20:"), "{ticket}");
-        page.prefer("light");
+        page.set_dark(false);
         // As it is in the README.
         page.screenshot(&binary().with_file_name("check.png"), 768);
         wait_for("the result in the log", || daemon.log().contains("udp=failed"));
