@@ -289,7 +289,9 @@ fn is_closed(address: SocketAddr, sent: &[u8]) -> bool {
 
 #[test]
 fn without_a_link_browsers_are_closed_on_the_media_port_as_strangers_are() {
-    let daemon = Daemon::start(DaemonConfig::new());
+    let mut daemon = Daemon::start(DaemonConfig::new());
+    // The API comes before the media port.
+    daemon.wait_log("ready");
     for sent in [HELLO, b"GET /check/x HTTP/1.1\r\nhost: a\r\n\r\n"] {
         assert!(is_closed(daemon.media_addr(), sent), "{sent:?}");
     }

@@ -47,20 +47,20 @@ struct PageMessage {
 
 /// One use of the link, if there is one left and room for it.
 pub async fn run(page: CheckPage, token: String, seen: Option<SocketAddr>, mut socket: WebSocket) {
-    let permit =
-        page.0.runs.clone().try_acquire_owned().ok().zip(page.0.parts.websockets.clone().try_acquire_owned().ok());
-    let Some(_places) = permit.filter(|_| !*page.0.parts.closing.borrow()) else {
+    // Who has no link takes nobody's place.
+    if let Some(why) = ended(page.standing(&token)) {
+        return refuse(&mut socket, why).await;
+    }
+    let websockets = page.0.parts.websockets.clone();
+    let places = page.0.runs.clone().try_acquire_owned().ok().zip(websockets.try_acquire_owned().ok());
+    let Some(_places) = places.filter(|_| !*page.0.parts.closing.borrow()) else {
         return refuse(&mut socket, "busy").await;
     };
     let standing = page.links().run(std::time::Instant::now(), &token);
     drop(token);
     let Standing::Alive { number: link, uses_left } = standing else {
-        let why = match standing {
-            Standing::Expired => "expired",
-            Standing::UsedUp => "used up",
-            _ => "unknown",
-        };
-        return refuse(&mut socket, why).await;
+        // Somebody else had the last one.
+        return refuse(&mut socket, ended(standing).unwrap_or("unknown")).await;
     };
     let conn = conn_id::random();
     let span = info_span!("check page", group_id = %page.0.group, conn_id = %conn);
@@ -72,6 +72,15 @@ pub async fn run(page: CheckPage, token: String, seen: Option<SocketAddr>, mut s
     }
     .instrument(span)
     .await;
+}
+
+fn ended(standing: Standing) -> Option<&'static str> {
+    match standing {
+        Standing::Alive { .. } => None,
+        Standing::Expired => Some("expired"),
+        Standing::UsedUp => Some("used up"),
+        Standing::Unknown => Some("unknown"),
+    }
 }
 
 async fn refuse(socket: &mut WebSocket, why: &str) {
