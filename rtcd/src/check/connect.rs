@@ -15,9 +15,11 @@ use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -164,19 +166,12 @@ pub async fn exchange(
     patience: Duration,
 ) -> Result<Answer, Fault> {
     request.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    let died_of = Arc::new(OnceLock::new());
+    let stream = Watched { stream, died_of: died_of.clone() };
     let exchange = async {
         let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let driver = tokio::spawn(driver);
-        let answer = match sender.send_request(request).await {
-            Ok(answer) => answer,
-            // What the connection has died of is told to its driver.
-            Err(error) if error.is_canceled() || error.is_closed() => match driver.await {
-                Ok(Err(error)) => return Err(error.into()),
-                _ => return Err(error.into()),
-            },
-            Err(error) => return Err(error.into()),
-        };
-        let (head, body) = answer.into_parts();
+        tokio::spawn(driver);
+        let (head, body) = sender.send_request(request).await?.into_parts();
         let body = Limited::new(body, MAX_BODY).collect().await;
         let body = body.map_err(|error| match error.downcast::<hyper::Error>() {
             Ok(error) => (*error).into(),
@@ -184,7 +179,43 @@ pub async fn exchange(
         })?;
         Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
     };
-    timeout(patience, exchange).await.unwrap_or(Err(Fault::Silent))
+    let answer = timeout(patience, exchange).await.unwrap_or(Err(Fault::Silent));
+    answer.map_err(|fault| died_of.get().map_or(fault, |kind| Fault::of(&io::Error::from(*kind))))
+}
+
+/// Remembers what a connection has died of: hyper may call a reset an end.
+struct Watched<S> {
+    stream: S,
+    died_of: Arc<OnceLock<io::ErrorKind>>,
+}
+
+impl<S> Watched<S> {
+    fn watch<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(error)) = &done {
+            let _ = self.died_of.set(error.kind());
+        }
+        done
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let done = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.watch(done)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let done = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.watch(done)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 /// Takes one certificate, whatever names and dates it has, from whoever has its key.
