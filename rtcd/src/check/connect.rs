@@ -167,7 +167,8 @@ pub async fn exchange(
 ) -> Result<Answer, Fault> {
     request.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     let died_of = Arc::new(OnceLock::new());
-    let stream = Watched { stream, died_of: died_of.clone() };
+    let is_http = Arc::new(OnceLock::new());
+    let stream = Watched { stream, died_of: died_of.clone(), is_http: is_http.clone() };
     let exchange = async {
         let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(driver);
@@ -180,13 +181,19 @@ pub async fn exchange(
         Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
     };
     let answer = timeout(patience, exchange).await.unwrap_or(Err(Fault::Silent));
-    answer.map_err(|fault| died_of.get().map_or(fault, |kind| Fault::of(&io::Error::from(*kind))))
+    answer.map_err(|fault| match (is_http.get(), died_of.get()) {
+        (Some(false), _) => Fault::NotHttp,
+        (_, Some(kind)) => Fault::of(&io::Error::from(*kind)),
+        _ => fault,
+    })
 }
 
-/// Remembers what a connection has died of: hyper may call a reset an end.
+/// Remembers what a connection has died of, and how it began to speak: hyper may call a reset an end, and so it may the word of
+/// a server that speaks first.
 struct Watched<S> {
     stream: S,
     died_of: Arc<OnceLock<io::ErrorKind>>,
+    is_http: Arc<OnceLock<bool>>,
 }
 
 impl<S> Watched<S> {
@@ -200,7 +207,11 @@ impl<S> Watched<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let done = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Some(first) = buf.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
+            let _ = self.is_http.set(first.iter().zip(b"HTTP/").all(|(said, expected)| said == expected));
+        }
         self.watch(done)
     }
 }
