@@ -146,6 +146,7 @@ impl Reload {
         self.renew(loaded.config.api.tls.as_ref());
         let api = &loaded.config.api;
         self.running.api.reconfigure(api.allow_self_registration, api.admin_secret_key.clone());
+        self.running.api.set_ice_servers(&loaded.config.rtc);
         logging::set_levels(&loaded.config.logger);
         self.running.relays.set(&loaded.config.rtc);
         let told = || self.running.board.advertised.to_string();

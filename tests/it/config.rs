@@ -157,7 +157,7 @@ fn a_port_that_is_taken_is_named_with_its_key_and_its_owner() {
     let Some(taken) = (20_000..32_000).find_map(|port| UdpSocket::bind(("127.0.0.1", port)).ok()) else { return };
     let port = taken.local_addr().expect("bound").port();
     let said = start(&format!("127.0.0.1:{}", free_port()), &port.to_string());
-    let expected = format!("cannot bind UDP 127.0.0.1:{port}: port {port} (rtc.ice_port_udp) is in use by");
+    let expected = format!("rtc.ice_port_udp: cannot bind UDP 127.0.0.1:{port}: port {port} is in use by");
     assert!(said.contains(&expected) && said.contains(owner), "{said}");
     fs::remove_dir_all(dir).expect("removed");
 }

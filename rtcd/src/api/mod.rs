@@ -25,7 +25,7 @@ pub(crate) use ws::is_foreign;
 
 use crate::auth::{Auth, AuthError, Credentials, Denial, Identity, Secret, SessionRecord};
 use crate::check_page::{CheckPage, Parts};
-use crate::config::{Config, Tls};
+use crate::config::{Config, Rtc, Tls};
 use crate::ids::ClientId;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
@@ -203,6 +203,11 @@ impl Api {
         };
         // There is one.
         let _ = self.inner.check_page.set(CheckPage::start(parts, config));
+    }
+
+    /// The check page tries these servers from now on.
+    pub fn set_ice_servers(&self, rtc: &Rtc) {
+        self.inner.check_page.get().inspect(|page| page.set_servers(rtc));
     }
 
     /// All bearer tokens in force, for another process.

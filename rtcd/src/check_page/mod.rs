@@ -14,7 +14,7 @@ mod web;
 pub use links::{MAX_LIFE, USES};
 
 use crate::api::conn_id;
-use crate::config::{Config, IceServer, TurnStaticAuth};
+use crate::config::{Config, IceServer, Rtc, TurnStaticAuth};
 use crate::ids::ClientId;
 use crate::plane::PlaneHandle;
 use crate::signal::SignalHandle;
@@ -27,6 +27,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 use tracing::info;
+
+/// What the name of its group begins with: no client's does.
+pub const GROUP: &str = ":check-page-";
 
 /// Runs at the same time.
 const MAX_RUNS: usize = 8;
@@ -54,8 +57,20 @@ struct Inner {
     group: ClientId,
     runs: Arc<Semaphore>,
     certificates: Certificates,
-    ice_servers: Vec<IceServer>,
+    ice: Mutex<Ice>,
+}
+
+/// What the page may try beside our own addresses.
+#[derive(Clone)]
+struct Ice {
+    servers: Vec<IceServer>,
     turn: Option<TurnStaticAuth>,
+}
+
+impl Ice {
+    fn of(rtc: &Rtc) -> Self {
+        Self { servers: rtc.ice_servers.clone(), turn: rtc.turn.clone() }
+    }
 }
 
 /// A link as the admin gets it. The token in it is shown once.
@@ -78,11 +93,10 @@ impl CheckPage {
         let page = Self(Arc::new(Inner {
             parts,
             links: Mutex::default(),
-            group: format!(":check-page-{}", conn_id::random()).into(),
+            group: format!("{GROUP}{}", conn_id::random()).into(),
             runs: Arc::new(Semaphore::new(MAX_RUNS)),
             certificates: Certificates::new(config.api.tls.as_ref()),
-            ice_servers: config.rtc.ice_servers.clone(),
-            turn: config.rtc.turn.clone(),
+            ice: Mutex::new(Ice::of(&config.rtc)),
         }));
         if let Some(visitors) = visitors {
             tokio::spawn(door::serve(page.clone(), visitors));
@@ -114,6 +128,11 @@ impl CheckPage {
         let names = names.map(|(name, port)| format!("https://{name}:{port}{path}"));
         let urls = names.chain(tcp.iter().map(|candidate| format!("https://{}{path}", candidate.address))).collect();
         Ok(Link { path, urls, life, self_signed: self.0.certificates.is_self_signed() })
+    }
+
+    /// Runs from now on try these servers.
+    pub fn set_servers(&self, rtc: &Rtc) {
+        *self.0.ice.lock().unwrap_or_else(PoisonError::into_inner) = Ice::of(rtc);
     }
 
     /// What participants are told now, without what is of use on this machine alone, where there is more.

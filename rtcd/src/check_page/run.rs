@@ -2,7 +2,7 @@
 //! are in a call that nobody else can be in.
 use super::links::Standing;
 use super::result::Said;
-use super::{CheckPage, links};
+use super::{CheckPage, Ice, links};
 use crate::api::conn_id;
 use crate::build_info;
 use crate::ids::{CallId, ConnId, SessionId, UserId};
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::PoisonError;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{Instrument as _, debug, info, info_span};
@@ -179,12 +180,13 @@ impl Run {
     /// TURN servers with credentials that end with the link; whether there are others, whose password does not end and is
     /// not given to whoever has a link.
     fn ice_servers(&self, now: SystemTime) -> (Vec<Value>, bool) {
-        let limited = self.page.0.turn.clone().map(|mut turn| {
+        let Ice { servers, turn } = self.page.0.ice.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let limited = turn.map(|mut turn| {
             turn.expiration = turn.expiration.min(links::MAX_LIFE);
             turn
         });
         let (mut given, mut withheld) = (Vec::new(), false);
-        for server in &self.page.0.ice_servers {
+        for server in &servers {
             let urls: Vec<_> = server.urls.iter().filter(|url| url.turn).map(ToString::to_string).collect();
             match Credentials::of(server, limited.as_ref()) {
                 _ if urls.is_empty() => {}

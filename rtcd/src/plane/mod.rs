@@ -79,7 +79,7 @@ impl PlaneConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum PlaneError {
     /// An address is taken, or not ours, or we may not bind it.
-    #[error("cannot bind {protocol} {address} (rtc.ice_address_{})", .protocol.to_ascii_lowercase())]
+    #[error("rtc.ice_address_{}: cannot bind {protocol} {address}", .protocol.to_ascii_lowercase())]
     Bind {
         /// `UDP` or `TCP`.
         protocol: &'static str,
@@ -90,9 +90,9 @@ pub enum PlaneError {
     },
     /// Another process has the port: it would get a part of our packets, or we of its.
     #[error(
-        "cannot bind {protocol} {address}: port {} (rtc.ice_port_{}) is in use by {owner}",
-        .address.port(),
-        .protocol.to_ascii_lowercase()
+        "rtc.ice_port_{}: cannot bind {protocol} {address}: port {} is in use by {owner}",
+        .protocol.to_ascii_lowercase(),
+        .address.port()
     )]
     Taken {
         /// `UDP` or `TCP`.

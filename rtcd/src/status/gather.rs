@@ -122,7 +122,12 @@ fn clients(look: &Look) -> Vec<Client> {
         connections,
         sessions,
     };
-    all.into_iter().map(client).collect()
+    // The check page's group is nobody's.
+    all.into_iter().filter(|(id, _)| !is_of_check_page(id)).map(client).collect()
+}
+
+fn is_of_check_page(id: &ClientId) -> bool {
+    id.as_str().starts_with(crate::check_page::GROUP)
 }
 
 fn calls(sessions: &[SessionStatus], peers: &[(WorkerId, Vec<PeerStatus>)]) -> Vec<Call> {

@@ -48,6 +48,7 @@ async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
     let machine_id = machine.sh("cat /etc/machine-id");
 
     reachable(&machine);
+    the_link_on_the_console_is_good(&mut machine);
     let plugin = Plugin::new(machine.api(), "mattermost");
     for (call, tcp) in [("over-udp", false), ("over-tcp", true)] {
         let media = machine.media();
@@ -239,6 +240,20 @@ pub fn reachable(machine: &Machine) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     let version = http::request(machine.api(), "GET", "/version", None, None).expect("an answer");
     assert!(version.json()["buildHash"].as_str().is_some_and(|hash| hash.len() == 40), "{}", version.text());
+}
+
+/// Whoever cannot connect is sent what the console shows; the journal has no word of it.
+fn the_link_on_the_console_is_good(machine: &mut Machine) {
+    machine.wait_console("Whoever cannot connect opens this");
+    let link = machine.wait_console("/check/");
+    let token = link.trim().rsplit('/').next().expect("a token").to_owned();
+    assert!(link.trim().starts_with("https://127.0.0.1:") && token.len() == 32, "{link}");
+    let page = http::request(machine.api(), "GET", &format!("/check/{token}"), None, None).expect("an answer");
+    assert_eq!(page.status, 200, "{}", page.text());
+    let media = format!("https://{}/check/{token}", machine.media());
+    let opened = Command::new("curl").args(["-skf", "-o", "/dev/null", &media]).status().expect("curl runs");
+    assert!(opened.success(), "{media}");
+    assert_ne!(machine.run(&format!("journalctl -b --no-pager | grep -q {token}")).0, 0, "it is in the journal");
 }
 
 /// What an admin sees of a boot on the serial console.

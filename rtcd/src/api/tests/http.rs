@@ -240,12 +240,13 @@ async fn a_flood_of_logins_is_turned_away_and_leaves_the_rest_alone() {
     let body = json!({"clientID": "x", "authKey": "y"}).to_string();
     let request = format!("POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     let mut flood = Vec::new();
-    for _ in 0..limit {
-        let mut stream = TcpStream::connect(world.addr).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        flood.push(stream);
-    }
     let (status, head, body) = loop {
+        // A busy machine may have answered the last flood before it is asked.
+        for _ in 0..limit {
+            let mut stream = TcpStream::connect(world.addr).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            flood.push(stream);
+        }
         let answer = world.send("POST", "/login", "", &body).await;
         if answer.0 != 400 {
             break answer;
