@@ -6,6 +6,7 @@ mod advertised;
 mod carried;
 mod drops;
 mod labels;
+mod live;
 mod process;
 mod render;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use labels::{AuthRefusal, ConnState, Direction, ErrorKind, MediaType, Messag
 pub use turn::TurnMetrics;
 
 use crate::ids::ClientId;
+use live::Live;
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 use std::collections::HashMap;
@@ -32,13 +34,6 @@ const LOSS: [f64; 12] = [0.001, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.
 
 /// `reason` of `rtcd_signal_refused_total`.
 pub const SIGNAL_REFUSALS: [&str; 2] = ["session", "all"];
-
-/// What of a client is live.
-#[derive(Default)]
-struct Live {
-    connections: usize,
-    sessions: usize,
-}
 
 struct Inner {
     turn: Arc<TurnMetrics>,
@@ -68,21 +63,6 @@ struct Inner {
     calls_while_draining: IntCounter,
     api_strangers_dropped: IntCounter,
     api_accept_failures: IntCounter,
-}
-
-impl Inner {
-    /// Those that have a group and nothing else.
-    fn group_histograms(&self) -> [&HistogramVec; 7] {
-        [
-            &self.connection_time,
-            &self.dc_open_time,
-            &self.lock_grab_time,
-            &self.lock_locked_time,
-            &self.client_loss_rate,
-            &self.client_rtt,
-            &self.client_jitter,
-        ]
-    }
 }
 
 /// A cheap handle on all metrics.
@@ -191,31 +171,6 @@ impl Metrics {
         }));
         metrics.begin_counting();
         metrics
-    }
-
-    /// Counters are there, at zero, before they count: a rate needs two points.
-    fn begin_counting(&self) {
-        let inner = &self.0;
-        ConnState::ALL.iter().for_each(|state| drop(inner.conn_states.with_label_values(&[state.as_str()])));
-        SIGNAL_REFUSALS.iter().for_each(|reason| drop(inner.signal_refused.with_label_values(&[*reason])));
-        AuthRefusal::ALL.iter().for_each(|reason| drop(inner.auth_refused.with_label_values(&[reason.as_str()])));
-    }
-
-    /// The same for what is counted of a client.
-    fn begin_counting_client(&self, client: &str) {
-        let inner = &self.0;
-        ErrorKind::ALL.iter().for_each(|kind| drop(inner.errors.with_label_values(&[client, kind.as_str()])));
-        for name in MessageName::ALL {
-            for direction in name.directions() {
-                drop(inner.ws_messages.with_label_values(&[client, name.as_str(), direction.as_str()]));
-            }
-        }
-        for histogram in inner.group_histograms() {
-            drop(histogram.with_label_values(&[client]));
-        }
-        for kind in MediaType::ALL {
-            drop(inner.writes_time.with_label_values(&[client, kind.as_str()]));
-        }
     }
 
     /// Facts that do not count: what runs, and how it stands.
@@ -392,46 +347,6 @@ impl Metrics {
     fn with_plane<'a>(&self, plane: &[(&'a str, &'a str, u64)]) -> Vec<(&'a str, &'a str, u64)> {
         let before = self.before();
         plane.iter().map(|(name, help, value)| (*name, *help, value + before.of_plane(name))).collect()
-    }
-
-    fn live(&self, client: &ClientId, change: impl FnOnce(&mut Live)) {
-        let mut live = self.0.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = live.entry(client.clone()).or_insert_with(|| {
-            self.begin_counting_client(client.as_str());
-            Live::default()
-        });
-        change(entry);
-        if entry.connections == 0 && entry.sessions == 0 {
-            live.remove(client);
-            self.before().forget(client);
-            self.forget(client.as_str());
-        }
-    }
-
-    /// Drops all series of a client. Removing one that never was is not an error that anybody must hear of.
-    fn forget(&self, client: &str) {
-        let inner = &self.0;
-        let _ = inner.sessions.remove_label_values(&[client]);
-        let _ = inner.ws_connections.remove_label_values(&[client]);
-        for histogram in inner.group_histograms() {
-            let _ = histogram.remove_label_values(&[client]);
-        }
-        for kind in MediaType::ALL {
-            let _ = inner.writes_time.remove_label_values(&[client, kind.as_str()]);
-        }
-        for kind in TrackType::ALL {
-            for direction in Direction::ALL {
-                let _ = inner.tracks.remove_label_values(&[client, direction.as_str(), kind.as_str()]);
-            }
-        }
-        for kind in ErrorKind::ALL {
-            let _ = inner.errors.remove_label_values(&[client, kind.as_str()]);
-        }
-        for name in MessageName::ALL {
-            for direction in Direction::ALL {
-                let _ = inner.ws_messages.remove_label_values(&[client, name.as_str(), direction.as_str()]);
-            }
-        }
     }
 }
 
