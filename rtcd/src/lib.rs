@@ -31,5 +31,6 @@ pub use rtcd_media::source;
 pub mod status;
 pub mod store;
 pub mod systemd;
+mod web_page;
 
 pub use rtcd_config as config;

@@ -269,33 +269,26 @@ impl Api {
         if peer.is_local() {
             return Ok(Identity::Admin);
         }
-        let identity = match credentials(headers) {
-            Ok(credentials) => {
-                let identity = self.inner.auth.identify(&credentials, peer.source()).await;
-                identity.inspect_err(|error| self.note_refusal(error, credentials.client(), peer))?
-            }
-            Err(error) => return Err(self.refused_without(error, peer)),
-        };
+        let credentials = self.credentials(headers, peer)?;
+        let identity = self.inner.auth.identify(&credentials, peer.source()).await;
+        let identity = identity.inspect_err(|error| self.note_refusal(error, credentials.client(), peer))?;
         peer.known();
         Ok(identity)
     }
 
     /// Which registered client's request it is; the admin is none.
     async fn identify_client(&self, headers: &HeaderMap, peer: &Peer) -> Result<ClientId, AuthError> {
-        let client = match credentials(headers) {
-            Ok(credentials) => {
-                let client = self.inner.auth.identify_client(&credentials, peer.source()).await;
-                client.inspect_err(|error| self.note_refusal(error, credentials.client(), peer))?
-            }
-            Err(error) => return Err(self.refused_without(error, peer)),
-        };
+        let credentials = self.credentials(headers, peer)?;
+        let client = self.inner.auth.identify_client(&credentials, peer.source()).await;
+        let client = client.inspect_err(|error| self.note_refusal(error, credentials.client(), peer))?;
         peer.known();
         Ok(client)
     }
 
-    fn refused_without(&self, error: AuthError, peer: &Peer) -> AuthError {
-        self.note_refusal(&error, None, peer);
-        error
+    fn credentials(&self, headers: &HeaderMap, peer: &Peer) -> Result<Credentials, AuthError> {
+        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let credentials = value.and_then(Credentials::parse).ok_or(AuthError::Denied(Denial::NoCredentials));
+        credentials.inspect_err(|error| self.note_refusal(error, None, peer))
     }
 
     /// Counts that somebody was refused, and says who it was to be and why.
@@ -307,11 +300,6 @@ impl Api {
 fn max_connections() -> usize {
     let (files, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     MAX_CONNECTIONS.min(usize::try_from(files).unwrap_or(usize::MAX) / SHARE_OF_FILES).max(1)
-}
-
-fn credentials(headers: &HeaderMap) -> Result<Credentials, AuthError> {
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    value.and_then(Credentials::parse).ok_or(AuthError::Denied(Denial::NoCredentials))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::client::nobody_can;
 use crate::notices::{OF_THE_MACHINE, of_directory};
 use crate::status::page::{self, POLICY, SCRIPT, STYLE};
 use crate::status::{Look, Status, gather};
+use crate::web_page;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderName, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
@@ -50,21 +51,7 @@ pub async fn script() -> Response {
 }
 
 fn file(kind: &str, text: impl IntoResponse) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, format!("{kind}; charset=utf-8")),
-        (header::CONTENT_SECURITY_POLICY, POLICY.to_owned()),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-        (header::REFERRER_POLICY, "no-referrer".to_owned()),
-        (header::CACHE_CONTROL, "no-store".to_owned()),
-    ];
-    let mut response = text.into_response();
-    for (name, value) in headers {
-        // Constants, all of them.
-        if let Ok(value) = value.parse() {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    response
+    (web_page::headers(kind, POLICY, "no-store"), text).into_response()
 }
 
 async fn admin_only(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<(), Response> {

@@ -1,6 +1,7 @@
 //! The pages, and the WebSocket of a run.
 use super::links::Standing;
 use super::{CheckPage, SeenAs, run};
+use crate::web_page;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -35,15 +36,8 @@ impl CheckPage {
 
 fn page(status: StatusCode, kind: &'static str, text: impl Into<String>) -> Response {
     const PERMISSIONS: HeaderName = HeaderName::from_static("permissions-policy");
-    let headers = [
-        (header::CONTENT_TYPE, format!("{kind}; charset=utf-8")),
-        (header::CONTENT_SECURITY_POLICY, POLICY.to_owned()),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-        (header::REFERRER_POLICY, "no-referrer".to_owned()),
-        (header::CACHE_CONTROL, "no-store".to_owned()),
-        (PERMISSIONS, "microphone=(self)".to_owned()),
-    ];
-    (status, headers, text.into()).into_response()
+    let permissions = [(PERMISSIONS, "microphone=(self)")];
+    (status, web_page::headers(kind, POLICY, "no-store"), permissions, text.into()).into_response()
 }
 
 /// `GET /check/TOKEN`. It uses nothing up: programs that preview links in messages look at them, too.

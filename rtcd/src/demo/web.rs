@@ -2,10 +2,11 @@
 use super::bridge::{BROWSER_QUEUE, Bridge, JoinRequest, MAX_BROWSERS};
 use super::{code, connection};
 use crate::api::is_foreign;
+use crate::web_page;
 use axum::Router;
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -112,14 +113,7 @@ fn router(bridge: Bridge, about: &About) -> Router {
 }
 
 fn answer(kind: &'static str, text: impl IntoResponse) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, format!("{kind}; charset=utf-8")),
-        (header::CONTENT_SECURITY_POLICY, POLICY.to_owned()),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-        (header::REFERRER_POLICY, "no-referrer".to_owned()),
-        (header::CACHE_CONTROL, "no-cache".to_owned()),
-    ];
-    (headers, text).into_response()
+    (web_page::headers(kind, POLICY, "no-cache"), text).into_response()
 }
 
 /// `GET /code.svg?text=..`: a QR code of the text.
