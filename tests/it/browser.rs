@@ -194,6 +194,31 @@ fn who_offers_a_hundred_and_sixty_sections_that_are_sendrecv_can_still_speak_and
     demo.assert_nothing_refused();
 }
 
+/// Switches the microphone on behind our offer and before its answer: the browser then takes over our section, answers with
+/// a track that it may not send, and never asks to negotiate.
+const SPEAKS_IN_BETWEEN: &str = "const apply = RTCPeerConnection.prototype.setRemoteDescription;
+  RTCPeerConnection.prototype.setRemoteDescription = async function (description) {
+    await apply.call(this, description);
+    if (description.type !== 'offer' || window.between) return;
+    window.between = true;
+    demo.publish('voice', 'tone');
+    while (!this.getSenders().some(({track}) => track?.kind === 'audio')) await new Promise((done) => setTimeout(done, 5));
+  };";
+
+#[test]
+fn who_begins_to_speak_while_an_offer_of_ours_is_answered_is_heard() {
+    let _alone = alone();
+    let demo = Demo::start();
+    let browser = Chromium::start();
+    let bob = enter(&browser, &demo, BOB, "");
+    let ann = browser.open_with(&demo.url(&format!("name={}&tone={}&auto&silent", ANN.0, ANN.1)), SPEAKS_IN_BETWEEN);
+    ann.wait_joined();
+    bob.wait_for("ann's voice", |state| state.hears(ANN.0, "voice", ANN.1));
+    assert_eq!(ann.eval("window.between"), true, "{:#}", ann.state().0);
+    // Its first packets may be ahead of the answer that announces them.
+    ann.wait_for("bob's voice", |state| state.hears(BOB.0, "voice", BOB.1));
+}
+
 /// An ordinary call of two with voice and camera: clocks of both reach the receiver, so that lips and voice stay together.
 #[test]
 fn voice_and_camera_of_a_participant_stay_in_sync() {

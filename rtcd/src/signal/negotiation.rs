@@ -144,6 +144,7 @@ impl Negotiation {
                 told_sending: false,
                 told_rtx: false,
                 offered: None,
+                invited: false,
             });
         }
         self.take_media(offer.media);
@@ -255,6 +256,11 @@ impl Negotiation {
         self.sections.first().map(|section| &section.mid)
     }
 
+    /// Whether the peer has answered with a track that it may send once we have offered anew. Each is invited once.
+    pub fn is_held_back(&self) -> bool {
+        self.sections.iter().any(|section| section.holds_back() && !section.invited)
+    }
+
     /// The sections in which the peer announces a track, welcome or not.
     pub fn offered_tracks(&self) -> impl Iterator<Item = &Media> {
         let remote = self.sections.iter().filter_map(|section| section.remote.as_ref());
@@ -312,6 +318,7 @@ impl Negotiation {
             told_sending: false,
             told_rtx: false,
             offered: None,
+            invited: false,
         });
     }
 
@@ -376,6 +383,7 @@ impl Negotiation {
         }
         for section in &mut self.sections {
             section.offered = section.sending.as_ref().map(|sending| sending.ssrc);
+            section.invited = section.receives() || section.holds_back();
             if let Some(sending) = section.sending.as_ref().filter(|_| !section.told_sending) {
                 section.told_rtx = self.rtx.knows(sending.codec);
             }

@@ -154,7 +154,7 @@ impl Numbering {
     /// A section as we describe it.
     pub(super) fn section(&mut self, section: &Section, offering: bool, peer: Abilities) -> LocalMedia {
         let may_send = offering || section.remote.as_ref().is_some_and(may_hear);
-        let direction = section.direction(may_send);
+        let direction = section.direction(may_send, offering);
         let remote = section.remote.as_ref();
         let formats = match remote {
             // In an offer the codec that we send comes first, and must be there.

@@ -37,6 +37,9 @@ pub(super) struct Section {
     pub(super) told_rtx: bool,
     /// The stream of ours in the offer that waits for its answer.
     pub(super) offered: Option<Ssrc>,
+    /// Our latest offer let the peer send here.
+    #[serde(default)]
+    pub(super) invited: bool,
 }
 
 impl Section {
@@ -63,8 +66,19 @@ impl Section {
     pub(super) fn receives(&self) -> bool {
         self.accepted && self.remote.as_ref().is_some_and(|remote| remote.direction.sends() && !remote.rejected)
     }
-    pub(super) fn direction(&self, may_send: bool) -> Direction {
-        match (self.sending.is_some() && may_send, self.receives()) {
+    /// The peer has a track here that our offer did not let it send. A browser whose `addTrack` takes over a section of ours
+    /// between our offer and its answer thinks that all has been said, and never offers the track.
+    pub(super) fn holds_back(&self) -> bool {
+        let held = |media: &Media| {
+            let named = media.msid.as_ref().is_some_and(|(stream, _)| stream != "-");
+            named && !media.rejected && !media.direction.sends() && media.kind != MediaKind::Application
+        };
+        self.ours && self.remote.as_ref().is_some_and(held)
+    }
+    /// As we describe it. An offer invites what is held back.
+    pub(super) fn direction(&self, may_send: bool, offering: bool) -> Direction {
+        let receives = self.receives() || (offering && self.holds_back());
+        match (self.sending.is_some() && may_send, receives) {
             (true, true) => Direction::SendRecv,
             (true, false) => Direction::SendOnly,
             (false, true) => Direction::RecvOnly,

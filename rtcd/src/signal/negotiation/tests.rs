@@ -281,3 +281,30 @@ fn a_codec_that_the_peer_takes_out_of_a_running_section_is_not_sent_in_it() {
     negotiation.answer(fingerprint(), &[]);
     assert_ne!(negotiation.agreement(5), Agreement::Agreed);
 }
+
+/// Chromium's `addTrack` between our offer and its answer takes over our section, and nothing more is ever said.
+#[test]
+fn a_track_that_the_peer_could_only_hold_back_is_invited_by_the_next_offer() {
+    let mut negotiation = connected();
+    negotiation.add_sending(MediaKind::Audio, sending(5));
+    let offer = negotiation.offer(false, fingerprint(), &[]);
+    let own = |direction: &str, stream: &str| {
+        let section = VOICE.replace("a=mid:1", "a=mid:s0").replace("a=sendonly", &format!("a={direction}"));
+        section.replace("a=msid:stream", &format!("a=msid:{stream}"))
+    };
+    let answer = |offer: &str, own: &str| Description::parse(&fixtures::answer_to(offer, own)).expect("an answer");
+    negotiation.apply_answer(answer(&offer, &own("recvonly", "-"))).expect("answered");
+    assert!(!negotiation.is_held_back(), "a section that is only called sendrecv has no stream");
+    let offer = negotiation.offer(false, fingerprint(), &[]);
+    negotiation.apply_answer(answer(&offer, &own("recvonly", "stream"))).expect("answered");
+    assert!(negotiation.is_held_back() && negotiation.agreement(5) == Agreement::Agreed);
+    let offer = negotiation.offer(false, fingerprint(), &[]);
+    assert!(sections(&offer).contains(&pair("s0", "a=sendrecv")), "{offer}");
+    // Who does not want to after all is not asked again and again.
+    negotiation.apply_answer(answer(&offer, &own("recvonly", "stream"))).expect("answered");
+    assert!(!negotiation.is_held_back());
+    let offer = negotiation.offer(false, fingerprint(), &[]);
+    negotiation.apply_answer(answer(&offer, &own("sendrecv", "stream"))).expect("answered");
+    let tracks: Vec<&Mid> = negotiation.offered_tracks().map(|media| &media.mid).collect();
+    assert_eq!(tracks, [&Mid("s0".into())]);
+}

@@ -48,6 +48,7 @@ impl Signalling {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         match session.negotiation.apply_answer(answer) {
             Ok(change) => {
+                session.needs_offer |= session.negotiation.is_held_back();
                 if let Some(held) = session.lock.release(now) {
                     self.outputs.sample(&session.group, Sample::LockHeld(held));
                 }
