@@ -194,11 +194,8 @@ fn the_control_socket_is_for_root_and_the_daemons_user_alone() {
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).expect("opened");
     let (code, out, said) = ask();
     assert!(code != Some(0) && out.is_empty(), "{said}");
-    assert!(
-        daemon.log().lines().any(|line| line.contains("was refused") && line.contains("control.sock")),
-        "{}",
-        daemon.log()
-    );
+    daemon.assert_logs("was refused");
+    assert!(daemon.log().lines().any(|line| line.contains("was refused") && line.contains("control.sock")));
 }
 
 #[test]
@@ -246,7 +243,7 @@ fn the_new_calls_of_the_api_are_the_admins_alone() {
 fn there_is_a_warning_while_mattermost_cannot_get_in() {
     const WARNING: &str = "no client is known and nobody can register";
     let daemon = Daemon::start(closed());
-    assert!(daemon.log().contains(WARNING), "{}", daemon.log());
+    daemon.assert_logs(WARNING);
     let check = || run(Command::new(binary()).arg("--check-config").env_clear().envs(daemon.variables()));
     let (code, _, said) = check();
     assert!(code == Some(0) && said.contains(WARNING), "{said}");

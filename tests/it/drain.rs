@@ -78,7 +78,7 @@ async fn the_only_host_takes_new_calls_while_it_drains_and_ends_with_the_last() 
     assert!(world.daemon.is_running());
     another.end().await?;
     assert_eq!(tokio::task::block_in_place(|| world.daemon.wait_exit()).code(), Some(0));
-    assert!(world.daemon.log().contains("the drain ends sessions=0 new_calls=1"), "{}", world.daemon.log());
+    world.daemon.assert_logs("the drain ends sessions=0 new_calls=1");
     Ok(())
 }
 
@@ -115,7 +115,7 @@ async fn three_hosts_behind_one_name_are_restarted_one_after_the_other_and_no_ca
             talk.end().await?;
         }
         assert_eq!(tokio::task::block_in_place(|| hosts[ending].daemon.wait_exit()).code(), Some(0));
-        assert!(hosts[ending].daemon.log().contains("new_calls=0"), "{}", hosts[ending].daemon.log());
+        hosts[ending].daemon.assert_logs("new_calls=0");
         hosts[ending] = start(ending).await?;
         talks.push((ending, Talk::begin(&hosts[ending], &format!("call-again-{ending}")).await?));
     }

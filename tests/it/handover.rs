@@ -169,7 +169,7 @@ async fn participants_of_every_kind_go_on_whatever_changes_and_newcomers_join() 
 fn where_there_is_nobody_to_take_over_from_it_starts_as_usual() {
     let daemon = Daemon::start(DaemonConfig::new().arg("--takeover"));
     assert_eq!(daemon.request("GET", "/version", None, None).status, 200);
-    assert!(daemon.log().contains("no process to take over from"), "{}", daemon.log());
+    daemon.assert_logs("no process to take over from");
 }
 
 #[test]
@@ -234,7 +234,7 @@ async fn what_cannot_be_read_is_said_and_discarded() -> Result<()> {
     keeper.keep("calls", rubbish.into());
     let mut daemon = tokio::task::block_in_place(|| keeper.start(&DaemonConfig::new()));
     tokio::task::block_in_place(|| daemon.wait_ready());
-    assert!(daemon.log().contains("the calls of the process before end"), "{}", daemon.log());
+    daemon.assert_logs("the calls of the process before end");
     tokio::task::block_in_place(|| keeper.wait_names(["api", "socket", "written"]));
     let plugin = Plugin::new(daemon.api_addr(), "mattermost");
     let node = Mattermost::connect(&plugin).await?;

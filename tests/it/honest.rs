@@ -80,7 +80,7 @@ async fn a_session_that_no_check_comes_of_ends_and_says_what_was_missing() -> Re
     assert!(begun.elapsed() > Duration::from_secs(28), "it has half a minute: {:?}", begun.elapsed());
     assert_eq!(world.daemon.metric("rtcd_rtc_conn_states_total{type=\"failed\"}"), failed + 1.0);
     assert_eq!(world.plugin.sessions("another-call").await?, None);
-    assert!(world.daemon.log().contains("no connectivity check of the participant has come"));
+    world.daemon.assert_logs("no connectivity check of the participant has come");
     Ok(())
 }
 
@@ -177,7 +177,7 @@ async fn whatever_offer_is_refused_its_lock_is_free_at_once() -> Result<()> {
         ann.channel(&[8]);
     }
     assert_eq!(world.errors("signaling") + world.errors("data_channel"), refused.len() as f64);
-    assert!(world.daemon.log().contains("inflates to more than"), "it is logged");
+    world.daemon.assert_logs("inflates to more than");
     Ok(())
 }
 

@@ -268,7 +268,7 @@ async fn a_certificate_other_than_announced_ends_the_session() -> Result<()> {
     // The client may believe that the handshake is complete: its last flight is what betrays it.
     let _ = attacker.handshake();
     wait_for("the session's end", || attacker.is_closed());
-    assert!(world.daemon.log().contains("fingerprint_mismatch"), "the log says why");
+    world.daemon.assert_logs("fingerprint_mismatch");
     world.is_unharmed("a wrong certificate").await
 }
 

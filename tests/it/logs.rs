@@ -85,15 +85,15 @@ fn who_is_refused_is_said_with_the_reason_a_few_times() {
     assert_eq!(ask(Some(&http::basic("nobody", &key))), 401);
     assert_eq!(ask(Some(&http::basic("known", "another-key-of-the-tests"))), 401);
     assert_eq!(ask(Some("Bearer none")), 401);
-    let log = daemon.log();
     for line in [
         "authentication refused: no credentials reason=\"no_credentials\" from=127.0.0.1",
         "authentication refused: no client of that id client_id=\"nobody\" reason=\"unknown_client\"",
         "authentication refused: another key than the client's client_id=\"known\" reason=\"wrong_key\"",
         "authentication refused: no bearer token that is in force reason=\"unknown_token\"",
     ] {
-        assert!(log.contains(line), "{line}: {log}");
+        daemon.assert_logs(line);
     }
+    let log = daemon.log();
     assert!(!log.contains("another-key") && !log.contains(&key));
     let evil = http::basic("evil\n\u{1b}[31m", &key);
     for _ in 0..100 {
@@ -182,5 +182,5 @@ fn a_reader_that_is_stuck_blocks_nobody() {
 fn the_only_log_is_on_the_console_while_its_file_cannot_be_written() {
     let daemon = Daemon::start(to_file("/proc/none/rtcd.log").env("RTCD_LOGGER_ENABLECONSOLE", "false"));
     wait_for("the lines", || daemon.log().contains("\"msg\":\"ready\""));
-    assert!(daemon.log().contains("/proc/none/rtcd.log cannot be written"), "{}", daemon.log());
+    daemon.assert_logs("/proc/none/rtcd.log cannot be written");
 }

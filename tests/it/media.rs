@@ -176,7 +176,7 @@ async fn an_ice_restart_renews_credentials_and_media_goes_on() -> Result<()> {
     assert_ne!(ufrag(&ann), None);
     flows_on(&bob, "voice", "ann", 50).await?;
     flows_on(&ann, "voice", "bob", 50).await?;
-    assert!(world.daemon.log().contains("ICE restart"));
+    world.daemon.assert_logs("ICE restart");
     Ok(())
 }
 

@@ -74,7 +74,8 @@ fn what_cannot_be_read_ends_the_start_for_good_and_says_what_to_do() {
     fs::write(&file, bytes).expect("written");
     let mut daemon = Daemon::start(closed(&store).no_wait());
     assert_eq!(daemon.wait_exit().code(), Some(78), "systemd does not start it again");
-    assert!(daemon.log().contains("000000000.data") && daemon.log().contains("rtcd client add"), "{}", daemon.log());
+    daemon.assert_logs("000000000.data");
+    daemon.assert_logs("rtcd client add");
     fs::remove_dir_all(store).expect("removed");
 }
 
@@ -92,7 +93,7 @@ fn a_reference_that_still_runs_keeps_us_out() {
     std::io::Read::read_exact(holder.stdout.as_mut().expect("piped"), &mut held).expect("it says so");
     let mut daemon = Daemon::start(closed(&store).no_wait());
     assert_eq!(daemon.wait_exit().code(), Some(1), "it may be tried again");
-    assert!(daemon.log().contains("Mattermost's rtcd, or another rtcd, still runs on it"), "{}", daemon.log());
+    daemon.assert_logs("Mattermost's rtcd, or another rtcd, still runs on it");
     drop(holder.stdin.take());
     holder.wait().expect("it ends");
     Daemon::start(closed(&store));
@@ -131,7 +132,8 @@ async fn clients_in_a_directory_that_cannot_be_written_are_served_and_what_canno
     mode(&store.join("000000000.data"), 0o400);
     let (mut daemon, work) = start(closed(&store).no_wait());
     assert_eq!(daemon.wait_exit().code(), Some(78));
-    assert!(daemon.log().contains("000000000.data") && daemon.log().contains("chown -R"), "{}", daemon.log());
+    daemon.assert_logs("000000000.data");
+    daemon.assert_logs("chown -R");
     fs::remove_dir_all(work).expect("removed");
     fs::remove_dir_all(store).expect("removed");
 }

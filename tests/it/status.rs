@@ -96,7 +96,7 @@ fn from_elsewhere_it_needs_the_admins_key() {
         assert_eq!(ask(Some(&http::basic("anybody", "not the admin's key"))).status, 401);
         let client = http::basic(&world.plugin.client_id, &world.plugin.auth_key);
         assert_eq!(ask(Some(&client)).status, 403, "a client is no admin");
-        assert!(world.daemon.log().contains("authentication refused"));
+        world.daemon.assert_logs("authentication refused");
         drop(world);
         let closed = runtime.block_on(World::start_with(config().env("RTCD_API_SECURITY_ENABLEADMIN", "false")));
         let closed = closed.expect("a world").daemon.request("GET", "/status", None, None);

@@ -210,6 +210,11 @@ impl Daemon {
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
+
+    /// Waits until it has logged this: a line may be written behind the answer that it is about.
+    pub fn assert_logs(&self, text: &str) {
+        wait_for(&format!("{text:?} in the log"), || self.log().contains(text));
+    }
     /// One request to the API.
     pub fn request(&self, method: &str, path: &str, authorization: Option<&str>, body: Option<&str>) -> Response {
         http::request(self.api_addr(), method, path, authorization, body)
