@@ -21,6 +21,7 @@ mod hostile;
 mod interfaces;
 mod ipv6;
 mod logs;
+mod machine;
 mod media;
 mod metrics;
 mod migration;

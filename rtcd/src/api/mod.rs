@@ -8,6 +8,7 @@ mod clients;
 pub(crate) mod conn_id;
 mod control;
 mod error;
+mod factory_reset;
 mod guard;
 mod guarded_io;
 mod info;
@@ -243,6 +244,7 @@ impl Api {
             .route("/calls/{call}/sessions/{session}", only(get(calls::session)))
             .route("/ws", only(get(ws::upgrade)))
             .route("/check-links", only(post(check_links::make)))
+            .route("/factory-reset", only(post(factory_reset::ask)))
             .merge(self.inner.check_page.get().map(CheckPage::router).unwrap_or_default())
             .fallback(error::not_found)
             .layer(axum::middleware::from_fn(path::clean))
@@ -260,6 +262,7 @@ impl Api {
             .route("/rotate", only(post(clients::rotate)))
             .route("/clients", only(get(clients::list)))
             .route("/check-links", only(post(check_links::make)))
+            .route("/factory-reset", only(post(factory_reset::ask)))
             .fallback(error::not_found)
             .with_state(self.clone())
     }
