@@ -1,6 +1,7 @@
 //! The built image, its tools tree with QEMU and OVMF, and whether this machine can run guests itself.
 use rtcd_tests::in_repository;
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -54,6 +55,41 @@ impl Image {
 pub fn grow(path: &Path, gigabytes: u64) {
     let disk = fs::OpenOptions::new().write(true).open(path).expect("the disk can be opened");
     disk.set_len(gigabytes << 30).expect("the disk can be made bigger");
+}
+
+const SECTOR: u64 = 512;
+/// A GPT entry: where its first and last sector and its name (UTF-16) stand (UEFI specification, 5.3.3).
+const ENTRY: usize = 128;
+const FIRST_SECTOR: std::ops::Range<usize> = 32..40;
+const LAST_SECTOR: std::ops::Range<usize> = 40..48;
+const NAME: std::ops::Range<usize> = 56..128;
+
+/// The first byte and the length of a partition of this name.
+pub fn partition(disk: &Path, partition: &str) -> (u64, u64) {
+    let disk = fs::File::open(disk).expect("the disk can be opened");
+    let mut table = vec![0; 128 * ENTRY];
+    disk.read_exact_at(&mut table, 2 * SECTOR).expect("the table can be read");
+    let name = |entry: &[u8]| {
+        let units: Vec<u16> = entry[NAME].chunks(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+        String::from_utf16_lossy(&units).trim_end_matches('\0').to_owned()
+    };
+    let entry = table.chunks(ENTRY).find(|entry| name(entry) == partition).expect("the partition is there");
+    let sector = |at: std::ops::Range<usize>| u64::from_le_bytes(entry[at].try_into().expect("eight bytes"));
+    let (first, last) = (sector(FIRST_SECTOR), sector(LAST_SECTOR));
+    (first * SECTOR, (last + 1 - first) * SECTOR)
+}
+
+/// Zeroes at the beginning of a partition.
+pub fn wipe(disk: &Path, name: &str, bytes: u64) {
+    let (first, len) = partition(disk, name);
+    let disk = fs::OpenOptions::new().write(true).open(disk).expect("the disk can be opened");
+    let zeroes = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < bytes.min(len) {
+        let chunk = &zeroes[..(bytes.min(len) - at).min(1 << 20) as usize];
+        disk.write_all_at(chunk, first + at).expect("writable");
+        at += chunk.len() as u64;
+    }
 }
 
 /// The tools tree that `image/build` has made.

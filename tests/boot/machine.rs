@@ -1,5 +1,5 @@
 //! A virtual machine with the shipped image. Nothing of a test is baked into it: a shell on a virtio port arrives as a
-//! credential of the firmware (SMBIOS type 11).
+//! credential of the firmware (SMBIOS type 11), and what it runs on a volume of its own.
 use crate::image::{self, accelerator, tools};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,10 +23,12 @@ const BAD: [&str; 4] = ["Kernel panic", "emergency mode", "ordering cycle", "is 
 /// `-uuid`, which becomes the machine id.
 const UUID: &str = "11111111-2222-4333-8444-555555555555";
 
-/// Root's shell, once rtcd has been started or has not.
+/// Root's shell, once rtcd has been started or has not. The image's own programs go before those of the volume.
 const SHELL: &str = "[Unit]
 After=rtcd.service provision.service
 [Service]
+ExecStartPre=/bin/sh -c 'test -e /run/tools/busybox || { mkdir -p /run/tools /run/applets && mount -t vfat -o ro LABEL=tools /run/tools && /run/tools/busybox --install -s /run/applets; }'
+Environment=PATH=/usr/sbin:/usr/bin:/run/applets:/run/tools
 ExecStart=/bin/sh -c 'echo READY; exec /bin/sh'
 StandardInput=file:/dev/virtio-ports/rtcd.test
 StandardOutput=file:/dev/virtio-ports/rtcd.test
@@ -34,6 +36,9 @@ StandardError=inherit
 Restart=always
 RestartSec=1
 ";
+
+/// Programs of the tools tree that the image has no use for.
+const TOOLS: [&str; 2] = ["busybox", "systemd-analyze"];
 
 /// What is special about a machine.
 #[derive(Default)]
@@ -48,6 +53,8 @@ pub struct Hardware {
     pub address: Option<&'static str>,
     /// `sys_vendor` of the firmware.
     pub vendor: Option<&'static str>,
+    /// Firmware that knows Secure Boot, with this file as its memory; without it one that forgets and checks nothing.
+    pub secure_boot: Option<PathBuf>,
     /// A program that answers one HTTP request at 169.254.169.254 on standard input and output.
     pub metadata: Option<PathBuf>,
 }
@@ -75,12 +82,21 @@ impl Machine {
     pub fn start(disk: &Path, ports: (u16, u16), hardware: &Hardware) -> Self {
         let dir = temp_dir("vm");
         let ovmf = tools("usr/share/OVMF");
-        fs::copy(ovmf.join("OVMF_VARS_4M.fd"), dir.join("vars.fd")).expect("OVMF is in the tools tree");
+        let vars = hardware.secure_boot.clone().unwrap_or_else(|| dir.join("vars.fd"));
+        if !vars.exists() {
+            fs::copy(ovmf.join("OVMF_VARS_4M.fd"), &vars).expect("OVMF is in the tools tree");
+        }
         let mut qemu = image::qemu();
         qemu.args(accelerator()).args(["-smp", "2", "-m", "1024", "-uuid", UUID, "-serial", "stdio"]);
-        let code = ovmf.join("OVMF_CODE_4M.fd");
+        let code = ovmf.join(if hardware.secure_boot.is_some() {
+            // Its memory is out of reach of everybody but the firmware itself.
+            qemu.args(["-machine", "smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on"]);
+            "OVMF_CODE_4M.secboot.fd"
+        } else {
+            "OVMF_CODE_4M.fd"
+        });
         qemu.args(["-drive", &format!("if=pflash,format=raw,unit=0,readonly=on,file={}", code.display())]);
-        qemu.args(["-drive", &format!("if=pflash,format=raw,unit=1,file={}", dir.join("vars.fd").display())]);
+        qemu.args(["-drive", &format!("if=pflash,format=raw,unit=1,file={}", vars.display())]);
         qemu.args(["-drive", &format!("if=none,id=disk,format=raw,cache=unsafe,file={}", disk.display())]);
         qemu.args(["-device", "virtio-blk-pci,drive=disk,bootindex=1", "-device", "virtio-rng-pci"]);
         qemu.args(["-netdev", &network(ports, hardware), "-device", "virtio-net-pci,netdev=net,romfile="]);
@@ -106,6 +122,13 @@ impl Machine {
             let volume = format!("driver=vvfat,node-name=seed,label=cidata,read-only=on,dir={}", seed.display());
             qemu.args(["-blockdev", &volume, "-device", "virtio-blk-pci,drive=seed"]);
         }
+        let volume = dir.join("tools");
+        fs::create_dir(&volume).expect("made");
+        for name in TOOLS {
+            fs::copy(tools("usr/bin").join(name), volume.join(name)).expect("the tools tree has it");
+        }
+        let volume = format!("driver=vvfat,node-name=tools,label=tools,read-only=on,dir={}", volume.display());
+        qemu.args(["-blockdev", &volume, "-device", "virtio-blk-pci,drive=tools"]);
         let child = qemu.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.expect("QEMU starts: image/build has made the tools tree");
         let console = Arc::new(Mutex::new(Vec::new()));
@@ -141,6 +164,12 @@ impl Machine {
         self.hear("READY\n", BOOT);
         let (wall, cpu) = (self.started.elapsed().as_secs_f64(), self.cpu());
         println!("{what}: ready after {wall:.1} s, {cpu:.1} s of CPU, by {}", accelerator()[1]);
+    }
+
+    /// Whether the shell has come up, or says anything else.
+    pub fn has_shell(&mut self) -> bool {
+        let mut buffer = [0; 64];
+        matches!(self.shell.read(&mut buffer), Ok(len) if len > 0)
     }
 
     /// What a command prints, and its exit status.

@@ -6,8 +6,10 @@ mod machine;
 mod vm {
     mod bare;
     mod ec2;
+    mod heal;
     mod mistakes;
     pub mod serve;
     mod tamper;
+    mod trust;
     mod update;
 }

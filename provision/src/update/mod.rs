@@ -3,6 +3,7 @@
 //! systemd-sysupdate(8) fetches, checks signature and sums, and writes the other slot; the boot loader counts attempts; the
 //! health check blesses. What is left for us: where from, when, and rtcd's callers.
 mod entries;
+mod esp;
 mod notice;
 mod window;
 
@@ -90,7 +91,10 @@ fn update(asked_to_end: &AtomicBool) -> Result<(), UpdateError> {
     let closes = Instant::now() + left;
     point_transfers_at(&url)?;
     tracing::info!(url, %window, "looking for a newer version");
-    let ended = sysupdate(&["update"])?;
+    let ended = {
+        let _writable = esp::Writable::begin();
+        sysupdate(&["update"])?
+    };
     if !ended.success() {
         return Err(UpdateError::Refused(ended.code()));
     }

@@ -1,6 +1,6 @@
 //! Boot 1: the smallest machine serves real calls. Boot 2: its disk again, bigger, with other user data and an address that no
 //! DHCP server gives.
-use crate::image::{ALONE, Image, grow};
+use crate::image::{ALONE, Image, grow, wipe};
 use crate::machine::{Hardware, Machine, ports};
 use anyhow::Result;
 use rtcd_tests::browser::DemoPage;
@@ -42,8 +42,10 @@ async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
     image.disk(&disk);
     let ports = ports();
     let seed = Some((user_data(ports.1, ""), "first"));
-    let mut machine = Machine::start(&disk, ports, &Hardware { seed, ..Hardware::default() });
+    let credentials = vec![("rtcd.factory-reset", "once")];
+    let mut machine = Machine::start(&disk, ports, &Hardware { seed, credentials, ..Hardware::default() });
     machine.wait_ready("boot 1");
+    machine.sh("grep 'made anew, and what it held is gone: factory reset, by the credential' /run/rtcd-var/reason");
     is_sound(&mut machine, &image);
     let machine_id = machine.sh("cat /etc/machine-id");
 
@@ -66,6 +68,8 @@ async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
     machine.wait_end();
     machine.done();
 
+    // A power cut in the wrong moment: the superblock is gone, and others are used in its place.
+    wipe(&disk, "var", 4096);
     grow(&disk, 4);
     // Ports that get through most firewalls; rtcd has no capability for them.
     let more = "    nack_buffer_size: 128
@@ -78,12 +82,18 @@ ntp: {servers: [10.0.2.2]}
         seed: Some((user_data(ports.1, more), "second")),
         network_config: Some(NETWORK_CONFIG.to_owned()),
         // systemd's own way, for a card that is not there.
-        credentials: vec![("network.network.50-other", "[Match]\nName=other0\n[Network]\nDHCP=no\n")],
+        credentials: vec![
+            ("network.network.50-other", "[Match]\nName=other0\n[Network]\nDHCP=no\n"),
+            ("rtcd.factory-reset", "once"),
+        ],
         address: Some("10.0.2.77"),
         ..Hardware::default()
     };
     let mut machine = Machine::start(&disk, ports, &hardware);
     machine.wait_ready("boot 2");
+    let said = machine.sh("cat /run/rtcd-var/reason");
+    assert!(said.contains("/var was damaged and has been mended") && !said.contains("made anew"), "{said}");
+    the_boot_partition_is_left_alone(&mut machine);
     machine.wait_for("systemctl is-active rtcd-healthcheck");
     the_network_is_as_said(&mut machine);
     assert!(machine.sh("cat /run/rtcd/rtcd.toml").contains("nack_buffer_size = 128"));
@@ -105,6 +115,16 @@ ntp: {servers: [10.0.2.2]}
     machine.done();
     fs::remove_dir_all(dir)?;
     Ok(())
+}
+
+/// It is mounted when somebody looks, and has kept what became of `/var`.
+fn the_boot_partition_is_left_alone(machine: &mut Machine) {
+    let kept = machine.sh("cat /boot/rtcd/var.txt");
+    assert!(kept.contains("by the credential rtcd.factory-reset") && kept.contains("has been mended"), "{kept}");
+    let mounts = machine.sh("cat /proc/mounts");
+    assert!(mounts.lines().any(|line| line.contains(" /boot vfat ro,")), "{mounts}");
+    assert_ne!(machine.run("echo >/boot/x").0, 0, "/boot cannot be written");
+    machine.sh("fsck.vfat -n $(readlink -f /dev/disk/by-partlabel/esp)");
 }
 
 /// QEMU's own DHCP server would give 10.0.2.15. The bond and the VLAN are there for their modules.
@@ -179,8 +199,8 @@ fn is_sound(machine: &mut Machine, image: &Image) {
     machine.wait_console("ok   candidates: participants are told udp 127.0.0.1:");
     assert_eq!(machine.sh("systemctl --failed --no-legend"), "");
     assert!(machine.sh("cat /usr/lib/os-release").contains(&format!("IMAGE_VERSION=\"{}\"", image.version())));
-    let root = machine.sh("findmnt -no SOURCE,FSTYPE,OPTIONS /");
-    assert!(root.starts_with("/dev/mapper/root erofs ro"), "{root}");
+    let mounts = machine.sh("cat /proc/mounts");
+    assert!(mounts.lines().any(|line| line.starts_with("/dev/mapper/root / erofs ro,")), "{mounts}");
     assert!(machine.sh("cat /sys/block/dm-0/dm/uuid").starts_with("CRYPT-VERITY-"), "the root is checked");
     for path in ["/usr/bin/x", "/etc/x", "/x"] {
         assert_ne!(machine.run(&format!("echo >{path}")).0, 0, "{path} cannot be written");
@@ -279,7 +299,7 @@ fn recipes_of_the_documentation_find(machine: &mut Machine, call: &str, session:
     let recipes: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("    journalctl ")).collect();
     assert_eq!(recipes.len(), 5, "{recipes:?}");
     // Something for the recipe of errors.
-    machine.sh("echo 'an error of the test' | systemd-cat -p err");
+    machine.sh("echo 'an error of the test' | logger -p user.err");
     for recipe in recipes {
         let recipe = recipe.replace("=CALL", &format!("={call}")).replace("=SESSION", &format!("={session}"));
         let found = machine.wait_for(&format!(
