@@ -3,7 +3,7 @@
 //! systemd-sysupdate(8) fetches, checks signature and sums, and writes the other slot; the boot loader counts attempts; the
 //! health check blesses. What is left for us: where from, when, and rtcd's callers.
 mod entries;
-mod notice;
+pub(crate) mod notice;
 mod window;
 
 pub use window::Window;
