@@ -13,8 +13,7 @@ use crate::source::Context;
 use crate::state::LastGood;
 use crate::status::Status;
 use crate::system::Action;
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -150,28 +149,6 @@ impl Agent<'_> {
 
     fn save(&self, save: impl FnOnce(apply::disk::Owner) -> Result<(), ApplyError>) -> Result<(), ApplyError> {
         save(apply::user(self.root, "root")?)
-    }
-
-    /// On the console of the machine, for whoever has nothing else; not what an attempt of before has said already.
-    pub(crate) fn tell_console(&self, status: &Status, failure: Option<&Failure>, before: Option<&Status>) {
-        let mut text = String::new();
-        let mut say = |what: Option<String>, said: Option<&String>, then: &str| match what {
-            Some(what) if said != Some(&what) => text += &format!("\nprovision: {what}\n{then}"),
-            _ => {}
-        };
-        let said = |field: fn(&Status) -> &Option<String>| before.and_then(|before| field(before).as_ref());
-        let later = "provision: rtcd is not started; this is tried again and again\n";
-        say(failure.map(Failure::in_full), said(|before| &before.error), later);
-        let earlier = "provision: rtcd runs with what was said before\n";
-        say(status.using_last_good.clone(), said(|before| &before.using_last_good), earlier);
-        say(status.network_instead.clone(), said(|before| &before.network_instead), "");
-        if text.is_empty() {
-            return;
-        }
-        let console = OpenOptions::new().append(true).open(self.root.join("dev/console"));
-        if let Err(error) = console.and_then(|mut console| console.write_all(text.as_bytes())) {
-            tracing::debug!(%error, "no console");
-        }
     }
 }
 

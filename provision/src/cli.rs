@@ -39,6 +39,9 @@ pub enum Command {
         #[arg(long, value_name = "DIR", default_value = "/")]
         root: PathBuf,
     },
+    /// On every console of the machine: how it is, what is wrong, what to do; keys for a link, errors and a factory reset
+    #[command(after_help = exit_code::HELP)]
+    Console(Consoles),
     /// Name every mistake in a user-data file, as the machine would; for the laptop
     #[command(after_help = exit_code::HELP)]
     Check {
@@ -61,6 +64,23 @@ pub enum Command {
         #[arg(long)]
         show_secrets: bool,
     },
+}
+
+/// Where the panel is shown.
+#[derive(Args, Clone, Debug)]
+pub struct Consoles {
+    /// All facts are below this directory
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// Print the panel as it is now, and end
+    #[arg(long, conflicts_with_all = ["line", "screen"])]
+    pub once: bool,
+    /// In place of the machine's consoles: this serial line
+    #[arg(long, value_name = "PATH")]
+    pub line: Vec<PathBuf>,
+    /// In place of the machine's consoles: this screen
+    #[arg(long, value_name = "PATH")]
+    pub screen: Vec<PathBuf>,
 }
 
 /// The machine that is provisioned.

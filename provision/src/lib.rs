@@ -10,6 +10,7 @@ mod chain;
 pub mod cli;
 pub mod cloud_config;
 pub mod commands;
+pub mod console;
 pub mod detect;
 pub mod draft;
 mod encoding;

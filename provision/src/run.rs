@@ -21,12 +21,11 @@ struct Answer {
 }
 
 impl Agent<'_> {
-    /// Provisions the machine, and says how it went: in the journal, on the console, to the cloud, in the status.
+    /// Provisions the machine, and says how it went: in the journal, to the cloud, in the status, which the panel on the
+    /// consoles shows.
     pub fn run(&self) -> ExitCode {
-        let before = Status::load(self.disk, &self.paths().status());
         let mut status = Status { at: status::seconds(self.now), ..Status::default() };
         let result = self.provision(&mut status);
-        self.tell_console(&status, result.as_ref().err(), before.as_ref());
         self.finish(status, result)
     }
 

@@ -10,7 +10,7 @@ use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -65,6 +65,7 @@ pub struct Machine {
     dir: PathBuf,
     ports: (u16, u16),
     console: Arc<Mutex<Vec<String>>>,
+    keyboard: ChildStdin,
     shell: UnixStream,
     heard: Vec<u8>,
     started: Instant,
@@ -129,8 +130,9 @@ impl Machine {
         }
         let volume = format!("driver=vvfat,node-name=tools,label=tools,read-only=on,dir={}", volume.display());
         qemu.args(["-blockdev", &volume, "-device", "virtio-blk-pci,drive=tools"]);
-        let child = qemu.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.expect("QEMU starts: image/build has made the tools tree");
+        let keyboard = child.stdin.take().expect("piped");
         let console = Arc::new(Mutex::new(Vec::new()));
         follow(child.stdout.take().expect("piped"), console.clone());
         follow(child.stderr.take().expect("piped"), console.clone());
@@ -146,7 +148,7 @@ impl Machine {
             }
         };
         shell.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout can be set");
-        Self { child, dir, ports, console, shell, heard: Vec::new(), started: Instant::now(), done: false }
+        Self { child, dir, ports, console, keyboard, shell, heard: Vec::new(), started: Instant::now(), done: false }
     }
 
     /// Where the API is reached.
@@ -250,6 +252,23 @@ impl Machine {
             assert!(!ended || found.is_some(), "the machine has ended without {what:?}\n{}", self.console());
             found
         })
+    }
+
+    /// Waits for what the status panel says on the serial console, wherever it breaks its lines.
+    pub fn wait_panel(&self, what: &str) {
+        self.wait(what, || {
+            let ended = self.has_ended();
+            let all = self.lines();
+            let words: Vec<_> = all.iter().flat_map(|line| line.split_whitespace()).collect();
+            let found = words.join(" ").contains(what.trim());
+            assert!(!ended || found, "the machine has ended without {what:?}\n{}", self.console());
+            found.then_some(())
+        });
+    }
+
+    /// A key on the serial console.
+    pub fn press(&mut self, key: &str) {
+        self.keyboard.write_all(key.as_bytes()).and_then(|()| self.keyboard.flush()).expect("QEMU reads");
     }
 
     fn wait<T>(&self, what: &str, mut found: impl FnMut() -> Option<T>) -> T {

@@ -11,6 +11,7 @@ mod check_faults;
 mod check_page;
 mod clients;
 mod config;
+mod console;
 mod docs;
 mod drain;
 mod fair;

@@ -4,7 +4,7 @@
 //! health check blesses. What is left for us: where from, when, and rtcd's callers.
 mod entries;
 mod esp;
-mod notice;
+pub(crate) mod notice;
 mod window;
 
 pub use window::Window;

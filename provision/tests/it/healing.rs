@@ -54,7 +54,7 @@ fn a_first_boot_heals_from_everything_that_a_service_can_answer_while_it_comes_u
     {
         let told = machine.run("run").expect(4);
         assert!(told.err.contains(said), "attempt {attempt}: {}", told.err);
-        assert!(machine.read("dev/console").contains(said), "attempt {attempt}");
+        assert!(machine.panel().contains(said), "attempt {attempt}");
     }
     machine.run("run").expect(0);
     assert!(machine.load().is_ok());
@@ -112,11 +112,8 @@ fn a_name_of_a_source_that_means_nothing_leaves_the_answer_of_before() {
         machine.write("proc/cmdline", format!("quiet {said}"));
         machine.run("run").expect(0);
         assert_eq!(machine.read("run/rtcd/rtcd.toml"), before);
-        let console = machine.read("dev/console");
-        assert!(
-            console.contains("the kernel command line says ds=nocl") && console.contains("said before"),
-            "{console}"
-        );
+        let panel = machine.panel();
+        assert!(panel.contains("the kernel command line says ds=nocl") && panel.contains("said before"), "{panel}");
     }
 }
 

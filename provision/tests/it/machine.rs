@@ -16,14 +16,13 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// With the users of the image, both of which are whoever runs the test, a console, and nothing else.
+    /// With the users of the image, both of which are whoever runs the test, and nothing else.
     pub fn new() -> Self {
         let machine = Self { root: TempDir::new().expect("a directory can be made") };
         let me = fs::metadata(machine.root()).expect("just made");
         let (uid, gid) = (me.uid(), me.gid());
         machine.write("etc/passwd", format!("root:x:{uid}:{gid}::/:\nmattermost:x:{uid}:{gid}::/:\n"));
         machine.write("etc/ssl/certs/ca-certificates.crt", "the image's authorities\n");
-        machine.write("dev/console", "");
         machine.write("proc/cmdline", "quiet");
         machine
     }
@@ -73,6 +72,12 @@ impl Machine {
     /// The same with more arguments.
     pub fn run_with(&self, command: &str, arguments: &[&str]) -> Told {
         Told::by(self.agent(command).args(arguments).output().expect("the agent can be started"))
+    }
+
+    /// What the panel on the consoles says, on one line.
+    pub fn panel(&self) -> String {
+        let said = self.run_with("console", &["--once"]).expect(0).out;
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// rtcd's own verdict on what was written for it.

@@ -40,13 +40,13 @@ async fn boot_4_advertises_the_public_address_that_ec2_tells() -> Result<()> {
     let metadata = Some(late_service(&dir)?);
     let hardware = Hardware { vendor: Some("Amazon EC2"), metadata, ..Hardware::default() };
     let mut machine = Machine::start(&disk, ports(), &hardware);
-    machine.wait_console("answered with status 404");
-    machine.wait_console("rtcd is not started; this is tried again and again");
+    machine.wait_panel("answered with status 404");
+    machine.wait_panel("rtcd is not started; this is tried again and again");
     machine.wait_ready("boot 4, without its source");
     assert_ne!(machine.sh("systemctl show -P ActiveState rtcd").trim(), "active");
     // Another attempt, and something else is in the way.
     fs::write(dir.join("portal"), "")?;
-    machine.wait_console("answered with the content type \"text/html\"");
+    machine.wait_panel("answered with the content type \"text/html\"");
     fs::write(dir.join("up"), "")?;
     machine.wait_for("systemctl is-active rtcd");
     machine.wait_for("systemctl is-active rtcd-healthcheck");
@@ -83,7 +83,7 @@ fn a_network_that_reaches_nothing_is_taken_back(machine: &mut Machine) {
         "systemd-run --unit=trial --property='SetCredential=rtcd.network-config:{network}' provision run"
     ));
     machine.wait_for("grep -q 198.51.100.9 /proc/net/fib_trie");
-    machine.wait_console("reaches nothing after 120 s: no router answers: 198.51.100.1; DHCP on every card is used");
+    machine.wait_panel("reaches nothing after 120 s: no router answers: 198.51.100.1; DHCP on every card is used");
     machine.wait_for("grep -q 169.254.2.15 /proc/net/fib_trie && ! grep -q 198.51.100.9 /proc/net/fib_trie");
     machine.wait_for("provision status | grep '^Not used: '");
     assert!(machine.sh("provision status").contains("Network:     DHCP on every card\n"));
@@ -93,5 +93,5 @@ fn a_network_that_reaches_nothing_is_taken_back(machine: &mut Machine) {
 fn a_machine_without_network_is_not_well(machine: &mut Machine) {
     machine.sh("for card in /sys/class/net/en*; do networkctl down ${card##*/}; done");
     machine.sh("! systemctl restart rtcd-healthcheck");
-    machine.wait_console("nobody can reach this machine: no network card has an address");
+    machine.wait_panel("nobody can reach this machine: no network card has an address");
 }

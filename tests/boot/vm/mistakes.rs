@@ -12,7 +12,7 @@ rtcd:
 runcmd: [reboot]
 ";
 
-/// As they stand on the console.
+/// As they stand on the panel.
 const MISTAKES: [&str; 4] = [
     "line 3, column 10: ethernets.eth0.adresses: unknown key; did you mean addresses?",
     "line 2, column 11: hostname: ",
@@ -31,7 +31,7 @@ fn boot_3_says_what_is_wrong_and_starts_no_rtcd() {
     let hardware = Hardware { seed: Some((USER_DATA.to_owned(), "mistakes")), network_config, ..Hardware::default() };
     let mut machine = Machine::start(&disk, ports(), &hardware);
     for mistake in MISTAKES {
-        machine.wait_console(mistake);
+        machine.wait_panel(mistake);
     }
     machine.wait_ready("boot 3");
     assert_eq!(machine.sh("systemctl show -P ActiveState rtcd").trim(), "inactive");
