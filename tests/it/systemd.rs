@@ -154,12 +154,14 @@ fn who_connects_while_the_daemon_restarts_is_served_by_the_next_one() {
 }
 
 /// Our services, and how exposed each may be in tenths of the points of `systemd-analyze security`; 100 is no protection.
-const UNITS: [(&str, u32); 8] = [
+const UNITS: [(&str, u32); 10] = [
     ("rtcd.service", 11),
     ("provision.service", 30),
     ("provision-refresh.service", 30),
     ("rtcd-healthcheck.service", 25),
     ("rtcd-check-link.service", 20),
+    ("rtcd-logs-watch.service", 15),
+    ("rtcd-syslog.service", 15),
     ("rtcd-report@.service", 20),
     ("rtcd-rollback.service", 25),
     ("rtcd-update.service", 40),
