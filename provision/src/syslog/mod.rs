@@ -147,7 +147,11 @@ impl Sender {
         let mut progress = Progress::default();
         let mut looked = Instant::now();
         while !asked_to_end.load(Ordering::Relaxed) {
-            let entry = journal.next(TICK)?;
+            let entry = match journal.next(TICK) {
+                // Whoever stops us may stop it, too.
+                Err(SyslogError::JournalEnded) if asked_to_end.load(Ordering::Relaxed) => break,
+                next => next?,
+            };
             // Before a line is sent after a pause, and now and then: a write to a server that has gone succeeds once.
             if entry.is_none() || looked.elapsed() >= TICK {
                 connection.check()?;
