@@ -13,7 +13,7 @@ use std::{fs, io, thread};
 const EVERY: Duration = Duration::from_secs(30);
 /// A server that is restarted, and a network that is away for a moment, are not worth a notice. The sender of syslog takes half
 /// a minute to be sure of a line.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// What the notice is about.
 const TOPIC: &str = "logs";
 
@@ -142,10 +142,10 @@ mod tests {
             stall.seen(Some(place.to_owned()), waits, at).map(|time| time.as_secs())
         };
         assert_eq!(seen("a", true, 0), None);
-        assert_eq!(seen("a", true, 170), None);
+        assert_eq!(seen("a", true, 110), None);
         assert_eq!(seen("a", true, 200), Some(200));
         assert_eq!(seen("b", true, 230), None, "it moves");
-        assert_eq!(seen("b", true, 420), Some(190));
+        assert_eq!(seen("b", true, 370), Some(140));
         assert_eq!(seen("b", false, 430), None, "all has arrived");
         assert_eq!(seen("b", true, 9000), None, "a quiet night");
         assert_eq!(seen("b", true, 9200), Some(200));

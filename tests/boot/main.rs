@@ -6,6 +6,7 @@ mod machine;
 mod vm {
     mod bare;
     mod ec2;
+    mod logs;
     mod mistakes;
     pub mod serve;
     mod tamper;
