@@ -85,6 +85,7 @@ fn who_is_refused_is_said_with_the_reason_a_few_times() {
     assert_eq!(ask(Some(&http::basic("nobody", &key))), 401);
     assert_eq!(ask(Some(&http::basic("known", "another-key-of-the-tests"))), 401);
     assert_eq!(ask(Some("Bearer none")), 401);
+    wait_for("the last of the lines", || daemon.log().contains("unknown_token"));
     let log = daemon.log();
     for line in [
         "authentication refused: no credentials reason=\"no_credentials\" from=127.0.0.1",
