@@ -78,8 +78,11 @@ impl Agent<'_> {
         let files = plan::files(self.root, &draft)?;
         tracing::info!(keys = draft.settled.settings.len(), files = files.len(), "configuration rendered");
         let changed = apply::apply(self.disk, &self.paths(), &files)?;
-        if files.contains_key(plan::TIMESYNCD) {
-            write::link(self.disk, &plan::run_path(plan::TIMESYNCD), &self.paths().timesyncd())?;
+        for (file, link) in [(plan::TIMESYNCD, self.paths().timesyncd()), (plan::UPLOAD, self.paths().journal_upload())]
+        {
+            if files.contains_key(file) {
+                write::link(self.disk, &plan::run_path(file), &link)?;
+            }
         }
         tracing::info!(changed = ?changed, "configuration written");
         Ok(self.actions(&draft, &changed))
@@ -97,6 +100,12 @@ impl Agent<'_> {
             Some(ntp) if !ntp.enabled => actions.push(Action::StopTimesyncd),
             _ if changed.contains(plan::TIMESYNCD) => actions.push(Action::RestartTimesyncd),
             _ => {}
+        }
+        let log_files = [plan::SYSLOG, plan::UPLOAD, plan::UPLOAD_CA, plan::UPLOAD_CLIENT];
+        let logs = &draft.wanted.logs;
+        let trusts_others = changed.contains(plan::TRUSTED) && (logs.syslog.is_some() || logs.upload.is_some());
+        if trusts_others || log_files.iter().any(|file| changed.contains(*file)) {
+            actions.push(Action::RestartLogs);
         }
         if !changed.is_empty() {
             actions.push(Action::ReloadRtcd);

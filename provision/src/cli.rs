@@ -30,6 +30,10 @@ pub enum Command {
     /// At night, when the user data ask for it: take a newer version of the image and restart into it when no call runs
     #[command(after_help = exit_code::HELP)]
     Update,
+    /// When the user data say where to: send the journal to a log server; rtcd-syslog.service starts it
+    Syslog,
+    /// While logs are sent anywhere: tell the status page when they do not arrive
+    LogsWatch,
     /// What the last run did: source, instance id, keys with their origin, last error
     Status {
         /// As JSON, for programs

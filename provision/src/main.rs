@@ -7,7 +7,7 @@ use provision::exit_code::ExitCode;
 use provision::http::{Client, HttpError, Pace};
 use provision::render::Secrets;
 use provision::system::Action;
-use provision::{commands, console, journal, retry, update};
+use provision::{commands, console, journal, logs_watch, retry, syslog, update};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -60,6 +60,14 @@ fn run(command: Command) -> Result<ExitCode, HttpError> {
         Command::Console(options) => {
             journal::start();
             console::run(options)
+        }
+        Command::Syslog => {
+            journal::start();
+            syslog::run()
+        }
+        Command::LogsWatch => {
+            journal::start();
+            logs_watch::run()
         }
         Command::Status { json, root } => commands::status(&root, json),
         Command::Check { file, network: false } => commands::check(&file),

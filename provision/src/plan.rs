@@ -8,11 +8,14 @@
 //! | `ca-certificates.pem` | the image's authorities and `ca_certs.trusted` | root, 0644 |
 //! | `timesyncd.conf` | systemd-timesyncd: `ntp` | root, 0644 |
 //! | `update.json` | `provision update`: `update` | root, 0644 |
+//! | `syslog.json` | `provision syslog`: `logs.syslog`; may hold a private key | root, 0600 |
+//! | `upload.conf`, `upload-ca.pem` | systemd-journal-upload: `logs.upload` | root, 0644 |
+//! | `upload-client.pem` | the same: certificate and private key | root, 0600 |
 //! | `localtime` | `/etc/localtime` leads here: `timezone` | root, 0644 |
 //! | `authorized_keys` | sshd of a debug image | root, 0600 |
 use crate::apply::disk::{Found, Owner};
 use crate::apply::{self, ApplyError, Files};
-use crate::cloud_config::{FileKind, Ntp, Placed};
+use crate::cloud_config::{FileKind, Ntp, Placed, Sink};
 use crate::draft::Draft;
 use crate::failure::Failure;
 use crate::merge;
@@ -29,6 +32,18 @@ const RUN_DIRECTORY: &str = "/run/rtcd/";
 pub const TIMESYNCD: &str = "timesyncd.conf";
 /// `provision update` reads it.
 pub const UPDATE: &str = "update.json";
+/// rtcd-syslog.service has it as a credential.
+pub const SYSLOG: &str = "syslog.json";
+/// systemd-journal-upload reads it through a link of its own.
+pub const UPLOAD: &str = "upload.conf";
+/// The certificate authorities of that server, when they are not the machine's.
+pub const UPLOAD_CA: &str = "upload-ca.pem";
+/// Certificate and key for that server: the unit has them as a credential.
+pub const UPLOAD_CLIENT: &str = "upload-client.pem";
+/// What the machine trusts, when the user data add to it.
+pub const TRUSTED: &str = "ca-certificates.pem";
+/// The credential as systemd-journal-upload.service sees it.
+const UPLOAD_CREDENTIAL: &str = "/run/credentials/systemd-journal-upload.service/client.pem";
 
 /// Why there is no plan.
 #[derive(Debug)]
@@ -66,8 +81,8 @@ pub fn files(root: &Path, draft: &Draft) -> Result<Files, PlanError> {
     }
     if !wanted.trusted_certificates.is_empty() {
         let authorities = authorities(root, &wanted.trusted_certificates)?;
-        files.insert("ca-certificates.pem".into(), file(authorities, 0o644, admin));
-        let environment = format!("SSL_CERT_FILE={RUN_DIRECTORY}ca-certificates.pem\n");
+        files.insert(TRUSTED.into(), file(authorities, 0o644, admin));
+        let environment = format!("SSL_CERT_FILE={RUN_DIRECTORY}{TRUSTED}\n");
         files.insert("environment".into(), file(environment, 0o644, admin));
     }
     if let Some(ntp) = &wanted.ntp {
@@ -76,6 +91,18 @@ pub fn files(root: &Path, draft: &Draft) -> Result<Files, PlanError> {
     if let Some(update) = &wanted.update {
         let text = serde_json::to_vec(update).unwrap_or_default();
         files.insert(UPDATE.into(), file(text, 0o644, admin));
+    }
+    if let Some(syslog) = &wanted.logs.syslog {
+        files.insert(SYSLOG.into(), file(serde_json::to_vec(syslog).unwrap_or_default(), 0o600, admin));
+    }
+    if let Some(sink) = &wanted.logs.upload {
+        files.insert(UPLOAD.into(), file(upload(sink, files.contains_key(TRUSTED)), 0o644, admin));
+        if let Some(ca) = &sink.ca {
+            files.insert(UPLOAD_CA.into(), file(ca.as_str(), 0o644, admin));
+        }
+        if let Some(client) = &sink.client {
+            files.insert(UPLOAD_CLIENT.into(), file(format!("{}{}", client.certificate, client.key), 0o600, admin));
+        }
     }
     if let Some(zone) = &wanted.timezone {
         files.insert("localtime".into(), file(local_time(root, zone).map_err(PlanError::Mistake)?, 0o644, admin));
@@ -109,6 +136,22 @@ fn authorities(root: &Path, trusted: &[Placed<String>]) -> Result<Vec<u8>, PlanE
 /// timesyncd.conf(5). Servers of the network (DHCP) are used beside them.
 fn timesyncd(ntp: &Ntp) -> String {
     format!("[Time]\nNTP={}\n", ntp.servers.join(" "))
+}
+
+/// journal-upload.conf(5). A hyphen: none, in place of the files that it would look for.
+fn upload(sink: &Sink, has_trusted: bool) -> String {
+    let target = &sink.target;
+    let client = if sink.client.is_some() { UPLOAD_CREDENTIAL } else { "-" };
+    let mut text = format!("[Upload]\nURL={}://{}\n", if target.tls { "https" } else { "http" }, target.authority());
+    if target.tls {
+        let trusted = match &sink.ca {
+            Some(_) => format!("{RUN_DIRECTORY}{UPLOAD_CA}"),
+            None if has_trusted => format!("{RUN_DIRECTORY}{TRUSTED}"),
+            None => format!("/{AUTHORITIES}"),
+        };
+        text += &format!("ServerKeyFile={client}\nServerCertificateFile={client}\nTrustedCertificateFile={trusted}\n");
+    }
+    text
 }
 
 /// The zone's own file: the root is read-only, and `/etc/localtime` leads to the copy.

@@ -2,6 +2,9 @@
 use std::process::{Command, Stdio};
 use std::{fmt, io};
 
+/// Each has the condition that the agent has written a file for it.
+const LOG_UNITS: [&str; 3] = ["rtcd-syslog.service", "systemd-journal-upload.service", "rtcd-logs-watch.service"];
+
 /// One thing to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
@@ -11,6 +14,8 @@ pub enum Action {
     RestartTimesyncd,
     /// The clock is not set from the network.
     StopTimesyncd,
+    /// Logs go where the user data say now, or nowhere: each unit looks whether it is meant.
+    RestartLogs,
     /// rtcd reads its configuration again; running calls go on.
     ReloadRtcd,
     /// networkd and udev read their files again.
@@ -25,6 +30,7 @@ impl fmt::Display for Action {
             Self::SetHostname(name) => write!(f, "the host name is {name}"),
             Self::RestartTimesyncd => f.write_str("systemd-timesyncd reads its servers again"),
             Self::StopTimesyncd => f.write_str("systemd-timesyncd is stopped"),
+            Self::RestartLogs => f.write_str("logs are sent to where the user data say"),
             Self::ReloadRtcd => f.write_str("rtcd reads its configuration again"),
             Self::ApplyNetwork => f.write_str("networkd reads its configuration again"),
             Self::StartRtcd => f.write_str("rtcd starts"),
@@ -39,6 +45,7 @@ impl Action {
             Self::SetHostname(name) => Ok(nix::unistd::sethostname(name)?),
             Self::RestartTimesyncd => systemctl(&["try-restart", "systemd-timesyncd.service"]),
             Self::StopTimesyncd => systemctl(&["stop", "systemd-timesyncd.service"]),
+            Self::RestartLogs => systemctl(&[&["restart"], &LOG_UNITS[..]].concat()),
             Self::ReloadRtcd => match Rtcd::running()? {
                 Some(rtcd) => rtcd.signal("SIGHUP"),
                 // It reads the new files when it starts.
@@ -49,7 +56,8 @@ impl Action {
             Self::ApplyNetwork => systemctl_output(&["restart", "provision-network.service"]).map(drop),
             // The check pulls rtcd in, and rtcd this boot's provisioning, which finds what was just found.
             Self::StartRtcd => systemctl(&["restart", "rtcd-healthcheck.service"])
-                .and_then(|()| systemctl(&["start", "rtcd.service", "rtcd-update.timer"])),
+                .and_then(|()| systemctl(&["start", "rtcd.service", "rtcd-update.timer"]))
+                .and_then(|()| systemctl(&[&["start"], &LOG_UNITS[..]].concat())),
         }
     }
 }

@@ -7,6 +7,7 @@ mod json;
 mod limit;
 mod once;
 mod queue;
+mod recent;
 mod rotate;
 mod time;
 
@@ -22,6 +23,7 @@ use file::LogFile;
 use limit::Limited;
 use nix::sys::stat::{FileStat, fstat};
 use queue::Queue;
+use recent::Recent;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -41,6 +43,7 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 
 static CONSOLE: OnceLock<Queue> = OnceLock::new();
 static FILE: OnceLock<Queue> = OnceLock::new();
+static RECENT: OnceLock<Recent> = OnceLock::new();
 
 /// Somebody else logs already.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,7 @@ pub fn start(logger: &Logger) -> Result<(), Twice> {
     if let Some(log) = &logger.file {
         layers.push(lines(FILE.get_or_init(|| Queue::new("the log file")), log.json, false, log.level, 1));
     }
+    layers.push(recent_lines(logger));
     tracing_subscriber::registry().with(layers).try_init().map_err(|_| Twice)?;
     log_panics();
     Ok(())
@@ -75,7 +79,9 @@ pub fn write(logger: &Logger) {
 
 /// Takes over the levels of what is logged to already.
 pub fn set_levels(logger: &Logger) {
-    for (place, level) in [(0, logger.console.map(|log| log.level)), (1, logger.file.as_ref().map(|log| log.level))] {
+    let file = logger.file.as_ref().map(|log| log.level);
+    let places = [logger.console.map(|log| log.level), file, Some(recent_level(logger))];
+    for (place, level) in places.into_iter().enumerate() {
         if let Some(level) = level {
             limit::set_targets(place, filter(level));
         }
@@ -87,6 +93,11 @@ pub fn set_levels(logger: &Logger) {
 /// The log file is opened again: it may have been renamed.
 pub fn reopen() {
     FILE.get().inspect(|queue| queue.reopen());
+}
+
+/// The last lines, the oldest first, as JSON objects with `timestamp`, `level`, `msg`, `caller` and what belongs to each.
+pub fn recent() -> Vec<serde_json::Map<String, serde_json::Value>> {
+    RECENT.get().map(Recent::lines).unwrap_or_default()
 }
 
 /// Waits for the last lines, but not for ever.
@@ -105,6 +116,19 @@ fn console(log: ConsoleLog) -> BoxedLayer {
             .boxed();
     }
     lines(CONSOLE.get_or_init(|| Queue::new("the console")), log.json, log.color, log.level, 0)
+}
+
+/// What the console has, or else the file: the same lines, whoever reads those.
+fn recent_level(logger: &Logger) -> LogLevel {
+    let level = logger.console.map(|log| log.level).or(logger.file.as_ref().map(|log| log.level));
+    level.unwrap_or(LogLevel::Info)
+}
+
+fn recent_lines(logger: &Logger) -> BoxedLayer {
+    let recent = RECENT.get_or_init(Recent::default).clone();
+    let text = tracing_subscriber::fmt::layer().with_writer(move || recent.clone()).with_ansi(false);
+    let filter = Limited::new(filter(recent_level(logger)), limit::RECENT);
+    text.fmt_fields(JsonFields::new()).event_format(json::Json).with_filter(filter).boxed()
 }
 
 fn lines(queue: &Queue, json: bool, color: bool, level: LogLevel, place: usize) -> BoxedLayer {

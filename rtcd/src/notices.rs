@@ -37,7 +37,7 @@ impl Topic {
 }
 
 /// What other parts of the machine have left for the admin: each file is a notice, and its name what the notice is about.
-pub const OF_THE_MACHINE: &str = "/run/rtcd/notices";
+pub const OF_THE_MACHINE: [&str; 2] = ["/run/rtcd/notices", "/run/rtcd-var"];
 
 /// Files that are read, and bytes of each.
 const MAX_FILES: usize = 16;

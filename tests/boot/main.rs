@@ -7,6 +7,7 @@ mod vm {
     mod bare;
     mod ec2;
     mod heal;
+    mod logs;
     mod mistakes;
     pub mod serve;
     mod tamper;

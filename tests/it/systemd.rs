@@ -154,12 +154,14 @@ fn who_connects_while_the_daemon_restarts_is_served_by_the_next_one() {
 }
 
 /// Our services, and how exposed each may be in tenths of the points of `systemd-analyze security`; 100 is no protection.
-const UNITS: [(&str, u32); 7] = [
+const UNITS: [(&str, u32); 9] = [
     ("rtcd.service", 11),
     ("provision.service", 30),
     ("provision-refresh.service", 30),
     ("rtcd-healthcheck.service", 25),
     ("rtcd-console.service", 20),
+    ("rtcd-logs-watch.service", 15),
+    ("rtcd-syslog.service", 15),
     ("rtcd-rollback.service", 25),
     ("rtcd-update.service", 40),
 ];

@@ -81,6 +81,10 @@ impl Paths {
     pub fn timesyncd(&self) -> PathBuf {
         self.root.join("run/systemd/timesyncd.conf.d/50-provision.conf")
     }
+    /// What systemd-journal-upload reads beside its own.
+    pub fn journal_upload(&self) -> PathBuf {
+        self.root.join("run/systemd/journal-upload.conf.d/50-provision.conf")
+    }
 }
 
 /// What applying did: the names of the files that are new, gone or other than before.

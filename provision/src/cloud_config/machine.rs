@@ -149,7 +149,7 @@ impl Reader {
 
 type Why = (&'static str, &'static str);
 
-fn check_certificates(pem: &str) -> Result<(), Why> {
+pub(super) fn check_certificates(pem: &str) -> Result<(), Why> {
     const HINT: &str = "paste the whole of it, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----";
     if pem.contains("-----BEGIN") && !pem.trim().contains('\n') {
         return Err(("is a PEM text on one line", "write | and put the lines of the certificate below it, indented"));

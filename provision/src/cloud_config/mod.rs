@@ -3,6 +3,7 @@ mod hosts;
 mod keys;
 pub mod known;
 mod log;
+mod logs;
 mod machine;
 mod servers;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use crate::yaml::{self, Entry, join};
 pub use hosts::{time_zones, usable_name};
 use known::Fate;
 use log::Log;
+pub use logs::{Client, Framing, Logs, Sink, Syslog, Target};
 use rtcd_config::source::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,6 +62,8 @@ pub struct Wanted {
     pub timezone: Option<Placed<String>>,
     /// `write_files`, decoded, only with allowed paths, each path once.
     pub files: Vec<File>,
+    /// `logs`
+    pub logs: Logs,
     /// `update`, when it is on.
     pub update: Option<Update>,
     /// `ssh_authorized_keys`; only debug images use them.
@@ -187,6 +191,7 @@ impl Reader {
                 self.prefer_fqdn = self.log.take_entry(entry, name, read).unwrap_or_default();
             }
             "ca_certs" | "ca-certs" => self.certificates(entry),
+            "logs" => self.logs(entry),
             "ntp" => self.ntp(entry),
             "timezone" => self.timezone(entry),
             "update" => self.update(entry),

@@ -6,8 +6,8 @@ use super::{bounded, text};
 use crate::apply::Paths;
 use crate::apply::disk::RealDisk;
 use crate::cloud_config::Update;
+use crate::notice;
 use crate::status::Status;
-use crate::update::notice;
 use nix::ifaddrs::getifaddrs;
 use rtcd_config::{Config, Environment, ListenAddress};
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ const ANSWER_HOLDS: Duration = Duration::from_secs(20);
 const MAX_NOTICES: usize = 16;
 const MAX_BYTES: u64 = 2048;
 /// Why /var had to be made anew; another part of the machine writes it.
-const REASON: &str = "run/rtcd-var/reason";
+const REASON: &str = "run/rtcd-var/var";
 const REASON_LINES: usize = 3;
 
 /// Looks again and again.

@@ -4,13 +4,13 @@
 //! health check blesses. What is left for us: where from, when, and rtcd's callers.
 mod entries;
 mod esp;
-pub(crate) mod notice;
 mod window;
 
 pub use window::Window;
 
 use crate::cloud_config::Update;
 use crate::exit_code::ExitCode;
+use crate::notice;
 use crate::plan;
 use crate::system::{Rtcd, systemctl};
 use entries::BootEntry;
@@ -30,6 +30,8 @@ const TRANSFERS: &str = "/usr/lib/sysupdate.d";
 const OVERRIDES: &str = "/run/sysupdate.d";
 /// Where the boot loader's partition may be mounted, and its entries there.
 const ENTRIES: [&str; 2] = ["/boot/EFI/Linux", "/efi/EFI/Linux"];
+/// What notices of it are about.
+const TOPIC: &str = "update";
 /// How often rtcd is asked whether the last call has ended.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -75,7 +77,7 @@ pub fn run() -> ExitCode {
         Err(error) => {
             let why = crate::chain::chain(&error);
             tracing::error!("not updated: {why}");
-            notice::say(Some(&format!("not updated: {why}")));
+            notice::say(TOPIC, Some(&format!("not updated: {why}")));
             ExitCode::System
         }
     }
@@ -98,11 +100,12 @@ fn update(asked_to_end: &AtomicBool) -> Result<(), UpdateError> {
     if !ended.success() {
         return Err(UpdateError::Refused(ended.code()));
     }
-    notice::say(None);
+    notice::say(TOPIC, None);
     let Some(version) = on_trial()? else { return Ok(()) };
-    notice::say(Some(&format!(
-        "version {version} is installed: the machine restarts into it when the last call has ended"
-    )));
+    notice::say(
+        TOPIC,
+        Some(&format!("version {version} is installed: the machine restarts into it when the last call has ended")),
+    );
     tracing::info!(version, "a newer version is installed: waiting for the last call to end");
     if !drained(closes, asked_to_end) {
         tracing::warn!(version, %window, "calls still run: the restart waits for the next time");
@@ -158,7 +161,10 @@ fn on_trial() -> Result<Option<String>, UpdateError> {
     })?;
     for BootEntry { version, .. } in entries.iter().filter(|entry| entry.is_given_up()) {
         tracing::warn!(version, "this version has been tried and did not serve: waiting for a newer one");
-        notice::say(Some(&format!("version {version} has been tried and did not serve: waiting for a newer one")));
+        notice::say(
+            TOPIC,
+            Some(&format!("version {version} has been tried and did not serve: waiting for a newer one")),
+        );
     }
     Ok(entries.into_iter().find(BootEntry::is_on_trial).map(|entry| entry.version))
 }

@@ -339,3 +339,41 @@ rtcd.api.http.listen_address: 127.0.0.1:8045
     let wish = r#"{"url":"https://updates.example.com/rtcd/","window":"02:00-04:00"}"#;
     assert_eq!(machine.read("run/rtcd/update.json"), wish);
 }
+
+#[test]
+fn log_servers_are_told_to_the_units_and_their_keys_to_nobody_else() {
+    let pair = rcgen::generate_simple_self_signed(["machine.example.com".to_owned()]).expect("a certificate");
+    let (cert, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+    let sink = |url: &str| format!("{{url: {url:?}, ca: {cert:?}, certificate: {cert:?}, key: {key:?}}}");
+    let (syslog, upload) = (sink("tls://logs.example.com"), sink("https://[2001:db8::1]"));
+    let machine = Machine::seeded(&format!("#cloud-config\nlogs:\n  syslog: {syslog}\n  upload: {upload}\n"));
+    let told = machine.run("run").expect(0);
+    let wish: serde_json::Value = serde_json::from_str(&machine.read("run/rtcd/syslog.json")).expect("JSON");
+    assert_eq!((&wish["host"], &wish["port"], &wish["tls"]), (&"logs.example.com".into(), &6514.into(), &true.into()));
+    assert_eq!((&wish["framing"], &wish["ca"]), (&"octet-counting".into(), &cert.as_str().into()));
+    let credential = "/run/credentials/systemd-journal-upload.service/client.pem";
+    let expected = format!(
+        "[Upload]\nURL=https://[2001:db8::1]:19532\nServerKeyFile={credential}\nServerCertificateFile={credential}\n\
+         TrustedCertificateFile=/run/rtcd/upload-ca.pem\n"
+    );
+    assert_eq!(machine.read("run/rtcd/upload.conf"), expected);
+    let link = fs::read_link(machine.path("run/systemd/journal-upload.conf.d/50-provision.conf")).expect("a link");
+    assert_eq!(link, Path::new("/run/rtcd/upload.conf"));
+    assert_eq!(machine.read("run/rtcd/upload-client.pem"), format!("{cert}{key}"));
+    let mode =
+        |name: &str| fs::metadata(machine.path("run/rtcd").join(name)).expect("there").permissions().mode() & 0o7777;
+    assert_eq!(["syslog.json", "upload-client.pem"].map(mode), [0o600; 2]);
+    assert_eq!(["upload.conf", "upload-ca.pem"].map(mode), [0o644; 2]);
+    let rendered = machine.run("render").expect(0);
+    for text in [told.out, told.err, rendered.out, rendered.err, machine.run("status").expect(0).out] {
+        assert!(!text.contains("PRIVATE KEY"), "{text}");
+    }
+
+    machine.seed("i-2", "#cloud-config\nlogs: {upload: {url: \"https://journal.example.com\"}}\n");
+    machine.run("run").expect(0);
+    let text = machine.read("run/rtcd/upload.conf");
+    assert!(text.contains("ServerKeyFile=-\n") && text.contains("=/etc/ssl/certs/ca-certificates.crt\n"), "{text}");
+    for name in ["syslog.json", "upload-ca.pem", "upload-client.pem"] {
+        assert!(!machine.path("run/rtcd").join(name).exists(), "{name}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Every message that user data can cause, as an admin reads it: `fixtures/mistakes`; and what accepted user data come
 //! to: `fixtures/accepted`. `UPDATE_GOLDEN=1` writes the expected files anew; read what changed before you keep it.
-use provision::cloud_config::{self, File, Ntp, Placed, Read, Update, Wanted};
+use provision::cloud_config::{self, File, Ntp, Placed, Read, Sink, Syslog, Update, Wanted};
 use provision::mistake::Mistakes;
 use rtcd_config::source::{RawServer, Value};
 use std::fmt::Write;
@@ -66,7 +66,7 @@ fn report(read: Read) -> String {
 }
 
 fn describe(wanted: &Wanted, out: &mut String) {
-    let Wanted { rtcd, hostname, trusted_certificates, ntp, timezone, files, update, ssh_keys } = wanted;
+    let Wanted { rtcd, hostname, trusted_certificates, ntp, timezone, files, logs, update, ssh_keys } = wanted;
     for (path, placed) in rtcd {
         line(out, path, placed, &show(&placed.value));
     }
@@ -85,12 +85,24 @@ fn describe(wanted: &Wanted, out: &mut String) {
     for File { kind, path, content } in files {
         line(out, &path.value, path, &format!("{kind:?}, {} bytes", content.len()));
     }
+    if let Some(Syslog { sink, framing }) = &logs.syslog {
+        let _ = writeln!(out, "syslog: {} {framing:?}", describe_sink(sink));
+    }
+    if let Some(sink) = &logs.upload {
+        let _ = writeln!(out, "upload: {}", describe_sink(sink));
+    }
     if let Some(Update { url, window }) = update {
         let _ = writeln!(out, "update: {url} {window}");
     }
     for key in ssh_keys {
         let _ = writeln!(out, "ssh key: {key}");
     }
+}
+
+fn describe_sink(Sink { target, ca, client }: &Sink) -> String {
+    let bytes = |text: &String| text.len();
+    let client = client.as_ref().map(|client| (bytes(&client.certificate), bytes(&client.key)));
+    format!("{} tls={}, ca {:?}, client {client:?}", target.authority(), target.tls, ca.as_ref().map(bytes))
 }
 
 fn line<T>(out: &mut String, name: &str, Placed { mark, part, .. }: &Placed<T>, value: &str) {

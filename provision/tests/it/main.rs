@@ -16,4 +16,5 @@ mod rendered;
 mod round_trip;
 mod sections;
 mod sources;
+mod syslog;
 mod volumes;

@@ -6,13 +6,13 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-/// Redirects what is to be cleaned. `HEAD` is a wrong method like any other here but for `/metrics` and `/status`, though axum
-/// takes it for `GET`.
+/// Redirects what is to be cleaned. `HEAD` is a wrong method like any other here but for `/metrics`, `/status` and the last
+/// lines, though axum takes it for `GET`.
 pub async fn clean(request: Request, next: Next) -> Response {
     if let Some(location) = better(request.uri()) {
         return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response();
     }
-    if request.method() == Method::HEAD && !["/metrics", "/status"].contains(&request.uri().path()) {
+    if request.method() == Method::HEAD && !["/metrics", "/status", "/status/log"].contains(&request.uri().path()) {
         return not_found().await;
     }
     next.run(request).await
@@ -53,7 +53,7 @@ fn is_route(path: &str) -> bool {
     let parts: Vec<_> = path.split('/').skip(1).collect();
     match parts[..] {
         [one] => ["version", "system", "metrics", "status", "register", "unregister", "login", "ws"].contains(&one),
-        ["calls", _, "sessions"] | ["calls", _, "sessions", _] => true,
+        ["status", "log"] | ["calls", _, "sessions"] | ["calls", _, "sessions", _] => true,
         _ => false,
     }
 }

@@ -1,14 +1,17 @@
-//! `/status`: how the daemon is, for the admin, as a page or as JSON.
+//! `/status`: how the daemon is, and `/status/log`: what it has said of late. For the admin, as pages or for programs.
 use super::Api;
 use super::error::{json, refuse_auth_text};
 use super::guard::Peer;
 use crate::auth::{AuthError, Denial, Identity};
 use crate::client::nobody_can;
+use crate::logging;
 use crate::notices::{OF_THE_MACHINE, of_directory};
+use crate::status::log::{self, Level, Log, Of};
 use crate::status::page::{self, POLICY, SCRIPT, STYLE};
 use crate::status::{Look, Status, gather};
 use crate::web_page;
 use axum::extract::{Extension, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,6 +20,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const OF_PROXIES: [&str; 7] =
     ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "cf-connecting-ip"];
 
+/// The daemon's own lines, as they are asked for.
+const OWN: &str = "rtcd";
+const NO_SUCH_LINES: &str = "of: rtcd, errors, provision, updates, daemon, network, logs, kernel or everything\n";
 const NOT_HERE: &str = "The status is for the admin. Open it with the admin's key (api.security.enable_admin and \
                         .admin_secret_key; any user name), or from the machine itself, by curl or through ssh -L.\n";
 
@@ -26,18 +32,66 @@ pub async fn status(
     Extension(peer): Extension<Peer>,
     request: Request<axum::body::Body>,
 ) -> Response {
-    let headers = request.headers();
-    if !is_own_machine(&peer, request.version(), headers)
-        && let Err(response) = admin_only(&api, &peer, headers).await
-    {
+    let (request, _) = request.into_parts();
+    if let Err(response) = let_in(&api, &peer, &request).await {
         return response;
     }
-    let wants_page = wants_page(headers);
+    let wants_page = wants_page(&request.headers);
     let status = api.status().await;
     match wants_page {
         true => file("text/html", page::page(&status)),
         false => json(StatusCode::OK, &serde_json::json!(status)),
     }
+}
+
+/// `GET /status/log?of=WHOSE&level=warn`: the last lines.
+pub async fn lines(
+    State(api): State<Api>,
+    Extension(peer): Extension<Peer>,
+    request: Request<axum::body::Body>,
+) -> Response {
+    let (request, _) = request.into_parts();
+    if let Err(response) = let_in(&api, &peer, &request).await {
+        return response;
+    }
+    let parameters = request.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let (mut of, mut warnings_only) = (None, false);
+    for (name, value) in parameters {
+        match (name, value) {
+            ("of", "rtcd") => of = None,
+            ("of", value) => match Of::ALL.into_iter().find(|known| known.as_str() == value) {
+                Some(known) => of = Some(known),
+                None => return (StatusCode::BAD_REQUEST, NO_SUCH_LINES).into_response(),
+            },
+            ("level", value) => warnings_only = value == "warn",
+            _ => {}
+        }
+    }
+    let log = last_lines(of, warnings_only).await;
+    match wanted(&request.headers) {
+        Wanted::Page => file("text/html", log::page(&log)),
+        Wanted::Text => file("text/plain", log.text()),
+        Wanted::Json => json(StatusCode::OK, &serde_json::json!(log)),
+    }
+}
+
+async fn last_lines(of: Option<Of>, warnings_only: bool) -> Log {
+    let mut choices = vec![OWN];
+    if log::can_be_read() {
+        choices.extend(Of::ALL.map(Of::as_str));
+    }
+    let read = match of {
+        None => Ok(logging::recent().into_iter().filter_map(log::own).collect()),
+        Some(of) => log::read(of, warnings_only).await,
+    };
+    let (mut lines, unreadable) = match read {
+        Ok(lines) => (lines, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
+    if warnings_only {
+        lines.retain(|line| line.level <= Level::Warn);
+    }
+    Log { of: of.map_or(OWN, Of::as_str), warnings_only, lines, unreadable, choices }
 }
 
 /// `GET /status/style.css`: nobody's secret.
@@ -52,6 +106,14 @@ pub async fn script() -> Response {
 
 fn file(kind: &str, text: impl IntoResponse) -> Response {
     (web_page::headers(kind, POLICY, "no-store"), text).into_response()
+}
+
+/// The machine's administrator, by where they are or by their key.
+async fn let_in(api: &Api, peer: &Peer, request: &Parts) -> Result<(), Response> {
+    if is_own_machine(peer, request.version, &request.headers) {
+        return Ok(());
+    }
+    admin_only(api, peer, &request.headers).await
 }
 
 async fn admin_only(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<(), Response> {
@@ -71,9 +133,27 @@ async fn admin_only(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<(), R
 
 /// A browser asks for pages before anything else.
 fn wants_page(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let place = |kind: &str| accept.find(kind).unwrap_or(usize::MAX);
+    let place = |kind: &str| accepted(headers).find(kind).unwrap_or(usize::MAX);
     place("text/html") < place("application/json")
+}
+
+fn accepted(headers: &HeaderMap) -> &str {
+    headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default()
+}
+
+/// In which form lines are wanted: whatever is named first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wanted {
+    Page,
+    Text,
+    Json,
+}
+
+/// Whoever says nothing reads lines on a terminal.
+fn wanted(headers: &HeaderMap) -> Wanted {
+    let kinds = [("text/html", Wanted::Page), ("application/json", Wanted::Json), ("text/plain", Wanted::Text)];
+    let named = kinds.into_iter().filter_map(|(kind, wanted)| Some((accepted(headers).find(kind)?, wanted)));
+    named.min_by_key(|(place, _)| *place).map_or(Wanted::Text, |(_, wanted)| wanted)
 }
 
 /// Somebody on this machine who is no proxy: it is let in without a key, as it is by the control socket. A reverse proxy on
@@ -112,7 +192,7 @@ impl Api {
             cpu_load: inner.load.get(),
             worker_cpu: inner.load.workers(),
             notices: inner.around.notices.all(),
-            machine: of_directory(OF_THE_MACHINE.as_ref()),
+            machine: OF_THE_MACHINE.iter().flat_map(|directory| of_directory(directory.as_ref())).collect(),
             nobody_can_register: nobody_can(open, admin, registered.as_ref().map(Vec::len)),
             certificate: self.certificate_end().map(|end| Duration::from_secs(end).saturating_sub(now)),
             advertised: inner.metrics.advertised().all(),

@@ -1,5 +1,6 @@
 //! How the daemon is at this moment, as an admin wants to see it: one value, as JSON or as a page ([`page`]).
 mod gather;
+pub mod log;
 pub mod page;
 mod words;
 

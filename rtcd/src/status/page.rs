@@ -34,7 +34,7 @@ pub fn page(status: &Status) -> String {
                 header {
                     h1 { "rtcd" }
                     p.state data-state=(status.state) { (status.state) }
-                    p.build { (status.version) " · up " (duration(status.uptime_s)) }
+                    p.build { (status.version) " · up " (duration(status.uptime_s)) " · " a href="/status/log" { "Last lines of the log" } }
                     p.refresh {
                         span #fresh role="status" {}
                         button #pause type="button" aria-pressed="false" hidden { "Pause" }

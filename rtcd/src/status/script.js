@@ -15,7 +15,7 @@ function say(stale) {
 }
 
 async function refresh() {
-  const answer = await fetch('/status', {headers: {Accept: 'text/html'}, signal: AbortSignal.timeout(PATIENCE)});
+  const answer = await fetch(location.pathname + location.search, {headers: {Accept: 'text/html'}, signal: AbortSignal.timeout(PATIENCE)});
   if (!answer.ok) throw new Error(answer.statusText);
   const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
   // What somebody is marking is left alone.

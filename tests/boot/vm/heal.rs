@@ -23,7 +23,7 @@ fn boot_8_serves_without_its_state_forgets_when_asked_and_names_a_small_disk() {
     let start = |id| Machine::start(&disk, ports, &Hardware { seed: Some((said.clone(), id)), ..Hardware::default() });
     let mut machine = start("first");
     machine.wait_ready("boot 8");
-    machine.sh("systemctl is-active rtcd && ! test -e /run/rtcd-var/reason && echo kept >/var/lib/kept && sync");
+    machine.sh("systemctl is-active rtcd && ! test -e /run/rtcd-var/var && echo kept >/var/lib/kept && sync");
     machine.tell("systemctl poweroff");
     machine.wait_end();
     machine.done();
@@ -33,7 +33,7 @@ fn boot_8_serves_without_its_state_forgets_when_asked_and_names_a_small_disk() {
     let mut machine = start("second");
     machine.wait_ready("boot 8, with nothing on /var");
     machine.sh("systemctl is-active rtcd && test ! -e /var/lib/kept && echo kept >/var/lib/kept");
-    machine.sh("grep 'made anew, and what it held is gone: its file system could not be mended' /run/rtcd-var/reason");
+    machine.sh("grep 'made anew, and what it held is gone: its file system could not be mended' /run/rtcd-var/var");
     assert_eq!(machine.sh("systemctl --failed --no-legend"), "");
     let ask = |body| {
         let admin = http::basic("admin", ADMIN_KEY);

@@ -45,8 +45,9 @@ async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
     let credentials = vec![("rtcd.factory-reset", "once")];
     let mut machine = Machine::start(&disk, ports, &Hardware { seed, credentials, ..Hardware::default() });
     machine.wait_ready("boot 1");
-    machine.sh("grep 'made anew, and what it held is gone: factory reset, by the credential' /run/rtcd-var/reason");
+    machine.sh("grep 'made anew, and what it held is gone: factory reset, by the credential' /run/rtcd-var/var");
     is_sound(&mut machine, &image);
+    super::logs::nothing_is_sent_unasked(&mut machine);
     let machine_id = machine.sh("cat /etc/machine-id");
 
     reachable(&machine);
@@ -78,8 +79,10 @@ async fn boot_1_serves_calls_and_boot_2_knows_its_clients() -> Result<()> {
 timezone: Europe/Berlin
 ntp: {servers: [10.0.2.2]}
 ";
+    let mut servers = super::logs::Servers::start(&dir);
+    let more = format!("{more}{}", servers.user_data());
     let hardware = Hardware {
-        seed: Some((user_data(ports.1, more), "second")),
+        seed: Some((user_data(ports.1, &more), "second")),
         network_config: Some(NETWORK_CONFIG.to_owned()),
         // systemd's own way, for a card that is not there.
         credentials: vec![
@@ -91,7 +94,7 @@ ntp: {servers: [10.0.2.2]}
     };
     let mut machine = Machine::start(&disk, ports, &hardware);
     machine.wait_ready("boot 2");
-    let said = machine.sh("cat /run/rtcd-var/reason");
+    let said = machine.sh("cat /run/rtcd-var/var");
     assert!(said.contains("/var was damaged and has been mended") && !said.contains("made anew"), "{said}");
     the_boot_partition_is_left_alone(&mut machine);
     machine.wait_for("systemctl is-active rtcd-healthcheck");
@@ -105,6 +108,7 @@ ntp: {servers: [10.0.2.2]}
     assert!(checked.contains("ok   media over UDP: 127.0.0.1:443"), "{checked}");
     assert!(checked.contains("ok   media over TCP: 127.0.0.1:443"), "{checked}");
     rtcd_may_do_nothing_special(&mut machine);
+    tokio::task::block_in_place(|| super::logs::arrive_even_after_an_outage(&mut machine, &mut servers));
     plugin.dial().await.expect("a client that registered before is still known");
     assert_eq!(machine.sh("cat /etc/machine-id"), machine_id);
     let kilobytes: u64 = machine.sh("df -k /var | tail -1 | tr -s ' ' | cut -d ' ' -f 2").trim().parse()?;
