@@ -116,7 +116,7 @@ impl Look {
             names.into_iter().take(MAX_NOTICES).map(|name| (name.clone(), read(&directory.join(name)))).collect();
         let reason = read(&self.root.join(REASON));
         let reason: Vec<_> = reason.lines().filter(|line| !line.trim().is_empty()).take(REASON_LINES).collect();
-        all.push(("disk".into(), reason.join("\n")));
+        all.push(("var".into(), reason.join("\n")));
         all.retain(|(_, said)| !said.trim().is_empty());
         all
     }
