@@ -53,6 +53,8 @@ pub struct Hardware {
     pub address: Option<&'static str>,
     /// `sys_vendor` of the firmware.
     pub vendor: Option<&'static str>,
+    /// Without a serial line: nothing is heard of its console.
+    pub no_serial: bool,
     /// Firmware that knows Secure Boot, with this file as its memory; without it one that forgets and checks nothing.
     pub secure_boot: Option<PathBuf>,
     /// A program that answers one HTTP request at 169.254.169.254 on standard input and output.
@@ -88,7 +90,8 @@ impl Machine {
             fs::copy(ovmf.join("OVMF_VARS_4M.fd"), &vars).expect("OVMF is in the tools tree");
         }
         let mut qemu = image::qemu();
-        qemu.args(accelerator()).args(["-smp", "2", "-m", "1024", "-uuid", UUID, "-serial", "stdio"]);
+        let serial = if hardware.no_serial { "none" } else { "stdio" };
+        qemu.args(accelerator()).args(["-smp", "2", "-m", "1024", "-uuid", UUID, "-serial", serial]);
         let code = ovmf.join(if hardware.secure_boot.is_some() {
             // Its memory is out of reach of everybody but the firmware itself.
             qemu.args(["-machine", "smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on"]);

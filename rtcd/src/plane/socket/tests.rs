@@ -1,6 +1,6 @@
 use super::send::run_length;
 use super::*;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn pair() -> (UdpSocket, std::net::UdpSocket) {
     let (socket, _) = UdpSocket::bind("127.0.0.1:0".parse().expect("address")).expect("bound");
@@ -72,8 +72,13 @@ fn behind_a_narrow_way(test: impl FnOnce(SocketAddr, SocketAddr) + Send + 'stati
             "-6 route del local fd00:9::9 dev lo table local",
             "-6 route add local fd00:9::9 dev lo table local mtu 1280",
         ] {
-            let status = std::process::Command::new("ip").args(command.split(' ')).status().expect("ip runs");
-            assert!(status.success(), "ip {command}");
+            let run = || std::process::Command::new("ip").args(command.split(' ')).status().expect("ip runs").success();
+            // Routes come some time after their addresses.
+            let deadline = Instant::now() + Duration::from_secs(5);
+            while !run() {
+                assert!(Instant::now() < deadline, "ip {command}");
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
         let narrow = |address: &str| format!("{address}:5000").parse().expect("an address");
         test(narrow("10.9.9.9"), narrow("[fd00:9::9]"));
