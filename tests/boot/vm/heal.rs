@@ -28,7 +28,10 @@ fn boot_8_serves_without_its_state_forgets_when_asked_and_names_a_small_disk() {
     let mut machine = start("first");
     machine.wait_ready("boot 8");
     machine.sh("systemctl is-active rtcd && ! test -e /run/rtcd-var/var && echo kept >/var/lib/kept && sync");
-    machine.tell("systemctl poweroff");
+    // By the key, whose word restarts the machine.
+    machine.press("r");
+    machine.wait_panel("Type the word erase and Enter within 30 s.");
+    machine.press("erase\r");
     machine.wait_end();
     machine.done();
 
