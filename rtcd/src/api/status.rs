@@ -10,9 +10,9 @@ use crate::status::log::{self, Level, Log, Of};
 use crate::status::page::{self, POLICY, SCRIPT, STYLE};
 use crate::status::{Look, Status, gather};
 use crate::web_page;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Request, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,15 +27,7 @@ const NOT_HERE: &str = "The status is for the admin. Open it with the admin's ke
                         .admin_secret_key; any user name), or from the machine itself, by curl or through ssh -L.\n";
 
 /// `GET /status`.
-pub async fn status(
-    State(api): State<Api>,
-    Extension(peer): Extension<Peer>,
-    request: Request<axum::body::Body>,
-) -> Response {
-    let (request, _) = request.into_parts();
-    if let Err(response) = let_in(&api, &peer, &request).await {
-        return response;
-    }
+pub async fn status(State(api): State<Api>, OfAdmin(request): OfAdmin) -> Response {
     let wants_page = wants_page(&request.headers);
     let status = api.status().await;
     match wants_page {
@@ -45,15 +37,7 @@ pub async fn status(
 }
 
 /// `GET /status/log?of=WHOSE&level=warn`: the last lines.
-pub async fn lines(
-    State(api): State<Api>,
-    Extension(peer): Extension<Peer>,
-    request: Request<axum::body::Body>,
-) -> Response {
-    let (request, _) = request.into_parts();
-    if let Err(response) = let_in(&api, &peer, &request).await {
-        return response;
-    }
+pub async fn lines(OfAdmin(request): OfAdmin) -> Response {
     let parameters = request.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let (mut of, mut warnings_only) = (None, false);
     for (name, value) in parameters {
@@ -108,12 +92,20 @@ fn file(kind: &str, text: impl IntoResponse) -> Response {
     (web_page::headers(kind, POLICY, "no-store"), text).into_response()
 }
 
-/// The machine's administrator, by where they are or by their key.
-async fn let_in(api: &Api, peer: &Peer, request: &Parts) -> Result<(), Response> {
-    if is_own_machine(peer, request.version, &request.headers) {
-        return Ok(());
+/// The head of a request of the machine's administrator, by where they are or by their key; nobody else's gets so far.
+pub struct OfAdmin(Parts);
+
+impl FromRequestParts<Api> for OfAdmin {
+    type Rejection = Response;
+
+    async fn from_request_parts(request: &mut Parts, api: &Api) -> Result<Self, Response> {
+        let peer = Extension::<Peer>::from_request_parts(request, api).await;
+        let Extension(peer) = peer.map_err(IntoResponse::into_response)?;
+        if !is_own_machine(&peer, request.version, &request.headers) {
+            admin_only(api, &peer, &request.headers).await?;
+        }
+        Ok(Self(request.clone()))
     }
-    admin_only(api, peer, &request.headers).await
 }
 
 async fn admin_only(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<(), Response> {

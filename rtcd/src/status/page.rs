@@ -21,24 +21,13 @@ pub fn page(status: &Status) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="robots" content="noindex";
-                title { "rtcd: " (count(status.calls.len(), "call")) ", " (count(sessions, "participant")) }
-                link rel="stylesheet" href="/status/style.css";
-                script src="/status/script.js" defer {}
-            }
+            (head(html! { "rtcd: " (count(status.calls.len(), "call")) ", " (count(sessions, "participant")) }, true))
             body {
                 header {
                     h1 { "rtcd" }
                     p.state data-state=(status.state) { (status.state) }
                     p.build { (status.version) " · up " (duration(status.uptime_s)) " · " a href="/status/log" { "Last lines of the log" } }
-                    p.refresh {
-                        span #fresh role="status" {}
-                        button #pause type="button" aria-pressed="false" hidden { "Pause" }
-                    }
+                    (refresh())
                 }
                 main #main {
                     (notices(status))
@@ -55,6 +44,31 @@ pub fn page(status: &Status) -> String {
         }
     };
     page.into_string()
+}
+
+/// What browsers are told of a page of the status; whether it is fetched anew by itself.
+pub(super) fn head(title: Markup, refreshes: bool) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            meta name="robots" content="noindex";
+            title { (title) }
+            link rel="stylesheet" href="/status/style.css";
+            @if refreshes { script src="/status/script.js" defer {} }
+        }
+    }
+}
+
+/// Where the script says how old the page is, and lets it be held.
+pub(super) fn refresh() -> Markup {
+    html! {
+        p.refresh {
+            span #fresh role="status" {}
+            button #pause type="button" aria-pressed="false" hidden { "Pause" }
+        }
+    }
 }
 
 fn notices(status: &Status) -> Markup {

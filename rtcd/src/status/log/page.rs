@@ -1,5 +1,6 @@
 //! The last lines as a page, the newest first.
 use super::{Line, Log, field};
+use crate::status::page::{head, refresh};
 use crate::status::words::count;
 use maud::{DOCTYPE, Markup, html};
 
@@ -8,24 +9,13 @@ pub fn page(log: &Log) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="robots" content="noindex";
-                title { "rtcd: the last lines of " (words(log.of)) }
-                link rel="stylesheet" href="/status/style.css";
-                // The machine's lines cost it a program's run.
-                @if log.of == "rtcd" { script src="/status/script.js" defer {} }
-            }
+            // The machine's lines cost it a program's run.
+            (head(html! { "rtcd: the last lines of " (words(log.of)) }, log.of == "rtcd"))
             body {
                 header {
                     h1 { "Last lines" }
                     p.build { a href="/status" { "Status" } }
-                    p.refresh {
-                        span #fresh role="status" {}
-                        button #pause type="button" aria-pressed="false" hidden { "Pause" }
-                    }
+                    (refresh())
                 }
                 main #main {
                     (choices(log))
