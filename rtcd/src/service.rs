@@ -117,7 +117,8 @@ async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -
     memory.keep_identity(&identity, Instant::now()).context("keeping state in memory")?;
     let nack_buffer = config.rtc.nack_buffer_size;
     let (store_sockets, socket_store) = systemd::store_sockets().unzip();
-    let plane_config = PlaneConfig { workers, nack_buffer, generation, store: store_sockets };
+    let reflex = crate::signal::data_channel::reflex;
+    let plane_config = PlaneConfig { workers, nack_buffer, reflex, generation, store: store_sockets };
     let (plane, events) = Plane::start(&plane_config, identity.clone())?;
     leave_with_systemd(generation, &memory, &plane);
     let mut sockets = Sockets::new(plane.handle());

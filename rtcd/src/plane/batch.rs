@@ -71,23 +71,22 @@ impl SendBatch {
 
     /// Sends all UDP packets.
     pub fn flush(&mut self, sockets: &mut [UdpSocket], relays: &mut Relays, counters: &Counters) {
-        let empty = Datagram { to: std::net::SocketAddr::from(([0, 0, 0, 0], 0)), bytes: &[] };
-        let mut datagrams = [empty; SEND_BATCH];
         let mut first = 0;
         while first < self.entries.len() {
             let Path { protocol, local, .. } = self.entries[first].0;
             let same = |(path, _): &&(Path, usize)| path.local == local && path.protocol == protocol;
             let run = self.entries[first..].iter().take_while(same).count();
-            for at in first..first + run {
-                let (path, len) = self.entries[at];
-                datagrams[at - first] = Datagram { to: path.remote, bytes: &self.slots[at][..len] };
-            }
             let (socket, sent) = match protocol {
                 Protocol::Relay => (relays.socket(local), &counters.relay_sent),
                 Protocol::Udp | Protocol::Tcp => (sockets.get_mut(local as usize), &counters.sent),
             };
             if let Some(socket) = socket {
-                let stats = socket.send(&datagrams[..run], &mut self.scratch);
+                let (entries, slots) = (&self.entries[first..], &self.slots[first..]);
+                let datagram = |at: usize| {
+                    let (path, len) = entries[at];
+                    Datagram { to: path.remote, bytes: &slots[at][..len] }
+                };
+                let stats = socket.send_each(run, datagram, &mut self.scratch);
                 sent.fetch_add(stats.sent, Relaxed);
                 counters.send_refused.fetch_add(stats.dropped, Relaxed);
             }

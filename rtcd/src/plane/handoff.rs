@@ -10,7 +10,7 @@ use rtcd_media::dtls::Identity;
 use rtcd_media::sfu::Meta;
 use rtcd_media::sfu::cache::MAX_PAYLOAD;
 use rtcd_media::sfu::command::{TrackId, WorkerId};
-use rtcd_media::sfu::switch;
+use rtcd_media::sfu::switch::{self, Reflex};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -131,6 +131,8 @@ pub struct Shared {
     pub identity: Identity,
     /// Packets kept per stream for retransmission.
     pub nack_buffer: usize,
+    /// What is answered on data channels at once.
+    pub reflex: Reflex,
     /// Where browsers go.
     pub web: WebDoor,
     inboxes: Box<[Inbox]>,
@@ -139,9 +141,9 @@ pub struct Shared {
 
 impl Shared {
     /// Letter boxes for `workers` workers.
-    pub fn new(identity: Identity, nack_buffer: usize, workers: usize) -> io::Result<Self> {
+    pub fn new(identity: Identity, nack_buffer: usize, reflex: Reflex, workers: usize) -> io::Result<Self> {
         let inboxes = (0..workers).map(|_| Inbox::new()).collect::<io::Result<_>>()?;
-        Ok(Self { identity, nack_buffer, web: WebDoor::default(), inboxes, pool: ArrayQueue::new(POOL) })
+        Ok(Self { identity, nack_buffer, reflex, web: WebDoor::default(), inboxes, pool: ArrayQueue::new(POOL) })
     }
 
     /// All workers.

@@ -34,7 +34,7 @@ use keep::Keep;
 pub use keep::Stored;
 use rtcd_media::dtls::Identity;
 use rtcd_media::sfu::command::{Event, MAX_WORKERS, WorkerId};
-use rtcd_media::sfu::switch::PeerStatus;
+use rtcd_media::sfu::switch::{PeerStatus, Reflex};
 use std::io::Error as IoError;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -62,6 +62,8 @@ pub struct PlaneConfig {
     pub workers: usize,
     /// Packets kept per stream for retransmission: 0 or a power of two.
     pub nack_buffer: usize,
+    /// What is answered on data channels at once.
+    pub reflex: Reflex,
     /// Grows from process to process.
     pub generation: u64,
     /// Who keeps sockets for whoever goes on after a crash.
@@ -71,7 +73,7 @@ pub struct PlaneConfig {
 impl PlaneConfig {
     /// A plane that nobody goes on after.
     pub fn new(workers: usize, nack_buffer: usize) -> Self {
-        Self { workers, nack_buffer, generation: 0, store: None }
+        Self { workers, nack_buffer, reflex: |_, _| None, generation: 0, store: None }
     }
 }
 
@@ -220,7 +222,7 @@ impl Plane {
     /// Starts the workers, which listen nowhere yet: see [`sockets`]. Events come out of the receiver.
     pub fn start(config: &PlaneConfig, identity: Identity) -> Result<(Self, mpsc::Receiver<Event>), PlaneError> {
         let count = config.workers.clamp(1, MAX_WORKERS);
-        let shared = Arc::new(Shared::new(identity, config.nack_buffer, count)?);
+        let shared = Arc::new(Shared::new(identity, config.nack_buffer, config.reflex, count)?);
         let (sender, events) = mpsc::channel(EVENTS);
         // What can fail comes before the first thread. A worker itself never leaves its own: SCTP associations cannot.
         let polls = shared.workers().map(|id| worker::poll_set(&shared, id)).collect::<Result<Vec<_>, _>>()?;

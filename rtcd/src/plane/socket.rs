@@ -120,21 +120,25 @@ impl UdpSocket {
 
     /// Sends `datagrams` in order; runs to one address of equal length (the last may be shorter) leave as one.
     pub fn send(&mut self, datagrams: &[Datagram<'_>], scratch: &mut SendScratch) -> SendStats {
-        let mut stats = SendStats::default();
-        for chunk in datagrams.chunks(SEND_BATCH) {
-            self.send_chunk(chunk, scratch, &mut stats);
-        }
-        stats
+        self.send_each(datagrams.len(), |at| datagrams[at], scratch)
     }
 
-    fn send_chunk(&mut self, datagrams: &[Datagram<'_>], scratch: &mut SendScratch, stats: &mut SendStats) {
+    /// The same with `count` datagrams that `datagram` gives by their place: a batch needs no list of them.
+    pub fn send_each<'a>(
+        &mut self,
+        count: usize,
+        datagram: impl Fn(usize) -> Datagram<'a>,
+        scratch: &mut SendScratch,
+    ) -> SendStats {
+        let mut stats = SendStats::default();
         let mut next = 0;
-        while next < datagrams.len() {
-            let messages = scratch.fill(&datagrams[next..], |to| self.segmentation && !self.singly.contains(&to));
+        while next < count {
+            let takes_runs = |to| self.segmentation && !self.singly.contains(&to);
+            let messages = scratch.fill(SEND_BATCH.min(count - next), |at| datagram(next + at), takes_runs);
             let mut done = 0;
             while done < messages {
-                // SAFETY: the first `messages` headers point into `scratch` and into `datagrams`, which outlive the
-                // call; the kernel only reads through them.
+                // SAFETY: the first `messages` headers point into `scratch` and to the bytes of the datagrams, which
+                // outlive the call; the kernel only reads through them.
                 // musl's function of this name calls sendmsg for each message: the pads of its structures may be dirty.
                 // Ours were zero when they were made and nobody writes there.
                 let result = unsafe {
@@ -165,6 +169,7 @@ impl UdpSocket {
             }
             next += scratch.runs[..done].iter().map(|run| *run as usize).sum::<usize>();
         }
+        stats
     }
 
     /// Whether a run was refused for being one; it will not be tried again for this destination.

@@ -88,7 +88,8 @@ impl Worker {
         keep: Keep,
         now: Instant,
     ) -> Self {
-        let config = SwitchConfig { worker: id, identity: shared.identity.clone(), nack_buffer: shared.nack_buffer };
+        let (identity, nack_buffer, reflex) = (shared.identity.clone(), shared.nack_buffer, shared.reflex);
+        let config = SwitchConfig { worker: id, identity, nack_buffer, reflex };
         Self {
             switch: Switch::new(config, now),
             io: Io::new(id, shared, epoll),

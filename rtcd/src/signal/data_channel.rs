@@ -126,10 +126,18 @@ impl TrackKind {
     }
 }
 
-/// The literal text `pong`, for the literal `ping`.
-pub fn pong() -> Vec<u8> {
-    vec![2]
+/// The answer to a message that asks whether anybody is there, as text or in the shortest form: each participant asks once a
+/// second.
+pub fn reflex(text: bool, data: &[u8]) -> Option<&'static [u8]> {
+    match (text, data) {
+        (true, b"ping") => Some(b"pong"),
+        (false, [1]) => Some(PONG),
+        _ => None,
+    }
 }
+
+/// The answer to a ping.
+pub const PONG: &[u8] = &[2];
 
 /// The answer to a request for the lock.
 pub fn lock_reply(granted: bool) -> Vec<u8> {

@@ -57,7 +57,13 @@ pub struct SwitchConfig {
     pub identity: Identity,
     /// Packets kept per stream for retransmission: 0 or a power of two.
     pub nack_buffer: usize,
+    /// What is answered on a data channel without asking anybody.
+    pub reflex: Reflex,
 }
+
+/// The answer to a message (whether it is text, and what it says) that needs no thought, of the same kind: most of what comes
+/// over data channels asks whether anybody is there. `None`: control decides.
+pub type Reflex = fn(bool, &[u8]) -> Option<&'static [u8]>;
 
 /// What one switch gives another.
 #[derive(Debug, PartialEq, Eq)]
@@ -242,13 +248,20 @@ impl Switch {
     fn drain_peer(&mut self, now: Instant, key: usize, sink: &mut impl Sink) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.touched = false;
-        while let Some((path, bytes)) = peer.transport.poll_datagram() {
-            sink.send(path, &bytes);
-        }
         let mut closed = false;
         while let Some(event) = peer.transport.poll_event() {
+            if let TransportEvent::Message { text, data } = &event
+                && let Some(answer) = (self.config.reflex)(*text, data)
+            {
+                // A peer that does not read has ended its session by that: the event follows.
+                let _ = peer.transport.send(now, *text, answer);
+                continue;
+            }
             closed |= matches!(event, TransportEvent::Closed(_));
             self.events.push_back(Event::Transport { transport: peer.id, event });
+        }
+        while let Some((path, bytes)) = peer.transport.poll_datagram() {
+            sink.send(path, &bytes);
         }
         let next = peer.next_timeout(now);
         self.timers.schedule(key, next, &mut peer.scheduled);

@@ -1,5 +1,5 @@
 //! Sockets that are bound: who shares an address with whom, and how large their buffers are.
-use super::address::to_c;
+use super::address::Address;
 use super::{SOCKET_BUFFER, UNACKNOWLEDGED, UNSENT};
 use std::io;
 use std::mem::size_of;
@@ -95,9 +95,10 @@ pub(super) fn shared_socket(
     if address.is_ipv6() {
         set_option(fd.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, &on)?;
     }
-    let (storage, len) = to_c(address);
-    // SAFETY: `storage` holds an address of `len` bytes.
-    check(unsafe { libc::bind(fd.as_raw_fd(), ptr::from_ref(&storage).cast(), len) })?;
+    let mut name = Address::default();
+    let len = name.set(address);
+    // SAFETY: `name` holds an address of `len` bytes.
+    check(unsafe { libc::bind(fd.as_raw_fd(), ptr::from_ref(&name).cast(), len) })?;
     // Bound alone, so nobody else has it; from here on others may come, who must have this option too.
     set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, &on)?;
     Ok(fd)

@@ -1,13 +1,13 @@
 //! Buffers that recvmmsg fills.
-use super::address::from_c;
+use super::address::Address;
 use super::{RECV_BATCH, RECV_SIZE};
-use std::mem::{size_of, zeroed};
+use std::mem::zeroed;
 use std::net::SocketAddr;
 
 /// Buffers of one receive call.
 pub struct RecvBatch {
     buffers: Box<[[u8; RECV_SIZE]]>,
-    addresses: Box<[libc::sockaddr_storage]>,
+    addresses: Box<[Address]>,
     vectors: Box<[libc::iovec]>,
     pub(super) messages: Box<[libc::mmsghdr]>,
 }
@@ -22,9 +22,9 @@ impl RecvBatch {
     /// Takes the memory for one batch.
     pub fn new() -> Self {
         let mut buffers = vec![[0; RECV_SIZE]; RECV_BATCH].into_boxed_slice();
-        // SAFETY: all three are plain C structures for which zero is a valid value.
-        let (mut addresses, mut messages): (Box<[libc::sockaddr_storage]>, Box<[libc::mmsghdr]>) =
-            unsafe { (vec![zeroed(); RECV_BATCH].into(), vec![zeroed(); RECV_BATCH].into()) };
+        let mut addresses = vec![Address::default(); RECV_BATCH].into_boxed_slice();
+        // SAFETY: a plain C structure for which zero is a valid value.
+        let mut messages: Box<[libc::mmsghdr]> = unsafe { vec![zeroed(); RECV_BATCH].into() };
         let mut vectors: Box<[libc::iovec]> = buffers
             .iter_mut()
             .map(|buffer| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: RECV_SIZE })
@@ -41,7 +41,7 @@ impl RecvBatch {
     pub(super) fn reset(&mut self) {
         debug_assert_eq!(self.vectors.len(), RECV_BATCH);
         for message in &mut self.messages {
-            message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            message.msg_hdr.msg_namelen = Address::ROOM;
         }
     }
 
@@ -51,7 +51,7 @@ impl RecvBatch {
         if message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
             return None;
         }
-        let from = from_c(&self.addresses[index])?;
+        let from = self.addresses[index].get()?;
         Some((&mut self.buffers[index][..message.msg_len as usize], from))
     }
 

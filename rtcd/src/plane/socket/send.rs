@@ -1,5 +1,5 @@
 //! Headers that sendmmsg reads: runs of datagrams to one address become one message with UDP_SEGMENT.
-use super::address::{from_c, to_c};
+use super::address::Address;
 use super::{MAX_SEGMENTS, SEND_BATCH};
 use std::mem::{size_of, zeroed};
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ struct SegmentControl([u8; 24]);
 
 /// Headers for one sendmmsg; kept so that nothing is allocated per flush.
 pub struct SendScratch {
-    addresses: Box<[libc::sockaddr_storage]>,
+    addresses: Box<[Address]>,
     vectors: Box<[libc::iovec]>,
     controls: Box<[SegmentControl]>,
     pub(super) headers: Box<[libc::mmsghdr]>,
@@ -44,7 +44,7 @@ impl SendScratch {
         // SAFETY: plain C structures for which zero is a valid value.
         unsafe {
             Self {
-                addresses: vec![zeroed(); SEND_BATCH].into(),
+                addresses: vec![Address::default(); SEND_BATCH].into(),
                 vectors: vec![zeroed(); SEND_BATCH].into(),
                 controls: vec![SegmentControl([0; 24]); SEND_BATCH].into(),
                 headers: vec![zeroed(); SEND_BATCH].into(),
@@ -54,20 +54,25 @@ impl SendScratch {
     }
 
     /// Prepares headers for `datagrams` (at most [`SEND_BATCH`]); returns how many messages they make.
-    pub(super) fn fill(&mut self, datagrams: &[Datagram<'_>], takes_runs: impl Fn(SocketAddr) -> bool) -> usize {
+    pub(super) fn fill<'a>(
+        &mut self,
+        count: usize,
+        datagram: impl Fn(usize) -> Datagram<'a>,
+        takes_runs: impl Fn(SocketAddr) -> bool,
+    ) -> usize {
         let mut messages = 0;
         let mut first = 0;
-        while first < datagrams.len() {
-            let run = match run_length(&datagrams[first..]) {
-                run if run > 1 && takes_runs(datagrams[first].to) => run,
+        while first < count {
+            let Datagram { to, bytes } = datagram(first);
+            let run = match run_length(first, count, &datagram) {
+                run if run > 1 && takes_runs(to) => run,
                 _ => 1,
             };
-            for (vector, datagram) in self.vectors[first..].iter_mut().zip(&datagrams[first..first + run]) {
-                *vector =
-                    libc::iovec { iov_base: datagram.bytes.as_ptr().cast_mut().cast(), iov_len: datagram.bytes.len() };
+            for (at, vector) in self.vectors[first..first + run].iter_mut().enumerate() {
+                let bytes = datagram(first + at).bytes;
+                *vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
             }
-            let (address, len) = to_c(datagrams[first].to);
-            self.addresses[messages] = address;
+            let len = self.addresses[messages].set(to);
             self.runs[messages] = run as u32;
             let header = &mut self.headers[messages].msg_hdr;
             header.msg_name = (&raw mut self.addresses[messages]).cast();
@@ -88,7 +93,7 @@ impl SendScratch {
                     (*message).cmsg_level = libc::SOL_UDP;
                     (*message).cmsg_type = libc::UDP_SEGMENT;
                     (*message).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as u32) as _;
-                    ptr::write_unaligned(libc::CMSG_DATA(message).cast(), datagrams[first].bytes.len() as u16);
+                    ptr::write_unaligned(libc::CMSG_DATA(message).cast(), bytes.len() as u16);
                 }
             }
             messages += 1;
@@ -99,19 +104,20 @@ impl SendScratch {
 
     /// Where the message at `index` goes.
     pub(super) fn to(&self, index: usize) -> Option<SocketAddr> {
-        from_c(&self.addresses[index])
+        self.addresses[index].get()
     }
 }
 
-/// How many datagrams from the first on can leave as segments of one.
-pub(super) fn run_length(datagrams: &[Datagram<'_>]) -> usize {
-    let size = datagrams[0].bytes.len();
+/// How many of `count` datagrams can leave from `first` on as segments of one.
+pub(super) fn run_length<'a>(first: usize, count: usize, datagram: impl Fn(usize) -> Datagram<'a>) -> usize {
+    let Datagram { to, bytes } = datagram(first);
+    let size = bytes.len();
     let mut total = size;
     let mut run = 1;
-    while run < datagrams.len().min(MAX_SEGMENTS) {
-        let next = &datagrams[run];
+    while run < (count - first).min(MAX_SEGMENTS) {
+        let next = datagram(first + run);
         total += next.bytes.len();
-        if next.to != datagrams[0].to || next.bytes.len() > size || total > 65_000 {
+        if next.to != to || next.bytes.len() > size || total > 65_000 {
             break;
         }
         run += 1;

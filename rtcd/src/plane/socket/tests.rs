@@ -51,11 +51,12 @@ fn a_datagram_that_nobody_can_send_is_counted() {
 fn runs_end_where_address_or_length_changes() {
     let (one, two) = ("127.0.0.1:1".parse().expect("address"), "127.0.0.1:2".parse().expect("address"));
     let d = |to, len: usize| Datagram { to, bytes: &[0; 2000][..len] };
-    assert_eq!(run_length(&[d(one, 9), d(one, 9), d(one, 5), d(one, 5)]), 3, "a shorter one ends the run");
-    assert_eq!(run_length(&[d(one, 9), d(two, 9)]), 1);
-    assert_eq!(run_length(&[d(one, 9), d(one, 10)]), 1);
-    assert_eq!(run_length(&vec![d(one, 1900); 100]), 34, "64 KiB");
-    assert_eq!(run_length(&vec![d(one, 9); 100]), MAX_SEGMENTS);
+    let run_of = |datagrams: &[Datagram<'_>]| run_length(0, datagrams.len(), |at| datagrams[at]);
+    assert_eq!(run_of(&[d(one, 9), d(one, 9), d(one, 5), d(one, 5)]), 3, "a shorter one ends the run");
+    assert_eq!(run_of(&[d(one, 9), d(two, 9)]), 1);
+    assert_eq!(run_of(&[d(one, 9), d(one, 10)]), 1);
+    assert_eq!(run_of(&vec![d(one, 1900); 100]), 34, "64 KiB");
+    assert_eq!(run_of(&vec![d(one, 9); 100]), MAX_SEGMENTS);
 }
 
 /// In a network namespace of its own, in which the way to one address of either family carries 1200 bytes.

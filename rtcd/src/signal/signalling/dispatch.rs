@@ -75,11 +75,10 @@ impl Signalling {
     }
 
     fn heard_on_channel(&mut self, now: Instant, id: TransportId, text: bool, data: &[u8]) {
+        if let Some(answer) = data_channel::reflex(text, data) {
+            return self.send(id, Command::Send { transport: id, text, data: answer.to_vec() });
+        }
         let message = match (text, data) {
-            (true, b"ping") => {
-                self.send(id, Command::Send { transport: id, text: true, data: b"pong".to_vec() });
-                return;
-            }
             (true, _) => Err(DataChannelError::Text),
             (false, data) => PeerMessage::decode(data),
         };
@@ -103,7 +102,7 @@ impl Signalling {
         }
         let group = &session.group;
         match message {
-            PeerMessage::Ping => self.send_channel(id, data_channel::pong()),
+            PeerMessage::Ping => self.send_channel(id, data_channel::PONG.to_vec()),
             // Read beside the actor, see `turns`.
             PeerMessage::Pong | PeerMessage::Sdp(_) => {}
             PeerMessage::LossRate(share) => self.outputs.sample(group, Sample::LossRate(share)),

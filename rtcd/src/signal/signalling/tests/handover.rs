@@ -122,6 +122,6 @@ fn a_session_that_cannot_be_read_ends_alone_and_is_told() {
     assert!(orphaned, "ann hears nothing of bob any more");
     world.connect("mattermost", "ws2");
     assert_eq!(world.ended(), ["bob"]);
-    world.channel("ann", &data_channel::pong());
+    world.channel("ann", data_channel::PONG);
     assert!(world.is_live("ann"));
 }
