@@ -4,7 +4,9 @@ use super::counters::{Counters, Published};
 use super::relay::RelayId;
 use super::web::WebDoor;
 use crossbeam_queue::ArrayQueue;
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::time::TimeSpec;
 use rtcd_media::demux::Path;
 use rtcd_media::dtls::Identity;
 use rtcd_media::sfu::Meta;
@@ -13,8 +15,11 @@ use rtcd_media::sfu::command::{TrackId, WorkerId};
 use rtcd_media::sfu::switch::{self, Reflex};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64, fence};
+use std::time::Duration;
 
 /// Commands that may wait for a worker: every session of a full machine changing twice at once.
 const COMMANDS: usize = 16 * 1024;
@@ -70,6 +75,8 @@ pub struct Inbox {
     commands: ArrayQueue<Command>,
     handoffs: ArrayQueue<Handoff>,
     bell: EventFd,
+    /// The worker sleeps until the bell rings; else it looks into the box by itself before it does.
+    waits: AtomicBool,
     /// What the worker counts.
     pub counters: Counters,
     /// What its switch counts, as of its last turn.
@@ -89,15 +96,37 @@ impl Inbox {
             commands: ArrayQueue::new(COMMANDS),
             handoffs: ArrayQueue::new(HANDOFFS),
             bell: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
+            waits: AtomicBool::new(false),
             counters: Counters::default(),
             switch: Published::default(),
             heartbeat: Arc::default(),
         })
     }
-    /// Wakes the worker.
+    /// Wakes the worker, if it does not look into the box soon without that.
     pub fn ring(&self) {
-        // The only error is a counter at its limit: the bell rings already.
-        let _ = self.bell.write(1);
+        // Whoever puts something in and then sees nobody wait, is seen by the one who is about to: its flag is up before it looks
+        // into the box.
+        fence(SeqCst);
+        if self.waits.load(SeqCst) && self.waits.swap(false, SeqCst) {
+            // The only error is a counter at its limit: the bell rings already.
+            let _ = self.bell.write(1);
+        }
+    }
+    /// From now on the bell rings for what is put into the box; false when something lies there already.
+    pub fn begin_wait(&self) -> bool {
+        self.waits.store(true, SeqCst);
+        fence(SeqCst);
+        self.commands.is_empty() && self.handoffs.is_empty()
+    }
+    /// The worker looks by itself again.
+    pub fn end_wait(&self) {
+        self.waits.store(false, SeqCst);
+    }
+    /// Sleeps for so long, or until the bell rings.
+    pub fn listen(&self, lasting: Duration) {
+        let mut bell = [PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
+        // A signal ends it early, as a turn too many.
+        let _ = ppoll(&mut bell, Some(TimeSpec::from_duration(lasting)), None);
     }
     /// Silences the bell, then everything that lies in the box must be taken.
     pub fn silence(&self) {

@@ -139,6 +139,8 @@ pub struct Switch {
     tracks_by_id: HashMap<TrackId, usize>,
     timers: Timers<usize>,
     pending: Vec<Pending>,
+    /// When a peer of ours has sent media last.
+    last_media: Option<Instant>,
     /// Peers whose output and deadlines are looked at before the turn ends.
     touched: Vec<usize>,
     /// A compound packet under construction.
@@ -170,6 +172,7 @@ impl Switch {
             tracks_by_id: HashMap::new(),
             timers: Timers::default(),
             pending: Vec::new(),
+            last_media: None,
             touched: Vec::new(),
             rtcp: Vec::new(),
             anonymous: TokenBucket::new(ingress::ANONYMOUS_PER_SECOND, ingress::ANONYMOUS_BURST, now),
@@ -183,6 +186,11 @@ impl Switch {
     /// What it has counted so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// When a peer of this worker has sent media last that was authentic and wanted.
+    pub fn last_media(&self) -> Option<Instant> {
+        self.last_media
     }
 
     /// Whether anybody here sends or receives the track.

@@ -69,7 +69,12 @@ impl World {
         let now = Instant::now();
         let identity = Identity::generate().expect("a certificate");
         let switch = |worker| {
-            let config = SwitchConfig { worker: WorkerId(worker), identity: identity.clone(), nack_buffer: 512, reflex: |_, _| None };
+            let config = SwitchConfig {
+                worker: WorkerId(worker),
+                identity: identity.clone(),
+                nack_buffer: 512,
+                reflex: |_, _| None,
+            };
             (Switch::new(config, now), Wire::default())
         };
         Self {

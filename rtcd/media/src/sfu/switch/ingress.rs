@@ -81,6 +81,7 @@ impl Switch {
             self.touched.push(key);
         }
         let Some(Ingested { forward, meta, payload }) = ingested else { return };
+        self.last_media = Some(now);
         self.pending.push(Pending { forward, datagram: index, payload, meta });
     }
 

@@ -76,7 +76,12 @@ impl World {
                 continue;
             };
             read += 1;
-            let config = SwitchConfig { worker: WorkerId(0), identity: self.identity.clone(), nack_buffer: 512, reflex: |_, _| None };
+            let config = SwitchConfig {
+                worker: WorkerId(0),
+                identity: self.identity.clone(),
+                nack_buffer: 512,
+                reflex: |_, _| None,
+            };
             let mut switch = Switch::new(config, self.now);
             let start =
                 SwitchStart { tracks: record.tracks, counters: record.counters, ..SwitchStart::of(record.peers) };
@@ -111,7 +116,8 @@ impl World {
         let owners: Vec<(TransportId, WorkerId)> = everywhere.iter().map(|(_, id, worker)| (*id, *worker)).collect();
         self.switches.clear();
         for (worker, record) in (0..).map(WorkerId).zip(records) {
-            let config = SwitchConfig { worker, identity: self.identity.clone(), nack_buffer: 512, reflex: |_, _| None };
+            let config =
+                SwitchConfig { worker, identity: self.identity.clone(), nack_buffer: 512, reflex: |_, _| None };
             let mut switch = Switch::new(config, self.now);
             switch.start(
                 written,

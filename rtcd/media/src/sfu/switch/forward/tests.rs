@@ -55,7 +55,8 @@ impl World {
     fn new() -> Self {
         let identity = Identity::generate().expect("a certificate");
         let now = Instant::now();
-        let config = SwitchConfig { worker: WorkerId(0), identity: identity.clone(), nack_buffer: 0, reflex: |_, _| None };
+        let config =
+            SwitchConfig { worker: WorkerId(0), identity: identity.clone(), nack_buffer: 0, reflex: |_, _| None };
         let mut sink = Nowhere([0; SLOT_SIZE]);
         let mut switch = Switch::new(config, now);
         for transport in [SENDER].into_iter().chain(RECEIVERS) {

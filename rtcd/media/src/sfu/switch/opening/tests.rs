@@ -43,7 +43,8 @@ impl World {
         let identity = Identity::generate().expect("a certificate");
         let fingerprint = identity.fingerprint();
         let now = Instant::now();
-        let mut switch = Switch::new(SwitchConfig { worker: WorkerId(0), identity, nack_buffer: 0, reflex: |_, _| None }, now);
+        let mut switch =
+            Switch::new(SwitchConfig { worker: WorkerId(0), identity, nack_buffer: 0, reflex: |_, _| None }, now);
         let socket = |(at, text): (usize, &&str)| LocalSocket { local: at as u32, address: address(text) };
         switch.set_local_sockets(sockets.iter().enumerate().map(socket).collect());
         let local = Credentials { ufrag: "ours".into(), password: "our password".into() };
