@@ -1,5 +1,6 @@
 //! DTLS 1.2 records of epoch 1 under an AEAD (RFC 6347, section 4.1; RFC 5288; RFC 7905): all that is left of DTLS when the
 //! handshake is over. Plain data, so that another process can go on with it.
+use crate::footprint::{Footprint, flat};
 use crate::random::random_u64;
 use crate::reserve::DTLS_LEAP;
 use aws_lc_rs::aead::{self, LessSafeKey, UnboundKey};
@@ -275,6 +276,12 @@ impl Records {
         plain.truncate(len);
         read.commit(within);
         Some(Fresh::Plain(plain))
+    }
+}
+
+impl Footprint for Records {
+    fn heap_bytes(&self) -> usize {
+        flat(&self.halves.write.key) + flat(&self.halves.read.key)
     }
 }
 

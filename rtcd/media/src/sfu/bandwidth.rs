@@ -18,6 +18,7 @@ mod window;
 
 pub use bitrate::Bitrate;
 
+use crate::footprint::Footprint;
 use crate::handover::Age;
 use groups::Groups;
 use least::LeastRoundTrip;
@@ -294,6 +295,12 @@ impl Bandwidth {
     /// told by [`handle_sent`](Self::handle_sent). None but during a probe.
     pub fn poll_padding(&mut self, now: Instant) -> usize {
         self.prober.poll_padding(self.micros(now))
+    }
+}
+
+impl Footprint for Bandwidth {
+    fn heap_bytes(&self) -> usize {
+        self.packets.heap_bytes()
     }
 }
 

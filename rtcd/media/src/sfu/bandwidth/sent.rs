@@ -1,5 +1,6 @@
 //! The packets that went out last, by their transport-wide numbers, until the receiver has said what became of them.
 
+use crate::footprint::Footprint;
 use serde::{Deserialize, Serialize};
 
 /// Packets kept, a power of two: 10 Mbit/s in packets of 1200 octets for 2 s, in 16 KiB.
@@ -144,6 +145,12 @@ impl SentPackets {
             slot.fate = Fate::Lost;
             Some(self.packet(number, now))
         })
+    }
+}
+
+impl Footprint for SentPackets {
+    fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.slots)
     }
 }
 
