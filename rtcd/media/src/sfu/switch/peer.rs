@@ -1,5 +1,6 @@
 //! One participant on its worker: the transport, the tracks it sends, the streams it receives.
 mod gate;
+mod held;
 mod incoming;
 mod leap;
 mod repair;
