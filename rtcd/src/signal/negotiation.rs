@@ -308,6 +308,8 @@ impl Negotiation {
                 break mid;
             }
         };
+        // Few at a time: room for as many again would mostly stay empty.
+        self.sections.reserve_exact(1);
         self.sections.push(Section {
             mid,
             kind,

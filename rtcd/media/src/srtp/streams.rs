@@ -101,6 +101,8 @@ impl Streams {
             }
             self.past.extend(old.window.newest().map(|newest| (old.ssrc, newest)));
         }
+        // Most participants send one stream of RTCP, and none or one of RTP.
+        self.live.reserve_exact(1);
         self.live.push(Stream { ssrc, window, heard: self.turn });
         self.live.len() - 1
     }
