@@ -1,4 +1,5 @@
 //! Identifiers: one type each, so that they cannot be swapped.
+use rtcd_media::footprint::Footprint;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ macro_rules! text_id {
             /// The identifier as it travels on the wire.
             pub fn as_str(&self) -> &str { &self.0 }
         }
+        /// One that has it from somebody else holds nothing.
+        impl Footprint for $name { fn heap_bytes(&self) -> usize { 2 * size_of::<usize>() + self.0.len() } }
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> { serializer.serialize_str(&self.0) }
         }

@@ -18,6 +18,7 @@ pub mod ids;
 pub mod listener;
 mod local_socket;
 pub mod logging;
+pub mod memory;
 pub mod metrics;
 pub mod net;
 pub mod notices;

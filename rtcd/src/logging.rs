@@ -95,6 +95,12 @@ pub fn reopen() {
     FILE.get().inspect(|queue| queue.reopen());
 }
 
+/// Octets of lines that wait to be written, and of the last ones.
+pub fn bytes() -> usize {
+    let queues = [&CONSOLE, &FILE].into_iter().filter_map(OnceLock::get).map(Queue::bytes).sum::<usize>();
+    queues + RECENT.get().map_or(0, Recent::bytes)
+}
+
 /// The last lines, the oldest first, as JSON objects with `timestamp`, `level`, `msg`, `caller` and what belongs to each.
 pub fn recent() -> Vec<serde_json::Map<String, serde_json::Value>> {
     RECENT.get().map(Recent::lines).unwrap_or_default()

@@ -24,6 +24,7 @@ mod ipv6;
 mod logs;
 mod machine;
 mod media;
+mod memory;
 mod metrics;
 mod migration;
 mod networks;

@@ -288,6 +288,15 @@ pub fn binary() -> PathBuf {
     binary
 }
 
+/// The daemon as it is now, for a tool: `cargo run` builds the tool alone.
+pub fn build_daemon() -> anyhow::Result<()> {
+    let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let build = ["build", "--locked", "--workspace", "--bin", "rtcd", "--profile", profile];
+    anyhow::ensure!(Command::new(cargo).args(build).status()?.success(), "the daemon could not be built");
+    Ok(())
+}
+
 /// A new directory under the system's temporary one.
 pub fn temp_dir(what: &str) -> PathBuf {
     let dir = std::env::temp_dir().join(format!("rtcd-{what}-{}-{:08x}", std::process::id(), rand::random::<u32>()));

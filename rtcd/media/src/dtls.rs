@@ -7,6 +7,7 @@ mod record;
 mod tap;
 mod timing;
 
+use crate::footprint::{Footprint, flat};
 use crate::handover;
 use crate::srtp::KeyingMaterial;
 use aws_lc_rs::digest;
@@ -315,6 +316,11 @@ impl Dtls {
         }
     }
 
+    /// Whether the handshake is not behind both sides.
+    pub(crate) fn is_shaking_hands(&self) -> bool {
+        matches!(self.phase, Phase::Handshake(_))
+    }
+
     /// The association as another process goes on with it; `None` until the handshake is behind both sides.
     pub(crate) fn state(&self) -> Option<DtlsState<'_>> {
         match &self.phase {
@@ -362,6 +368,16 @@ pub(crate) struct DtlsState<'a>(&'a Records);
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(crate) struct SavedDtls(Records);
+
+impl Footprint for Dtls {
+    fn heap_bytes(&self) -> usize {
+        let phase = match &self.phase {
+            Phase::Handshake(handshake) => handshake.heap_bytes(),
+            Phase::Records(records) => records.heap_bytes(),
+        };
+        phase + self.datagrams.iter().map(flat).sum::<usize>() + flat(&self.datagrams) + flat(&self.events)
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 pub mod candidate;
 
 use crate::demux::Path;
+use crate::footprint::{Footprint, flat};
 use crate::handover::Age;
 use crate::random::alphanumeric;
 use crate::stun::{Answer, IntegrityKey, Request};
@@ -236,6 +237,24 @@ impl IceLite {
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let last = self.last_check?;
         Some(if now < last + DISCONNECTED_AFTER { last + DISCONNECTED_AFTER } else { last + FAILED_AFTER })
+    }
+}
+
+impl Footprint for Credentials {
+    fn heap_bytes(&self) -> usize {
+        self.ufrag.heap_bytes() + self.password.heap_bytes()
+    }
+}
+
+impl Footprint for Generation {
+    fn heap_bytes(&self) -> usize {
+        self.local.heap_bytes() + self.remote_ufrag.heap_bytes()
+    }
+}
+
+impl Footprint for IceLite {
+    fn heap_bytes(&self) -> usize {
+        self.current.heap_bytes() + self.previous.heap_bytes() + flat(&self.paths)
     }
 }
 

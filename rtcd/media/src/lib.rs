@@ -9,6 +9,7 @@
 pub mod codec;
 pub mod demux;
 pub mod dtls;
+pub mod footprint;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod handover;

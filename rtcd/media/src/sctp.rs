@@ -8,6 +8,7 @@ mod trail;
 pub(crate) use handover::SctpState;
 pub(crate) use trail::SctpNumbers;
 
+use crate::footprint::{Footprint, flat, flat_queue};
 use bytes::Bytes;
 use dcsctp::api::{
     DcSctpSocket as _, LifecycleId, Message, Options, PpId, SendOptions, Socket, SocketEvent, SocketTime, StreamId,
@@ -31,6 +32,9 @@ const MAX_BUFFERED: usize = 512 * 1024;
 /// What a message costs besides its payload: a peer that acknowledges nothing could make us keep half a million answers of
 /// one byte.
 const OVERHEAD: usize = 512;
+
+/// What the crate holds for an association with one channel beside its socket and messages (heaptrack).
+const HELD: usize = 2048;
 
 /// Payload protocol identifiers (RFC 8831, section 8).
 const DCEP: PpId = PpId(50);
@@ -377,6 +381,15 @@ fn fill_in_checksum(packet: &mut [u8]) {
     if packet.len() >= 12 && packet[8..12] == [0; 4] {
         let sum = crc32c::crc32c(packet);
         packet[8..12].copy_from_slice(&sum.to_le_bytes());
+    }
+}
+
+impl Footprint for Sctp {
+    fn heap_bytes(&self) -> usize {
+        let (messages, bytes) = self.backlog;
+        let socket = size_of::<Socket>() + HELD + messages * OVERHEAD + bytes;
+        let packets: usize = self.packets.iter().map(Bytes::len).sum();
+        socket + flat(&self.channels) + packets + flat_queue(&self.packets) + flat_queue(&self.events)
     }
 }
 

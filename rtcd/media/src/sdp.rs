@@ -4,6 +4,7 @@ pub mod write;
 
 use crate::codec::Codec;
 use crate::dtls::{Fingerprint, Role};
+use crate::footprint::{Footprint, flat};
 use crate::ice::candidate;
 use crate::rtp::{ExtensionIds, Ssrc};
 use rtc_sdp::description::session::SessionDescription;
@@ -274,6 +275,33 @@ fn fingerprints(parsed: &SessionDescription) -> impl Iterator<Item = &str> {
     let in_media = parsed.media_descriptions.iter().flat_map(|section| &section.attributes);
     let all = parsed.attributes.iter().chain(in_media);
     all.filter(|attribute| attribute.key == "fingerprint").filter_map(|attribute| attribute.value.as_deref())
+}
+
+impl Footprint for Mid {
+    fn heap_bytes(&self) -> usize {
+        self.0.heap_bytes()
+    }
+}
+
+impl Footprint for Rid {
+    fn heap_bytes(&self) -> usize {
+        self.0.heap_bytes()
+    }
+}
+
+impl Footprint for Format {
+    fn heap_bytes(&self) -> usize {
+        self.parameters.heap_bytes() + self.feedback.heap_bytes()
+    }
+}
+
+impl Footprint for Media {
+    fn heap_bytes(&self) -> usize {
+        let texts = self.mid.heap_bytes() + self.protocol.heap_bytes() + self.send_rids.heap_bytes();
+        let names = self.msid.as_ref().map_or(0, |(stream, track)| stream.heap_bytes() + track.heap_bytes());
+        let numbers = flat(&self.other_payload_types) + flat(&self.other_extensions);
+        texts + names + numbers + self.formats.heap_bytes() + flat(&self.ssrcs) + flat(&self.rtx_ssrcs)
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Keys come from the DTLS exporter (RFC 5764, section 4.2). The sequence number of an outgoing packet is known to its
 //! track, so [`Protector`] keeps nothing per SSRC; [`Unprotector`] keeps a roll-over counter and a replay window each.
 
+use crate::footprint::Footprint;
 use serde::{Deserialize, Serialize, Serializer};
 mod crypt;
 mod protect;
@@ -170,6 +171,14 @@ impl SavedSrtp {
 impl std::fmt::Debug for KeyingMaterial {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KeyingMaterial").field("profile", &self.profile).finish_non_exhaustive()
+    }
+}
+
+impl Footprint for Srtp {
+    fn heap_bytes(&self) -> usize {
+        // Keys stand behind two counters.
+        let keys = 2 * size_of::<usize>() + size_of::<KeyingMaterial>() + self.keys.bytes.len();
+        keys + self.protector.heap_bytes() + self.unprotector.heap_bytes()
     }
 }
 

@@ -1,4 +1,5 @@
 //! Deadlines of many: a heap with stale entries left in it, each owner having one that counts.
+use crate::footprint::Footprint;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
@@ -38,6 +39,13 @@ impl<K: Ord> Timers<K> {
     /// When the next entry is due.
     pub fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _))| *at)
+    }
+}
+
+/// Their keys hold nothing.
+impl<K> Footprint for Timers<K> {
+    fn heap_bytes(&self) -> usize {
+        self.heap.capacity() * size_of::<Reverse<(Instant, K)>>()
     }
 }
 

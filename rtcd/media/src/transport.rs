@@ -3,6 +3,7 @@ mod handover;
 
 use crate::demux::Path;
 use crate::dtls::{Dtls, DtlsError, DtlsEvent, Fingerprint, Identity, Role};
+use crate::footprint::{Footprint, Per, Tally, flat_queue};
 use crate::ice::{Check, Credentials, IceLite, Liveness};
 use crate::rtp::{SeqNo, Ssrc};
 use crate::sctp::{ChannelId, Sctp, SctpEvent, SendError};
@@ -306,6 +307,22 @@ impl Transport {
         }
         self.after_sctp();
         verdict
+    }
+
+    /// Adds all of it, with what it holds.
+    pub(crate) fn count(&self, tally: &mut Tally) {
+        tally.add(Per::Session, "ice", 1, self.ice.total_bytes());
+        let dtls = size_of_val(&self.dtls) + self.dtls.heap_bytes();
+        match &self.dtls {
+            Some(known) if known.is_shaking_hands() => tally.add(Per::Session, "dtls handshakes", 1, dtls),
+            known => tally.add(Per::Session, "dtls", known.iter().count(), dtls),
+        }
+        let sctp = size_of_val(&self.sctp) + self.sctp.live().map_or(0, Sctp::total_bytes);
+        tally.add(Per::Session, "sctp", self.sctp.live().iter().count(), sctp);
+        tally.add(Per::Session, "srtp", self.srtp.iter().count(), size_of_val(&self.srtp) + self.srtp.heap_bytes());
+        let parts =
+            size_of_val(&self.ice) + size_of_val(&self.dtls) + size_of_val(&self.sctp) + size_of_val(&self.srtp);
+        tally.add(Per::Session, "transports", 1, size_of::<Self>() - parts + flat_queue(&self.events));
     }
 
     /// Ends the transport from our side; the goodbye is ready to be polled.

@@ -13,6 +13,7 @@ mod guard;
 mod guarded_io;
 mod info;
 mod load;
+mod memory;
 mod path;
 mod refusals;
 mod seats;
@@ -41,6 +42,7 @@ use guard::{Guard, Peer};
 use load::CpuLoad;
 use nix::sys::resource::{Resource, getrlimit};
 use refusals::Refusals;
+use rtcd_media::footprint::Tally;
 use rtcd_media::sfu::command::WorkerId;
 use rtcd_media::sfu::switch::PeerStatus;
 use seats::Seats;
@@ -68,6 +70,9 @@ pub type PlaneCounters = Box<dyn Fn() -> Vec<(&'static str, &'static str, u64)> 
 /// How all peers are, by worker, asked for at the moment of the request.
 pub type PlanePeers = Box<dyn Fn() -> BoxFuture<'static, Vec<(WorkerId, Vec<PeerStatus>)>> + Send + Sync>;
 
+/// What the plane holds, asked for at the moment of the request.
+pub type PlaneTally = Box<dyn Fn() -> BoxFuture<'static, Tally> + Send + Sync>;
+
 /// What the API shows of the rest of the daemon.
 pub struct Around {
     /// What is counted.
@@ -76,6 +81,8 @@ pub struct Around {
     pub plane: PlaneCounters,
     /// How its peers are.
     pub peers: PlanePeers,
+    /// What it holds.
+    pub tally: PlaneTally,
     /// What waits for the admin.
     pub notices: Notices,
 }
@@ -234,6 +241,7 @@ impl Api {
             .route("/metrics", only(get(info::metrics)))
             .route("/status", only(get(status::status)))
             .route("/status/log", only(get(status::lines)))
+            .route("/debug/memory", only(get(memory::memory)))
             .route("/status/style.css", only(get(status::style)))
             .route("/status/script.js", only(get(status::script)))
             .route("/register", only(post(clients::register)))
@@ -259,6 +267,7 @@ impl Api {
             .route("/version", only(get(info::version)))
             .route("/status", only(get(status::status)))
             .route("/status/log", only(get(status::lines)))
+            .route("/debug/memory", only(get(memory::memory)))
             .route("/register", only(post(clients::register)))
             .route("/unregister", only(post(clients::unregister)))
             .route("/rotate", only(post(clients::rotate)))

@@ -93,7 +93,7 @@ fn file(kind: &str, text: impl IntoResponse) -> Response {
 }
 
 /// The head of a request of the machine's administrator, by where they are or by their key; nobody else's gets so far.
-pub struct OfAdmin(Parts);
+pub struct OfAdmin(pub(super) Parts);
 
 impl FromRequestParts<Api> for OfAdmin {
     type Rejection = Response;
@@ -135,14 +135,14 @@ fn accepted(headers: &HeaderMap) -> &str {
 
 /// In which form lines are wanted: whatever is named first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Wanted {
+pub(super) enum Wanted {
     Page,
     Text,
     Json,
 }
 
 /// Whoever says nothing reads lines on a terminal.
-fn wanted(headers: &HeaderMap) -> Wanted {
+pub(super) fn wanted(headers: &HeaderMap) -> Wanted {
     let kinds = [("text/html", Wanted::Page), ("application/json", Wanted::Json), ("text/plain", Wanted::Text)];
     let named = kinds.into_iter().filter_map(|(kind, wanted)| Some((accepted(headers).find(kind)?, wanted)));
     named.min_by_key(|(place, _)| *place).map_or(Wanted::Text, |(_, wanted)| wanted)

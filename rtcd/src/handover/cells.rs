@@ -7,6 +7,7 @@ use crc32fast::Hasher;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, fchmod};
+use rtcd_media::footprint::{Footprint, flat};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -58,6 +59,13 @@ pub struct Cells {
     last: Vec<bool>,
     number: u64,
     buffer: Zeroizing<Vec<u8>>,
+}
+
+/// The memory itself is the kernel's.
+impl Footprint for Cells {
+    fn heap_bytes(&self) -> usize {
+        flat(&self.last) + flat(&self.buffer)
+    }
 }
 
 /// A memfd; where a sandbox forbids that, a file of the same kind without a name.

@@ -73,6 +73,11 @@ impl Queue {
         let _ = self.0.drained.wait_timeout_while(self.state(), patience, busy);
     }
 
+    /// Octets of the lines that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.state().bytes
+    }
+
     fn push(&self, line: &[u8]) {
         let mut state = self.state();
         if state.bytes + line.len() > CAPACITY {

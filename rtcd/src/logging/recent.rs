@@ -28,6 +28,11 @@ impl Recent {
         lines.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
 
+    /// Octets of the lines that are kept.
+    pub(super) fn bytes(&self) -> usize {
+        self.state().bytes
+    }
+
     fn push(&self, line: &[u8]) {
         // One that takes the place of all others helps nobody.
         if line.len() > MAX_BYTES / 8 {

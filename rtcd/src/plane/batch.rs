@@ -5,6 +5,7 @@ use super::counters::{Counters, count};
 use super::relay::Relays;
 use super::socket::{Datagram, SEND_BATCH, SEND_SIZE, SendScratch, UdpSocket};
 use rtcd_media::demux::{Path, Protocol};
+use rtcd_media::footprint::{Footprint, flat};
 use rtcd_media::sfu::switch::Class;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -18,6 +19,12 @@ pub struct SendBatch {
     pub now: Instant,
     /// Connections that have something to write.
     pub dirty_connections: Vec<u32>,
+}
+
+impl Footprint for SendBatch {
+    fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.slots) + flat(&self.entries) + flat(&self.dirty_connections) + SendScratch::BYTES
+    }
 }
 
 impl Default for SendBatch {

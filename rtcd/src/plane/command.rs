@@ -2,6 +2,7 @@
 use super::handover::{Left, Meeting, WorkerStart};
 use super::relay::{OpenRelay, RelayId};
 use super::socket::UdpSocket;
+use rtcd_media::footprint::Tally;
 use rtcd_media::sfu::command::{Command as SwitchCommand, TrackId};
 use rtcd_media::sfu::switch::{LocalSocket, PeerStatus};
 use std::net::TcpListener;
@@ -59,6 +60,8 @@ pub enum Command {
     },
     /// How its peers are, told to whoever waits.
     Describe(oneshot::Sender<Vec<PeerStatus>>),
+    /// What it holds, told to whoever waits.
+    Tally(oneshot::Sender<Tally>),
     /// It hits a bug.
     #[cfg(test)]
     HitBug,

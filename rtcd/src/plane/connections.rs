@@ -8,6 +8,7 @@ use super::web::Visitor;
 use super::worker::CONNECTION;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use rtcd_media::demux::{Path, Protocol};
+use rtcd_media::footprint::{Footprint, flat_table};
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::source::Source;
 use std::collections::HashMap;
@@ -22,7 +23,17 @@ pub(super) struct Connections {
     is_changed: bool,
 }
 
+impl Footprint for Connections {
+    fn heap_bytes(&self) -> usize {
+        flat_table(&self.by_id) + self.by_id.values().map(Connection::heap_bytes).sum::<usize>()
+    }
+}
+
 impl Connections {
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Connection> {
         self.by_id.get_mut(&id)
     }

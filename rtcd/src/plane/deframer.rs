@@ -1,5 +1,6 @@
 //! Datagrams framed by a 16-bit length (RFC 4571), out of a byte stream.
 use super::socket::RECV_SIZE;
+use rtcd_media::footprint::{Footprint, flat};
 
 /// Longest frame that is looked at; what a peer sends is made for datagrams.
 pub const MAX_FRAME: usize = RECV_SIZE;
@@ -20,6 +21,12 @@ pub struct Deframer {
     unsure: usize,
     /// Frames that have come one behind the other.
     row: usize,
+}
+
+impl Footprint for Deframer {
+    fn heap_bytes(&self) -> usize {
+        flat(&self.bytes)
+    }
 }
 
 /// Whether a datagram of ours can begin so (RFC 7983): STUN by its cookie, DTLS, SRTP.

@@ -9,6 +9,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 use rtcd_media::demux::Path;
 use rtcd_media::dtls::Identity;
+use rtcd_media::footprint::{Per, Tally};
 use rtcd_media::sfu::Meta;
 use rtcd_media::sfu::cache::MAX_PAYLOAD;
 use rtcd_media::sfu::command::{TrackId, WorkerId};
@@ -27,6 +28,11 @@ const COMMANDS: usize = 16 * 1024;
 const HANDOFFS: usize = 4096;
 /// Packet buffers kept for reuse, over all workers.
 const POOL: usize = 8192;
+
+/// A place in a queue: a stamp stands beside what it holds.
+const SLOT_OF_COMMAND: usize = size_of::<usize>() + size_of::<Command>();
+const SLOT_OF_HANDOFF: usize = size_of::<usize>() + size_of::<Handoff>();
+const SLOT_OF_PACKET: usize = 2 * size_of::<usize>();
 
 /// A plain packet on its way to another worker.
 pub struct MediaPacket {
@@ -183,6 +189,14 @@ impl Shared {
     /// A worker's box.
     pub fn inbox(&self, worker: WorkerId) -> &Inbox {
         &self.inboxes[worker.0 as usize]
+    }
+
+    /// Adds the letter boxes and the pool of packets.
+    pub fn count(&self, tally: &mut Tally) {
+        let boxes = self.inboxes.len() * (COMMANDS * SLOT_OF_COMMAND + HANDOFFS * SLOT_OF_HANDOFF);
+        tally.add(Per::Process, "letter boxes", self.inboxes.len(), boxes);
+        let pooled = self.pool.len() * size_of::<MediaPacket>() + POOL * SLOT_OF_PACKET;
+        tally.add(Per::Process, "packet buffers", self.pool.len(), pooled);
     }
 
     /// Puts a command into a worker's box and rings.

@@ -8,6 +8,7 @@ use super::torn::Torn;
 use crate::handover::cells::{Cells, Room};
 use crate::handover::monotonic;
 use crate::logging::Once;
+use rtcd_media::footprint::Footprint;
 use rtcd_media::handover;
 use rtcd_media::sfu::switch::{Change, Switch};
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,12 @@ pub(super) struct Keep {
     /// There is something that a reader would find.
     has_peers: bool,
     failing: Once,
+}
+
+impl Footprint for Keep {
+    fn heap_bytes(&self) -> usize {
+        self.cells.heap_bytes()
+    }
 }
 
 impl Keep {

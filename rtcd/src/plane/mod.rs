@@ -33,6 +33,7 @@ use handover::{Left, Meeting, WorkerStart};
 use keep::Keep;
 pub use keep::Stored;
 use rtcd_media::dtls::Identity;
+use rtcd_media::footprint::Tally;
 use rtcd_media::sfu::command::{Event, MAX_WORKERS, WorkerId};
 use rtcd_media::sfu::switch::{PeerStatus, Reflex};
 use std::io::Error as IoError;
@@ -173,18 +174,30 @@ impl PlaneHandle {
 
     /// How all peers are at this moment, by worker; a worker that does not answer soon is left out.
     pub async fn describe(&self) -> Vec<(WorkerId, Vec<PeerStatus>)> {
+        self.ask(Command::Describe).await
+    }
+
+    /// What workers and the queues between them hold; a worker that does not answer soon is left out.
+    pub async fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        self.ask(Command::Tally).await.iter().for_each(|(_, worker)| tally.merge(worker));
+        self.0.count(&mut tally);
+        tally
+    }
+
+    async fn ask<T>(&self, command: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<(WorkerId, T)> {
         let mut asked = Vec::new();
         for worker in self.0.workers() {
             let (reply, answer) = oneshot::channel();
-            if self.0.command(worker, Command::Describe(reply)).is_ok() {
+            if self.0.command(worker, command(reply)).is_ok() {
                 asked.push((worker, answer));
             }
         }
         let deadline = tokio::time::Instant::now() + DESCRIBE;
         let mut all = Vec::new();
         for (worker, answer) in asked {
-            if let Ok(Ok(peers)) = tokio::time::timeout_at(deadline, answer).await {
-                all.push((worker, peers));
+            if let Ok(Ok(said)) = tokio::time::timeout_at(deadline, answer).await {
+                all.push((worker, said));
             }
         }
         all

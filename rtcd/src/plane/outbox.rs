@@ -1,6 +1,7 @@
 //! What waits for a TCP connection that takes less than there is: voice before pictures, and nothing that has gone stale.
 //! The kernel is given little at once, so that the order is ours until shortly before the wire.
 use super::counters::{Counters, count};
+use rtcd_media::footprint::{Footprint, flat, flat_queue};
 use rtcd_media::sfu::switch::Class;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
@@ -77,6 +78,13 @@ pub struct Outbox {
     broken: Vec<[u8; 4]>,
     /// When the receiver's key frames are to be asked for; `None` when nothing is missing or they were asked for.
     asks_at: Option<Instant>,
+}
+
+impl Footprint for Outbox {
+    fn heap_bytes(&self) -> usize {
+        let lanes: usize = self.lanes.iter().map(|lane| flat_queue(&lane.bytes) + flat_queue(&lane.frames)).sum();
+        lanes + flat(&self.staged) + flat(&self.broken)
+    }
 }
 
 impl Outbox {

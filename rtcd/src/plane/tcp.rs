@@ -4,6 +4,7 @@ use super::deframer::{Deframer, FrameTooLong};
 use super::outbox::Outbox;
 use super::torn::{Torn, rest_of};
 use super::web::begins_as_browser;
+use rtcd_media::footprint::Footprint;
 use rtcd_media::sfu::switch::Class;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -22,6 +23,12 @@ pub struct Connection {
     is_untouched: bool,
     /// When it must have carried an authentic check; `None` once it has.
     pub deadline: Option<Instant>,
+}
+
+impl Footprint for Connection {
+    fn heap_bytes(&self) -> usize {
+        self.deframer.heap_bytes() + self.outgoing.heap_bytes()
+    }
 }
 
 impl Connection {

@@ -1,6 +1,7 @@
 //! A worker: one thread that owns its sockets, its switch and its clock. It waits for packets, commands, messages of
 //! other workers and deadlines, gives all that is there to the switch, and sends what came of it in one flush.
 mod handover;
+mod held;
 
 use super::accept::Acceptor;
 use super::command::Command;
@@ -257,6 +258,7 @@ impl Worker {
                 Command::HitBug => panic!("a bug"),
                 // Whoever asked may have gone.
                 Command::Describe(reply) => drop(reply.send(self.switch.describe(now))),
+                Command::Tally(reply) => drop(reply.send(self.tally())),
                 Command::LocalSockets(sockets) => self.switch.set_local_sockets(sockets),
                 Command::Start(start) => self.start(now, *start),
                 Command::Suspend { until, done } => self.suspending = Some((until, Some(done))),

@@ -158,6 +158,8 @@ impl Actor {
             }
             // Whoever asked may have gone.
             Input::Describe(reply) => drop(reply.send(self.signalling.describe(Instant::now()))),
+            // The same.
+            Input::Tally(reply) => drop(reply.send(self.signalling.tally())),
             Input::Advertise(candidates) => self.step(|signalling, _| signalling.set_candidates(candidates)),
             Input::SetPeers(peers) => self.step(|signalling, _| signalling.set_peers(peers)),
             Input::AdvertiseRelays(relays) => self.step(|signalling, _| signalling.set_relays(relays)),

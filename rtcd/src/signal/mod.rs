@@ -21,6 +21,7 @@ use data_channel::TrackKind;
 use message::{ClientMessage, MessageError, ServerMessage};
 use rtcd_media::codec::Codec;
 use rtcd_media::dtls::Fingerprint;
+use rtcd_media::footprint::Tally;
 use rtcd_media::ice::candidate::PeerPolicy;
 use rtcd_media::sdp::write::Candidate;
 use rtcd_media::sfu::command::{Event, TrackId, TransportId};
@@ -69,6 +70,8 @@ pub enum Input {
     },
     /// The admin asks how all sessions are.
     Describe(oneshot::Sender<Vec<SessionStatus>>),
+    /// The admin asks what signalling holds.
+    Tally(oneshot::Sender<Tally>),
     /// Participants are told these candidates from now on.
     Advertise(Arc<[Candidate]>),
     /// And these relayed ones.
@@ -316,6 +319,12 @@ impl SignalHandle {
     pub async fn describe(&self) -> Result<Vec<SessionStatus>, Stopped> {
         let (reply, answer) = oneshot::channel();
         self.send(Input::Describe(reply)).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+    /// What all sessions hold here.
+    pub async fn tally(&self) -> Result<Tally, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Tally(reply)).await?;
         answer.await.map_err(|_| Stopped)
     }
     /// Whoever joins, or restarts ICE, is told these candidates from now on.

@@ -15,6 +15,7 @@ use numbering::{Abilities, Numbering, RtxSupport};
 use serde::{Deserialize, Serialize};
 
 use rtcd_media::dtls::{Fingerprint, Role};
+use rtcd_media::footprint::{Footprint, flat};
 use rtcd_media::ice::Credentials;
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sdp::write::{Candidate, LocalDescription, LocalMedia};
@@ -307,6 +308,8 @@ impl Negotiation {
                 break mid;
             }
         };
+        // Few at a time: room for as many again would mostly stay empty.
+        self.sections.reserve_exact(1);
         self.sections.push(Section {
             mid,
             kind,
@@ -408,6 +411,14 @@ impl Negotiation {
             media: &media,
         }
         .to_string()
+    }
+}
+
+impl Footprint for Negotiation {
+    fn heap_bytes(&self) -> usize {
+        let remote = self.remote.as_ref().map_or(0, |(ufrag, password)| ufrag.heap_bytes() + password.heap_bytes());
+        let waiting = self.waiting.iter().map(|(_, sending)| sending.heap_bytes()).sum::<usize>() + flat(&self.waiting);
+        self.local.heap_bytes() + remote + waiting + self.sections.heap_bytes()
     }
 }
 

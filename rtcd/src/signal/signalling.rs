@@ -15,6 +15,7 @@ mod dispatch;
 mod ended;
 mod forwarding;
 mod handover;
+mod held;
 mod intake;
 mod life;
 mod lock;

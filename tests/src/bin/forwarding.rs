@@ -2,15 +2,14 @@
 //! forwarded packet beside the raw floor, measured in the same run: seal the same bytes with AES-GCM and send them.
 //!
 //!     cargo forwarding [RECEIVERS [SECONDS]]
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rtcd::plane::socket::{Datagram, SEND_BATCH, SEND_SIZE, SendScratch, UdpSocket};
-use rtcd_tests::daemon::{Daemon, DaemonConfig};
+use rtcd_tests::daemon::{Daemon, DaemonConfig, build_daemon};
 use rtcd_tests::mattermost::Mattermost;
 use rtcd_tests::peer::{Peer, PeerConfig};
 use rtcd_tests::plugin::Plugin;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A picture of a screen share of 2.5 Mbit/s: nine packets, thirty times a second.
@@ -80,15 +79,6 @@ async fn measure(daemon: &Daemon, lasting: Duration) -> Result<(f64, String)> {
         kinds.iter().zip(after).zip(before).map(|((kind, after), before)| format!("{} {kind}", after - before));
     let text = format!("{} in {:.1} s", counts.collect::<Vec<_>>().join(", "), lasted.as_secs_f64());
     Ok((cpu * 1e6 / (after[0] - before[0]), text))
-}
-
-/// The daemon as it is now: `cargo run` builds this tool alone.
-fn build_daemon() -> Result<()> {
-    let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
-    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-    let build = ["build", "--locked", "--workspace", "--bin", "rtcd", "--profile", profile];
-    ensure!(Command::new(cargo).args(build).status()?.success(), "the daemon could not be built");
-    Ok(())
 }
 
 /// User and system time of a process.

@@ -22,6 +22,9 @@ pub use str0m::media::MediaKind;
 /// How long anything that is waited for may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Time between two frames of a stream.
+const EVERY: Duration = Duration::from_millis(20);
+
 /// Audio level of frames whose level does not matter, in dBov.
 const LEVEL: i8 = -30;
 
@@ -219,19 +222,23 @@ impl Peer {
     }
     /// Frames on a track every 20 ms until the handle is dropped.
     pub fn stream(&self, name: &str, data: &[u8]) -> Streaming {
-        self.flow(name, (None, None), data, &[LEVEL])
+        self.stream_every(name, data, EVERY)
+    }
+    /// The same so often.
+    pub fn stream_every(&self, name: &str, data: &[u8], every: Duration) -> Streaming {
+        self.flow(name, (None, None), data, &[LEVEL], every)
     }
     /// The same on one layer.
     pub fn stream_layer(&self, name: &str, rid: &'static str, data: &[u8]) -> Streaming {
-        self.flow(name, (Some(rid), None), data, &[LEVEL])
+        self.flow(name, (Some(rid), None), data, &[LEVEL], EVERY)
     }
     /// The same with these audio levels in turn.
     pub fn stream_levels(&self, name: &str, data: &[u8], levels: &'static [i8]) -> Streaming {
-        self.flow(name, (None, None), data, levels)
+        self.flow(name, (None, None), data, levels, EVERY)
     }
     /// The same in one of the codecs of the section.
     pub fn stream_codec(&self, name: &str, codec: &'static str, data: &[u8]) -> Streaming {
-        self.flow(name, (None, Some(codec)), data, &[LEVEL])
+        self.flow(name, (None, Some(codec)), data, &[LEVEL], EVERY)
     }
     fn flow(
         &self,
@@ -239,10 +246,11 @@ impl Peer {
         (rid, codec): (Option<&'static str>, Option<&'static str>),
         data: &[u8],
         levels: &'static [i8],
+        every: Duration,
     ) -> Streaming {
         let (todo, name, data) = (self.todo.clone(), name.to_owned(), data.to_vec());
         Streaming(tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(Duration::from_millis(20));
+            let mut ticks = tokio::time::interval(every);
             for level in levels.iter().cycle() {
                 ticks.tick().await;
                 let _ = todo.send(Do::Frame { name: name.clone(), rid, codec, data: data.clone(), level: *level });

@@ -5,8 +5,12 @@ use super::record::Records;
 use super::tap::{self, Tapped};
 use super::timing::{LastFlight, LogicalClock};
 use super::{DtlsError, DtlsEvent, Fingerprint, Identity, Role};
+use crate::footprint::Footprint;
 use crate::srtp::{KeyingMaterial, Profile};
 use std::time::{Duration, Instant};
+
+/// What `dimpl` holds for an association: nine handshakes in ten had no more (heaptrack), half of them 9 KiB.
+const HELD: usize = 14 * 1024;
 
 /// The longest datagram that we hand to the network.
 const MAX_DATAGRAM: usize = 2048;
@@ -207,4 +211,11 @@ fn is_refusal(error: &dimpl::Error) -> bool {
 
 fn protocol(error: dimpl::Error) -> DtlsError {
     DtlsError::Protocol(error.to_string())
+}
+
+/// In its box.
+impl Footprint for Handshake {
+    fn heap_bytes(&self) -> usize {
+        size_of::<Self>() + HELD
+    }
 }

@@ -1,5 +1,6 @@
 //! DTLS 1.2 records of epoch 1 under an AEAD (RFC 6347, section 4.1; RFC 5288; RFC 7905): all that is left of DTLS when the
 //! handshake is over. Plain data, so that another process can go on with it.
+use crate::footprint::{Footprint, flat};
 use crate::random::random_u64;
 use crate::reserve::DTLS_LEAP;
 use aws_lc_rs::aead::{self, LessSafeKey, UnboundKey};
@@ -139,9 +140,8 @@ fn associated(number: u64, kind: u8, len: usize) -> aead::Aad<[u8; HEADER]> {
 #[derive(Deserialize)]
 #[serde(try_from = "Halves")]
 pub(super) struct Records {
+    /// Their ciphers are made for each record: two of them take more than a kilobyte, and a data channel has little to say.
     halves: Halves,
-    seal: LessSafeKey,
-    open: LessSafeKey,
 }
 
 /// What we write under and what we read under.
@@ -160,9 +160,8 @@ impl TryFrom<Halves> for Records {
     type Error = NotWhole;
     fn try_from(halves: Halves) -> Result<Self, NotWhole> {
         let both_seen = halves.write.newest.is_some() && halves.read.newest.is_some();
-        let keys = halves.write.cipher().zip(halves.read.cipher()).filter(|_| both_seen);
-        let (seal, open) = keys.ok_or(NotWhole)?;
-        Ok(Self { halves, seal, open })
+        let are_whole = both_seen && halves.write.cipher().is_some() && halves.read.cipher().is_some();
+        are_whole.then_some(Self { halves }).ok_or(NotWhole)
     }
 }
 
@@ -235,7 +234,8 @@ impl Records {
         record.extend(plain);
         let body = &mut record[HEADER + explicit.len()..];
         let nonce = write.nonce(number, explicit);
-        let tag = self.seal.seal_in_place_separate_tag(nonce, associated(number, kind, plain.len()), body).ok()?;
+        let tag =
+            write.cipher()?.seal_in_place_separate_tag(nonce, associated(number, kind, plain.len()), body).ok()?;
         record.extend(tag.as_ref());
         Some(record)
     }
@@ -271,10 +271,16 @@ impl Records {
         let (explicit, sealed) = body.split_at_checked(read.suite.explicit())?;
         let len = sealed.len().checked_sub(TAG)?;
         let mut plain = sealed.to_vec();
-        self.open.open_in_place(read.nonce(number, explicit), associated(number, kind, len), &mut plain).ok()?;
+        read.cipher()?.open_in_place(read.nonce(number, explicit), associated(number, kind, len), &mut plain).ok()?;
         plain.truncate(len);
         read.commit(within);
         Some(Fresh::Plain(plain))
+    }
+}
+
+impl Footprint for Records {
+    fn heap_bytes(&self) -> usize {
+        flat(&self.halves.write.key) + flat(&self.halves.read.key)
     }
 }
 

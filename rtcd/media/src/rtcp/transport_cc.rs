@@ -2,6 +2,7 @@
 //! when each of its packets arrived, so that it can find out how much it may send.
 use super::write::{finish, start};
 use super::{FMT_TRANSPORT_CC, TRANSPORT_FEEDBACK};
+use crate::footprint::{Footprint, flat};
 use crate::handover::Age;
 use crate::rtp::Ssrc;
 use serde::{Deserialize, Serialize};
@@ -139,6 +140,12 @@ impl TransportCcRecorder {
         }
         out.extend(deltas);
         finish(out, at);
+    }
+}
+
+impl Footprint for TransportCcRecorder {
+    fn heap_bytes(&self) -> usize {
+        flat(&self.arrivals)
     }
 }
 

@@ -5,6 +5,7 @@
 //! it was taken too early.
 use super::bandwidth::Bitrate;
 use super::{Layer, MAX_LAYERS};
+use crate::footprint::{Footprint, flat};
 use crate::handover::Age;
 use serde::{Deserialize, Serialize};
 use serde_with::serde_as;
@@ -298,6 +299,12 @@ impl Chooser<'_> {
                 (is_time && !demand.awaits_keyframe).then(|| rate.times(FITS_MORE))
             }
         }
+    }
+}
+
+impl Footprint for Allocation {
+    fn heap_bytes(&self) -> usize {
+        flat(&self.granted)
     }
 }
 

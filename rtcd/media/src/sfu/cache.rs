@@ -1,5 +1,6 @@
 //! The packets of one incoming stream that can be sent again, kept once per worker, never per receiver.
 use super::{Epoch, Meta};
+use crate::footprint::Footprint;
 use crate::rtp::SeqNo;
 
 /// The longest payload that is forwarded. Browsers make packets of at most 1200 bytes plus tag; jumbo ones are refused.
@@ -96,6 +97,12 @@ impl PacketCache {
             return None;
         }
         Some((&self.slots[place].meta, &self.payloads[place * self.room..][..slot.len as usize]))
+    }
+}
+
+impl Footprint for PacketCache {
+    fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.slots) + self.payloads.len()
     }
 }
 

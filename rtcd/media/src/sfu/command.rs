@@ -1,6 +1,7 @@
 //! The two enums in which control and the workers' switches meet, and the ids that both know.
 use crate::codec::Codec;
 use crate::dtls::{Fingerprint, Role};
+use crate::footprint::{Footprint, flat};
 use crate::ice::Credentials;
 use crate::rtp::{ExtensionIds, Ssrc};
 use crate::sdp::{MediaKind, Mid, Rid};
@@ -294,5 +295,19 @@ impl Event {
     /// The end of a transport.
     pub fn closed(transport: TransportId, reason: CloseReason) -> Self {
         Self::Transport { transport, event: TransportEvent::Closed(reason) }
+    }
+}
+
+impl Footprint for Open {
+    fn heap_bytes(&self) -> usize {
+        self.local.heap_bytes() + self.remote_ufrag.heap_bytes()
+    }
+}
+
+impl Footprint for Incoming {
+    fn heap_bytes(&self) -> usize {
+        let names = self.mid.heap_bytes() + self.rids.heap_bytes();
+        let streams = flat(&self.ssrcs) + flat(&self.rtx_ssrcs);
+        names + streams + flat(&self.formats) + flat(&self.rtx)
     }
 }

@@ -1,6 +1,7 @@
 //! The pace towards one receiver: pictures come in bursts, and a burst in front of a thin way delays voice, or fills its
 //! queue so that voice is lost there. Voice is never held; pictures wait, a bounded time, for the budget that is left.
 use super::bandwidth::Bitrate;
+use crate::footprint::{Footprint, flat_queue};
 use crate::handover::Age;
 use serde::{Deserialize, Serialize};
 use serde_with::serde_as;
@@ -230,6 +231,12 @@ impl FrameBudget {
     /// A packet of an admitted frame.
     pub fn charge(&mut self, len: usize) {
         self.octets = self.octets.saturating_sub_unsigned(len as u64);
+    }
+}
+
+impl<T> Footprint for Pacer<T> {
+    fn heap_bytes(&self) -> usize {
+        flat_queue(&self.retransmissions) + flat_queue(&self.pictures)
     }
 }
 

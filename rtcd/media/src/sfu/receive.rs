@@ -1,4 +1,5 @@
 //! What we know of one incoming stream: statistics for receiver reports, and the packets to ask for again.
+use crate::footprint::{Footprint, flat};
 use crate::handover::Age;
 use crate::rtcp::{ReportBlock, SenderInfo};
 use crate::rtp::{SeqNo, Ssrc};
@@ -254,6 +255,12 @@ impl Reception {
             last_sr: self.clock.map_or(0, |clock| (clock.info.ntp >> 16) as u32),
             delay_since_last_sr: since_sr.map_or(0, |since| (since.as_micros() * 65_536 / 1_000_000) as u32),
         })
+    }
+}
+
+impl Footprint for Reception {
+    fn heap_bytes(&self) -> usize {
+        self.asks.as_ref().map_or(0, |Missing(asks)| flat(asks))
     }
 }
 

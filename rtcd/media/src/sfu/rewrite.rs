@@ -10,6 +10,7 @@ mod transport_numbers;
 
 use super::{Layer, Meta};
 use crate::codec::Codec;
+use crate::footprint::{Footprint, flat_queue};
 use crate::handover::Age;
 use crate::rtp::{OutHeader, SeqNo, Ssrc};
 use crate::sfu::receive::ClockReference;
@@ -322,6 +323,12 @@ impl Rewriter {
         if self.codec == Codec::Vp8 && (segment.picture_id_shift != 0 || segment.tl0_shift != 0) {
             shift_picture_numbers(out, segment);
         }
+    }
+}
+
+impl Footprint for Rewriter {
+    fn heap_bytes(&self) -> usize {
+        flat_queue(&self.history) + self.transport_numbers.heap_bytes()
     }
 }
 

@@ -12,6 +12,7 @@ mod early;
 mod feedback;
 mod forward;
 mod handover;
+mod held;
 mod ingress;
 mod keep;
 mod layers;
@@ -34,6 +35,7 @@ use super::receive::ClockReference;
 use super::{Layer, Meta};
 use crate::demux::Path;
 use crate::dtls::Identity;
+use crate::footprint::Footprint;
 use crate::timers::Timers;
 use crate::token_bucket::TokenBucket;
 use crate::transport::{CloseReason, TransportEvent};
@@ -103,6 +105,13 @@ struct Registration {
     /// Counts restarts of ICE.
     generation: u32,
     claim: Arc<Claim>,
+}
+
+/// What it announces is behind one counter for all workers: each counts all of it.
+impl Footprint for Registration {
+    fn heap_bytes(&self) -> usize {
+        size_of::<Open>() + self.open.heap_bytes() + self.password.heap_bytes() + size_of::<Claim>()
+    }
 }
 
 /// Where a path leads.

@@ -1,6 +1,7 @@
 //! Outgoing: plain packets become protected ones, in the buffer that they lie in.
 use super::crypt::{CM_TAG, Crypt, GCM_TAG, Purpose, SessionKey, cm_apply, cm_tag, gcm_nonce};
 use super::{KeyingMaterial, MAX_OVERHEAD};
+use crate::footprint::Footprint;
 use crate::reserve::RTCP_LEAP;
 use crate::rtp::{self, SeqNo};
 use aws_lc_rs::aead;
@@ -122,5 +123,11 @@ impl Protector {
                 Some(len + 4 + CM_TAG)
             }
         }
+    }
+}
+
+impl Footprint for Protector {
+    fn heap_bytes(&self) -> usize {
+        self.rtp.heap_bytes() + self.rtcp.heap_bytes()
     }
 }

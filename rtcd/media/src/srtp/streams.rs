@@ -1,5 +1,6 @@
 //! The replay state of each stream that a peer sends, bounded, and what is left of it when a stream makes room.
 use super::ReplayWindow;
+use crate::footprint::{Footprint, flat, flat_queue};
 use crate::rtp::SeqNo;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -100,6 +101,8 @@ impl Streams {
             }
             self.past.extend(old.window.newest().map(|newest| (old.ssrc, newest)));
         }
+        // Most participants send one stream of RTCP, and none or one of RTP.
+        self.live.reserve_exact(1);
         self.live.push(Stream { ssrc, window, heard: self.turn });
         self.live.len() - 1
     }
@@ -124,5 +127,11 @@ impl Streams {
     /// Streams whose window is kept.
     pub(super) fn len(&self) -> usize {
         self.live.len()
+    }
+}
+
+impl Footprint for Streams {
+    fn heap_bytes(&self) -> usize {
+        flat(&self.live) + flat_queue(&self.past)
     }
 }

@@ -2,6 +2,7 @@
 use super::KeyingMaterial;
 use super::crypt::{CM_TAG, Crypt, GCM_TAG, NotAuthentic, Purpose, SessionKey, cm_apply, cm_verify, gcm_nonce};
 use super::streams::{Known, Streams};
+use crate::footprint::Footprint;
 use crate::rtp::{self, SeqNo, Ssrc};
 use aws_lc_rs::aead;
 use serde::Serialize;
@@ -166,5 +167,12 @@ impl Unprotector {
     /// Streams of RTP and of RTCP whose windows are kept, for tests of the bound.
     pub fn stream_count(&self) -> (usize, usize) {
         (self.streams.len(), self.rtcp_streams.len())
+    }
+}
+
+impl Footprint for Unprotector {
+    fn heap_bytes(&self) -> usize {
+        let keys = self.rtp.heap_bytes() + self.rtcp.heap_bytes();
+        keys + self.streams.heap_bytes() + self.rtcp_streams.heap_bytes()
     }
 }

@@ -19,6 +19,10 @@ impl Default for RecvBatch {
 }
 
 impl RecvBatch {
+    /// Memory of one batch.
+    pub const BYTES: usize = RECV_BATCH
+        * (RECV_SIZE + size_of::<libc::sockaddr_storage>() + size_of::<libc::iovec>() + size_of::<libc::mmsghdr>());
+
     /// Takes the memory for one batch.
     pub fn new() -> Self {
         let mut buffers = vec![[0; RECV_SIZE]; RECV_BATCH].into_boxed_slice();

@@ -53,6 +53,14 @@ impl SendScratch {
         }
     }
 
+    /// Memory that it takes.
+    pub const BYTES: usize = SEND_BATCH
+        * (size_of::<libc::sockaddr_storage>()
+            + size_of::<libc::iovec>()
+            + size_of::<SegmentControl>()
+            + size_of::<libc::mmsghdr>()
+            + size_of::<u32>());
+
     /// Prepares headers for `datagrams` (at most [`SEND_BATCH`]); returns how many messages they make.
     pub(super) fn fill<'a>(
         &mut self,

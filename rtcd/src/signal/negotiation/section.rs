@@ -1,5 +1,6 @@
 //! One section of the description: what each side sends in it.
 use rtcd_media::codec::Codec;
+use rtcd_media::footprint::Footprint;
 use rtcd_media::rtp::Ssrc;
 use rtcd_media::sdp::{Direction, Media, MediaKind, Mid};
 use serde::{Deserialize, Serialize};
@@ -90,4 +91,16 @@ impl Section {
 /// Whether the peer's direction lets it hear us.
 pub(super) fn may_hear(remote: &Media) -> bool {
     !remote.rejected && matches!(remote.direction, Direction::SendRecv | Direction::RecvOnly)
+}
+
+impl Footprint for Sending {
+    fn heap_bytes(&self) -> usize {
+        self.stream_id.heap_bytes() + self.track_id.heap_bytes()
+    }
+}
+
+impl Footprint for Section {
+    fn heap_bytes(&self) -> usize {
+        self.mid.heap_bytes() + self.protocol.heap_bytes() + self.remote.heap_bytes() + self.sending.heap_bytes()
+    }
 }

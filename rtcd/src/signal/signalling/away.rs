@@ -38,6 +38,11 @@ fn len(envelope: &Envelope) -> usize {
 }
 
 impl Away {
+    /// What they take, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// A message waits from now on. The oldest of its client, or of the client with the most of them, go for it: they come
     /// back.
     pub(super) fn put(&mut self, envelope: Envelope) -> Vec<Envelope> {

@@ -1,6 +1,7 @@
 //! Groups and calls: who is in which, and who shares a screen.
 use super::handover::CallRecord;
 use crate::ids::{CallId, ClientId};
+use rtcd_media::footprint::{Footprint, flat, flat_table};
 use rtcd_media::sfu::command::TransportId;
 use std::collections::HashMap;
 
@@ -100,6 +101,12 @@ impl Calls {
     pub fn unshare(&mut self, group: &ClientId, call: &CallId, id: TransportId) -> Option<String> {
         let call = self.calls.get_mut(&(group.clone(), call.clone()))?;
         call.screen.take_if(|(sharer, _)| *sharer == id).map(|(_, stream)| stream)
+    }
+}
+
+impl Footprint for Calls {
+    fn heap_bytes(&self) -> usize {
+        flat_table(&self.calls) + self.calls.values().map(|call| flat(&call.sessions)).sum::<usize>()
     }
 }
 

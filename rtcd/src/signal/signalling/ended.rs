@@ -1,5 +1,6 @@
 //! The sessions that have ended of late: clients still speak to them for a while, and that is no fault.
 use crate::ids::{ClientId, SessionId};
+use rtcd_media::footprint::{Footprint, flat_queue};
 use std::collections::{HashSet, VecDeque};
 
 /// As many as end in some seconds of a very busy machine.
@@ -26,6 +27,11 @@ impl Ended {
         self.order.push_back((client, session));
     }
 
+    /// How many are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     /// All of them, oldest first.
     pub(super) fn write(&self) -> Vec<(ClientId, SessionId)> {
         self.order.iter().cloned().collect()
@@ -34,6 +40,14 @@ impl Ended {
     /// Whether a session of that name has ended of late.
     pub(super) fn contains(&self, client: &ClientId, session: &SessionId) -> bool {
         self.names.contains(&(client.clone(), session.clone()))
+    }
+}
+
+/// Names are shared between the two.
+impl Footprint for Ended {
+    fn heap_bytes(&self) -> usize {
+        let places = flat_queue(&self.order) + self.names.capacity() * 8 / 7 * (size_of::<(ClientId, SessionId)>() + 1);
+        places + self.order.iter().map(|(_, session)| session.heap_bytes()).sum::<usize>()
     }
 }
 

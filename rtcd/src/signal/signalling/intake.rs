@@ -7,6 +7,7 @@ use crate::ids::ConnId;
 use crate::signal::data_channel::PeerMessage;
 use crate::signal::message::RtcMessage;
 use crate::signal::reading::SignalingChannel;
+use rtcd_media::footprint::{Footprint, flat_queue, flat_table};
 use rtcd_media::sfu::command::TransportId;
 use rtcd_media::token_bucket::TokenBucket;
 use serde::{Deserialize, Serialize};
@@ -130,6 +131,13 @@ pub(super) struct Next {
     pub(super) work: Work,
     /// How long it has waited.
     pub(super) waited: Duration,
+}
+
+impl Footprint for Intake {
+    fn heap_bytes(&self) -> usize {
+        let queues: usize = self.sessions.values().map(|queue| flat_queue(&queue.waiting) + queue.bytes).sum();
+        queues + flat_table(&self.sessions) + flat_table(&self.connections)
+    }
 }
 
 impl Intake {

@@ -3,6 +3,7 @@ use crate::ids::{ClientId, ConnId};
 use crate::metrics::{ConnState, Direction, ErrorKind, MediaType, TrackType};
 use crate::signal::message::ServerMessage;
 use crate::signal::reading::SignalingChannel;
+use rtcd_media::footprint::{Footprint, flat_queue};
 use rtcd_media::sfu::command::{Command, TrackId, TransportId, WorkerId};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -80,6 +81,13 @@ pub(in crate::signal) enum Sample {
 /// The outputs that have not been taken yet, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Outputs(VecDeque<Output>);
+
+/// Without what they say.
+impl Footprint for Outputs {
+    fn heap_bytes(&self) -> usize {
+        flat_queue(&self.0)
+    }
+}
 
 impl Outputs {
     pub(super) fn push(&mut self, output: Output) {

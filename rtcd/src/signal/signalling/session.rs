@@ -251,6 +251,11 @@ impl Session {
         self.ended_streams.iter().any(|ended| ended == stream_of(media))
     }
 
+    /// Streams of shares that have ended.
+    pub(super) fn ended_streams(&self) -> &Vec<String> {
+        &self.ended_streams
+    }
+
     /// A share with this stream has begun.
     pub fn stream_begun(&mut self, stream: &str) {
         self.ended_streams.retain(|ended| ended != stream);

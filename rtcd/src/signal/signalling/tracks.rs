@@ -62,7 +62,7 @@ impl Signalling {
             session.negotiation.offered_tracks().filter(|media| !media.formats.is_empty()).cloned().collect();
         offered.iter().for_each(|media| session.negotiation.accept(&media.mid));
         let kinds = session.kinds_of(&offered, screen.as_deref());
-        let mut old = std::mem::take(&mut session.incoming);
+        let mut old = std::mem::replace(&mut session.incoming, Vec::with_capacity(offered.len()));
         let mut changed = false;
         let workers = self.workers;
         for (media, kind) in offered.into_iter().zip(kinds) {

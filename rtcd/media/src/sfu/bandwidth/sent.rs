@@ -1,9 +1,14 @@
 //! The packets that went out last, by their transport-wide numbers, until the receiver has said what became of them.
 
+use crate::footprint::Footprint;
 use serde::{Deserialize, Serialize};
 
-/// Packets kept, a power of two: 10 Mbit/s in packets of 1200 octets for 2 s, in 16 KiB.
+/// Packets kept at most, a power of two: 10 Mbit/s in packets of 1200 octets for 2 s, in 16 KiB.
 const PACKETS: u64 = 2048;
+/// Packets kept of a receiver that gets little, in 2 KiB.
+const FEW_PACKETS: usize = 256;
+/// One that was sent later is not given up while there may be more: so much is a round trip and its feedback at the worst.
+const KEPT_FOR_US: u32 = 2_000_000;
 const FIRST: u64 = 1 << 16;
 
 /// One packet as the receiver reports on it for the first time.
@@ -37,7 +42,7 @@ struct Slot {
     fate: Fate,
 }
 
-/// A ring of them; memory is taken once. It is written down as its next number alone: what was under way is not known
+/// A ring of them, which grows with what a receiver gets, three times at most. It is written down as its next number alone: what was under way is not known
 /// afterwards, and reports on it are passed over.
 #[derive(Deserialize)]
 #[serde(from = "Next")]
@@ -76,15 +81,49 @@ impl SentPackets {
     }
 
     fn from_number(first: u64) -> Self {
-        Self { slots: vec![Slot::default(); PACKETS as usize].into(), next: first, first, reported: first }
+        Self { slots: vec![Slot::default(); FEW_PACKETS].into(), next: first, first, reported: first }
+    }
+
+    /// Packets that there is room for.
+    #[inline]
+    fn room(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    #[inline]
+    fn place(&self, number: u64) -> usize {
+        (number & (self.room() - 1)) as usize
+    }
+
+    /// Whether the packet that the next one takes the place of may still be reported on.
+    #[inline]
+    fn is_short(&self, now: i64) -> bool {
+        let oldest = &self.slots[self.place(self.next)];
+        self.room() < PACKETS
+            && self.next - self.first >= self.room()
+            && (now as u32).wrapping_sub(oldest.sent) < KEPT_FOR_US
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let grown = vec![Slot::default(); 2 * self.slots.len()].into();
+        let (old, room) = (std::mem::replace(&mut self.slots, grown), self.room() / 2);
+        for number in self.next - room..self.next {
+            let place = self.place(number);
+            self.slots[place] = old[(number & (room - 1)) as usize];
+        }
     }
 
     /// Takes a packet in and numbers it.
     #[inline]
     pub fn record(&mut self, sent: i64, len: usize, cluster: u8) -> u64 {
+        if self.is_short(sent) {
+            self.grow();
+        }
         let number = self.next;
         let len = len.min(usize::from(u16::MAX)) as u16;
-        self.slots[(number % PACKETS) as usize] = Slot { sent: sent as u32, len, cluster, fate: Fate::Unknown };
+        let place = self.place(number);
+        self.slots[place] = Slot { sent: sent as u32, len, cluster, fate: Fate::Unknown };
         self.next += 1;
         number
     }
@@ -109,11 +148,11 @@ impl SentPackets {
     fn find(&self, number: u16) -> Option<u64> {
         let back = u64::from((self.next as u16).wrapping_sub(number));
         let found = self.next.checked_sub(back)?;
-        (back != 0 && back <= PACKETS && found >= self.first).then_some(found)
+        (back != 0 && back <= self.room() && found >= self.first).then_some(found)
     }
 
     fn packet(&self, number: u64, now: i64) -> Packet {
-        let slot = self.slots[(number % PACKETS) as usize];
+        let slot = self.slots[self.place(number)];
         let age = (now as u32).wrapping_sub(slot.sent);
         Packet { number, sent: now - i64::from(age), len: slot.len, cluster: slot.cluster }
     }
@@ -121,7 +160,8 @@ impl SentPackets {
     /// A packet has arrived; `None` if that is known, or it cannot be.
     pub fn receive(&mut self, now: i64, number: u16) -> Option<Packet> {
         let number = self.find(number)?;
-        let slot = &mut self.slots[(number % PACKETS) as usize];
+        let place = self.place(number);
+        let slot = &mut self.slots[place];
         if slot.fate == Fate::Received {
             return None;
         }
@@ -134,16 +174,23 @@ impl SentPackets {
     pub fn lose(&mut self, now: i64, base: u16, count: u16) -> impl Iterator<Item = Packet> + '_ {
         // A report that ends in packets which were never sent is a lie as a whole.
         let end = count.checked_sub(1).and_then(|count| self.find(base.wrapping_add(count))).map_or(0, |last| last + 1);
-        let begin = end.saturating_sub(u64::from(count)).max(self.reported).max(self.next.saturating_sub(PACKETS));
+        let begin = end.saturating_sub(u64::from(count)).max(self.reported).max(self.next.saturating_sub(self.room()));
         self.reported = self.reported.max(end);
         (begin..end).filter_map(move |number| {
-            let slot = &mut self.slots[(number % PACKETS) as usize];
+            let place = self.place(number);
+            let slot = &mut self.slots[place];
             if slot.fate != Fate::Unknown {
                 return None;
             }
             slot.fate = Fate::Lost;
             Some(self.packet(number, now))
         })
+    }
+}
+
+impl Footprint for SentPackets {
+    fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.slots)
     }
 }
 
@@ -166,6 +213,21 @@ mod tests {
         assert_eq!(lost(&mut packets, 2, 4), [0u64; 0]);
         assert!(packets.receive(20_000, 3).is_some(), "it was late");
         assert_eq!(lost(&mut packets, 0, 8), [6, 7], "what the lost feedback was about stays unknown");
+    }
+
+    #[test]
+    fn as_many_are_kept_as_go_out_in_the_time_of_a_report() {
+        let sent_every = |micros: i64| {
+            let mut packets = SentPackets::new();
+            (0..10_000).for_each(|number| _ = packets.record(number * micros, 100, 0));
+            let now = 10_000 * micros;
+            let newest = packets.next() as u16;
+            let of_now = |back: &u16| packets.receive(now, newest.wrapping_sub(*back)).is_some();
+            ((1..4096).take_while(of_now).count(), packets.heap_bytes())
+        };
+        assert_eq!(sent_every(20_000), (256, 2 * 1024), "voice");
+        assert_eq!(sent_every(4_500), (512, 4 * 1024), "a screen of 1.6 Mbit/s and a voice");
+        assert_eq!(sent_every(500), (2048, 16 * 1024), "more than fits");
     }
 
     #[test]

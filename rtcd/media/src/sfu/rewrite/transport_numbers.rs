@@ -1,4 +1,5 @@
 //! The transport-wide numbers that packets went out with, for those that may have to be sent again as they were.
+use crate::footprint::Footprint;
 
 /// Packets that are remembered of a video stream: as many as a cache of usual size keeps twice over.
 const VIDEO: usize = 512;
@@ -21,5 +22,11 @@ impl TransportNumbers {
     /// The number of a packet that went out lately.
     pub(super) fn get(&self, wire: u16) -> Option<u16> {
         self.0[usize::from(wire) % self.0.len()].filter(|(known, _)| *known == wire).map(|(_, number)| number)
+    }
+}
+
+impl Footprint for TransportNumbers {
+    fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.0)
     }
 }

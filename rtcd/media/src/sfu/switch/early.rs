@@ -1,4 +1,5 @@
 //! Checks that have come before their transport was announced: kept for a moment, fairly by source address.
+use crate::footprint::{Footprint, flat_queue, flat_table};
 use crate::source::Source;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -44,6 +45,10 @@ impl<P> EarlyChecks<P> {
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Keeps a check for a moment; returns how many are refused for it: older ones of the same source, of the source
@@ -126,6 +131,13 @@ impl<P> EarlyChecks<P> {
                 self.of_source.remove(&source);
             }
         }
+    }
+}
+
+impl<P> Footprint for EarlyChecks<P> {
+    fn heap_bytes(&self) -> usize {
+        let all: usize = self.waiting.iter().map(|check| check.ufrag.len() + check.bytes.len()).sum();
+        all + flat_queue(&self.waiting) + flat_table(&self.of_source)
     }
 }
 

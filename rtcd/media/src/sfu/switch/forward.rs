@@ -2,6 +2,7 @@
 use super::admission::{Admission, Passage};
 use super::peer::{Held, Peer};
 use super::{Class, Counters, Sink, Switch};
+use crate::footprint::Footprint;
 use crate::handover::Age;
 use crate::rtcp;
 use crate::rtp::{SeqNo, Ssrc};
@@ -66,6 +67,12 @@ impl Receiver {
         let before = std::mem::replace(&mut self.progress, progress);
         // The sender's report and ours end some packets apart.
         lost_on_the_way(fraction_lost, progress.0.saturating_sub(before.0), progress.1.saturating_sub(before.1))
+    }
+}
+
+impl Footprint for Receiver {
+    fn heap_bytes(&self) -> usize {
+        self.rewriter.heap_bytes() + self.cname.heap_bytes()
     }
 }
 
@@ -207,6 +214,11 @@ impl ForwardTrack {
             let meter = meter.filter(is_alive)?;
             (is_lowest || meter.is_settled(now)).then(|| meter.rate(now))
         })
+    }
+
+    /// What can be sent again, by layer.
+    pub fn caches(&self) -> impl Iterator<Item = &PacketCache> + Clone {
+        self.caches.iter().flatten()
     }
 
     /// Whether packets can be found again: only then they can wait.

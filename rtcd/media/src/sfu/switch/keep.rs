@@ -7,6 +7,7 @@ use super::forward::ForwardTrack;
 use super::handover::{PeerRecord, RegistrationRecord};
 use super::peer::{Peer, PeerNumbers};
 use super::{Owner, Sink, Switch, SwitchStart};
+use crate::footprint::{Footprint, flat, flat_queue};
 use crate::handover::{self, RecordError};
 use crate::rtp::Ssrc;
 use crate::sfu::command::{Event, TransportId};
@@ -49,6 +50,12 @@ impl Keeping {
     /// A stream waits for its first number.
     pub(super) fn hold(&mut self) {
         self.is_urgent = true;
+    }
+}
+
+impl Footprint for Keeping {
+    fn heap_bytes(&self) -> usize {
+        flat_queue(&self.changed) + flat(&self.gone)
     }
 }
 

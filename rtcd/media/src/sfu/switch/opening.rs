@@ -4,6 +4,7 @@
 //! 7.3.1.3). Where they go is the peer's word alone: few, slow and counted.
 use super::{Sink, Switch};
 use crate::demux::{Path, Protocol};
+use crate::footprint::{Footprint, flat, flat_table};
 use crate::ice::Credentials;
 use crate::ice::candidate::MAX_CANDIDATES;
 use crate::random::random_u64;
@@ -83,6 +84,18 @@ impl Openings {
 
     pub fn next_timeout(&self) -> Option<Instant> {
         self.timers.next()
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_transport.len()
+    }
+}
+
+impl Footprint for Openings {
+    fn heap_bytes(&self) -> usize {
+        let of_one = |opening: &Opening| opening.remote.len() + flat(&opening.candidates);
+        let all = self.by_transport.values().map(of_one).sum::<usize>();
+        all + flat_table(&self.by_transport) + self.timers.heap_bytes() + flat(&self.sockets)
     }
 }
 

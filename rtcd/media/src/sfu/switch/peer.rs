@@ -1,5 +1,6 @@
 //! One participant on its worker: the transport, the tracks it sends, the streams it receives.
 mod gate;
+mod held;
 mod incoming;
 mod leap;
 mod repair;
@@ -190,7 +191,7 @@ impl Peer {
     /// Takes over the list of what the peer may send; `place` gives a new track its place in the forward table.
     /// Returns the tracks that have ended.
     pub fn set_tracks(&mut self, specs: Vec<Incoming>, mut place: impl FnMut(TrackId) -> usize) -> Vec<IncomingTrack> {
-        let mut old = std::mem::take(&mut self.tracks);
+        let mut old = std::mem::replace(&mut self.tracks, Vec::with_capacity(specs.len()));
         self.extensions = ExtensionMap::default();
         for spec in specs {
             self.extensions.add(&spec.extensions);

@@ -1,6 +1,7 @@
 //! A track that a peer sends, and which of its packets belong to which stream of it.
 use super::gate::Gate;
 use crate::codec::Codec;
+use crate::footprint::Footprint;
 use crate::handover::Age;
 use crate::rtp::Header;
 use crate::sdp::MediaKind;
@@ -132,4 +133,16 @@ pub(in crate::sfu::switch) struct Stream {
     #[serde_as(as = "Age")]
     pub heard: Instant,
     pub(super) gate: Gate,
+}
+
+impl Footprint for IncomingTrack {
+    fn heap_bytes(&self) -> usize {
+        self.spec.heap_bytes()
+    }
+}
+
+impl Footprint for Stream {
+    fn heap_bytes(&self) -> usize {
+        self.reception.heap_bytes()
+    }
 }

@@ -1,4 +1,5 @@
 //! What a peer that receives pictures can be sent: the estimate, the pace, and who waits for it.
+use crate::footprint::{Footprint, flat, flat_queue};
 use crate::handover::Age;
 use crate::rtp::{SeqNo, Ssrc};
 use crate::sfu::allocation::{Allocation, Demand, Grant};
@@ -167,5 +168,13 @@ impl Sending {
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let own = [self.bandwidth.next_timeout(), self.pacer.next_timeout(now), Some(self.decide_at)];
         own.into_iter().flatten().min()
+    }
+}
+
+/// Without the bandwidth's own.
+impl Footprint for Sending {
+    fn heap_bytes(&self) -> usize {
+        let lists = flat_queue(&self.repaired) + flat(&self.demands) + flat(&self.grants);
+        self.pacer.heap_bytes() + self.allocation.heap_bytes() + lists
     }
 }
