@@ -21,6 +21,7 @@ mod honest;
 mod hostile;
 mod interfaces;
 mod ipv6;
+mod load;
 mod logs;
 mod machine;
 mod media;

@@ -279,12 +279,17 @@ pub fn binary() -> PathBuf {
     if let Some(program) = std::env::var_os("RTCD_PROGRAM") {
         return program.into();
     }
+    binary_of("rtcd")
+}
+
+/// A program of this workspace, of the profile that this test was built in.
+pub fn binary_of(name: &str) -> PathBuf {
     let exe = std::env::current_exe().expect("a test knows its own path");
     // target/<profile>/deps/it-<hash>, or target/<profile>/<bin>
     let dir = exe.parent().expect("a binary is in a directory");
     let dir = if dir.ends_with("deps") { dir.parent().expect("deps is in the profile's directory") } else { dir };
-    let binary = dir.join("rtcd");
-    assert!(binary.exists(), "{} is missing: run `cargo build -p rtcd` first", binary.display());
+    let binary = dir.join(name);
+    assert!(binary.exists(), "{} is missing: run `cargo build -p {name}` first", binary.display());
     binary
 }
 

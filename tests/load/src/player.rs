@@ -1,0 +1,419 @@
+//! A thread that plays many participants: it sleeps until a socket has something, somebody wants to be called, or an order comes.
+use crate::clock;
+use crate::link::Room;
+use crate::node::Say;
+use crate::participant::{Around, Participant, Spec};
+use crate::run::Shared;
+use crate::signal::Received;
+use crate::tally::Tally;
+use crate::traffic::{Sent, Window};
+use crate::trailer::StreamKey;
+use anyhow::{Context as _, Result, bail};
+use hdrhistogram::Histogram;
+use mio::{Events, Poll, Registry, Token, Waker};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Orders that wait for a thread, at most: it takes all that wait at each turn, and its participants are told a few things each.
+const MAX_ORDERS: usize = 1 << 16;
+/// So many participants of a thread are let in at a time: a fair is opened by a queue, not by a crowd.
+const OPENING: usize = 16;
+/// How long a server may take to let somebody in.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest sleep: marks of the window are noticed by then.
+const MAX_SLEEP: Duration = Duration::from_millis(20);
+/// A participant that is being called has no entry in the heap.
+const UNSCHEDULED: Duration = Duration::from_secs(3600);
+/// The first look at one that joins.
+const OPENING_CHECK: Duration = Duration::from_millis(50);
+const WAKER: Token = Token(usize::MAX);
+
+/// What a thread is told.
+pub enum Order {
+    /// Somebody joins.
+    Join(Box<Spec>),
+    /// The server said this to the one in this place.
+    Heard {
+        /// Its place.
+        slot: u32,
+        /// What.
+        message: Received,
+    },
+    /// One of those who only listen leaves, and somebody new comes.
+    Churn,
+    /// All leave.
+    End,
+}
+
+/// Where orders for a thread are put.
+#[derive(Clone)]
+pub struct Mailbox {
+    orders: SyncSender<Order>,
+    waker: Arc<Waker>,
+}
+
+impl Mailbox {
+    /// Fails when the thread does not keep up. One that has ended is told nothing more.
+    pub fn send(&self, order: Order) -> Result<()> {
+        match self.orders.try_send(order) {
+            Err(TrySendError::Full(_)) => bail!("a thread of this tool does not keep up: use more --threads"),
+            Err(TrySendError::Disconnected(_)) => Ok(()),
+            Ok(()) => Ok(self.waker.wake()?),
+        }
+    }
+}
+
+/// What a thread measures while it plays.
+pub struct Measured {
+    /// Ages of voice packets, in microseconds.
+    pub voice: Histogram<u32>,
+    /// Ages of packets of pictures, in microseconds.
+    pub video: Histogram<u32>,
+    /// From join to the open data channel, in microseconds.
+    pub joins: Histogram<u32>,
+    /// From the announcement of a track to its first key frame, in microseconds.
+    pub key_frames: Histogram<u32>,
+    /// Packets since the others were told.
+    fresh: u64,
+}
+
+/// A minute, in microseconds: what takes longer counts as that.
+const LONGEST: u64 = 60_000_000;
+
+/// A histogram of microseconds up to a minute, three digits of it.
+pub fn histogram() -> Result<Histogram<u32>> {
+    Ok(Histogram::new_with_bounds(1, LONGEST, 3)?)
+}
+
+impl Measured {
+    fn new() -> Result<Self> {
+        Ok(Self { voice: histogram()?, video: histogram()?, joins: histogram()?, key_frames: histogram()?, fresh: 0 })
+    }
+    /// A packet arrived so many microseconds old.
+    pub fn packet(&mut self, latency: u64, video: bool) {
+        if video { &mut self.video } else { &mut self.voice }.saturating_record(latency);
+        self.fresh += 1;
+    }
+    /// Somebody got in.
+    pub fn joined(&mut self, micros: u128) {
+        self.joins.saturating_record(u64::try_from(micros).unwrap_or(LONGEST));
+    }
+    /// Somebody sees a picture.
+    pub fn key_frame(&mut self, micros: u128) {
+        self.key_frames.saturating_record(u64::try_from(micros).unwrap_or(LONGEST));
+    }
+}
+
+/// What has become of one participant.
+pub struct Played {
+    /// Number of its call.
+    pub call: u32,
+    /// Its number.
+    pub number: u32,
+    /// What it has heard.
+    pub tally: Tally,
+    /// What it has sent while it was measured.
+    pub sent: Vec<(StreamKey, Sent)>,
+    /// Pictures and packets of voice that it was too late for.
+    pub skipped: u64,
+    /// It was there for all of the window.
+    pub whole: bool,
+}
+
+/// What has become of a thread.
+pub struct Outcome {
+    /// Its measures.
+    pub measured: Measured,
+    /// Its participants.
+    pub played: Vec<Played>,
+    /// CPU time that it took in the window.
+    pub cpu: Duration,
+}
+
+struct Seat {
+    participant: Participant,
+    /// The earliest entry in the heap.
+    scheduled: Instant,
+    /// It has got in, and was counted.
+    opened: bool,
+    /// All that it sends flows, and was counted.
+    ready: bool,
+}
+
+/// The thread.
+pub struct Player {
+    number: usize,
+    poll: Poll,
+    orders: Receiver<Order>,
+    shared: Arc<Shared>,
+    node: mpsc::Sender<Say>,
+    seats: Vec<Option<Box<Seat>>>,
+    waiting: VecDeque<Spec>,
+    opening: usize,
+    heap: BinaryHeap<Reverse<(Instant, u32)>>,
+    /// Sockets that had more than was read of them.
+    again: VecDeque<u32>,
+    room: Room,
+    measured: Measured,
+    played: Vec<Played>,
+}
+
+impl Player {
+    /// Starts a thread; returns where to put its orders.
+    pub fn start(
+        number: usize,
+        shared: Arc<Shared>,
+        node: mpsc::Sender<Say>,
+    ) -> Result<(JoinHandle<Result<Outcome>>, Mailbox)> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let (orders, inbox) = sync_channel(MAX_ORDERS);
+        let measured = Measured::new()?;
+        let play = move || {
+            let player = Self {
+                number,
+                poll,
+                orders: inbox,
+                shared,
+                node,
+                seats: Vec::new(),
+                waiting: VecDeque::new(),
+                opening: 0,
+                heap: BinaryHeap::new(),
+                again: VecDeque::new(),
+                room: Room::default(),
+                measured,
+                played: Vec::new(),
+            };
+            player.run()
+        };
+        Ok((std::thread::Builder::new().name(format!("player-{number}")).spawn(play)?, Mailbox { orders, waker }))
+    }
+
+    /// Plays until it is told to end.
+    fn run(mut self) -> Result<Outcome> {
+        let mut events = Events::with_capacity(1024);
+        let (mut at_start, mut at_end) = (None, None);
+        loop {
+            let now = Instant::now();
+            let next = self.heap.peek().map_or(now + MAX_SLEEP, |Reverse((at, _))| *at);
+            let sleep =
+                if self.again.is_empty() { next.saturating_duration_since(now).min(MAX_SLEEP) } else { Duration::ZERO };
+            match self.poll.poll(&mut events, Some(sleep)) {
+                Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(error).context("epoll"),
+                _ => {}
+            }
+            let window = self.shared.window();
+            let nanos = clock::nanos(Instant::now());
+            if at_start.is_none() && nanos >= window.start {
+                at_start = Some(clock::thread_cpu());
+            }
+            if at_end.is_none() && nanos >= window.end {
+                at_end = Some(clock::thread_cpu());
+            }
+            for slot in std::mem::take(&mut self.again) {
+                self.receive(slot, window);
+            }
+            for event in &events {
+                if let Ok(slot) = u32::try_from(event.token().0) {
+                    self.receive(slot, window);
+                }
+            }
+            while let Ok(order) = self.orders.try_recv() {
+                if matches!(order, Order::End) {
+                    self.end(window);
+                    let cpu = at_end.unwrap_or_default().saturating_sub(at_start.unwrap_or_default());
+                    return Ok(Outcome { measured: self.measured, played: self.played, cpu });
+                }
+                self.obey(order, window);
+            }
+            self.call_due(window);
+            self.let_in(window);
+            self.shared.delivered(std::mem::take(&mut self.measured.fresh));
+        }
+    }
+
+    fn receive(&mut self, slot: u32, window: Window) {
+        let more =
+            self.with(slot, window, |participant, turn| participant.receive(turn.now, turn.room, &mut turn.around));
+        if more == Some(true) {
+            self.again.push_back(slot);
+        }
+    }
+
+    fn obey(&mut self, order: Order, window: Window) {
+        match order {
+            Order::Join(spec) => self.waiting.push_back(*spec),
+            Order::Heard { slot, message } => {
+                self.with(slot, window, |participant, turn| {
+                    participant.signalled(turn.now, message, turn.registry, &mut turn.around)
+                });
+            }
+            Order::Churn => self.churn(window),
+            Order::End => {}
+        }
+    }
+
+    /// Everybody who wants to be called by now.
+    fn call_due(&mut self, window: Window) {
+        let now = Instant::now();
+        while let Some(Reverse((at, slot))) = self.heap.peek().copied() {
+            if at > now {
+                return;
+            }
+            self.heap.pop();
+            let Some(seat) = self.seats.get_mut(slot as usize).and_then(Option::as_mut) else { continue };
+            // An entry that an earlier one has replaced.
+            if seat.scheduled != at {
+                continue;
+            }
+            let wake = seat.participant.wake_at();
+            if wake > now {
+                seat.scheduled = wake;
+                self.heap.push(Reverse((wake, slot)));
+                continue;
+            }
+            seat.scheduled = now + UNSCHEDULED;
+            self.with(slot, window, |participant, turn| participant.timeout(turn.now, &mut turn.around));
+        }
+    }
+
+    /// Lets those in who wait, a few at a time.
+    fn let_in(&mut self, window: Window) {
+        while self.opening < OPENING {
+            let Some(spec) = self.waiting.pop_front() else { return };
+            let Ok(slot) = u32::try_from(self.seats.len()) else { return };
+            let now = Instant::now();
+            let around = Around {
+                player: self.number,
+                slot,
+                shared: &self.shared,
+                node: &self.node,
+                window,
+                measured: &mut self.measured,
+            };
+            match Participant::join(spec, now, self.poll.registry(), &around) {
+                Ok(participant) => {
+                    let scheduled = now + OPENING_CHECK;
+                    let seat = Seat { participant, scheduled, opened: false, ready: false };
+                    self.seats.push(Some(Box::new(seat)));
+                    self.heap.push(Reverse((scheduled, slot)));
+                    self.opening += 1;
+                }
+                Err(error) => {
+                    self.seats.push(None);
+                    self.shared.fail(format!("{error:#}"));
+                }
+            }
+        }
+    }
+
+    /// Does something with a participant, and what follows from it.
+    fn with<T>(
+        &mut self,
+        slot: u32,
+        window: Window,
+        act: impl FnOnce(&mut Participant, &mut Turn<'_>) -> Result<T>,
+    ) -> Option<T> {
+        let mut seat = self.seats.get_mut(slot as usize)?.take()?;
+        let now = Instant::now();
+        let around = Around {
+            player: self.number,
+            slot,
+            shared: &self.shared,
+            node: &self.node,
+            window,
+            measured: &mut self.measured,
+        };
+        let mut turn = Turn { now, registry: self.poll.registry(), room: &mut self.room, around };
+        let result = act(&mut seat.participant, &mut turn);
+        let core = &seat.participant.core;
+        if !seat.opened && core.open_at.is_some() {
+            seat.opened = true;
+            self.opening -= 1;
+            self.shared.opened(1);
+        }
+        if !seat.ready && core.publishing {
+            seat.ready = true;
+            self.shared.ready(1);
+        }
+        let lost = match &result {
+            Err(error) => Some(format!("{error:#}")),
+            Ok(_) if core.closed => Some("the server ended the session; its log says why".to_owned()),
+            Ok(_) if !core.is_alive() => Some("the connection to the media port ended".to_owned()),
+            Ok(_) if !seat.opened && now - core.joined_at > PATIENCE => Some(format!(
+                "no data channel {} s after the join: does the media port answer ({}, `rtcd check`)?",
+                PATIENCE.as_secs(),
+                if core.spec.tcp { "TCP" } else { "UDP" }
+            )),
+            Ok(_) => None,
+        };
+        if let Some(reason) = lost {
+            self.shared.fail(format!("{}: {reason}", core.spec.who.session_id));
+            self.stand_up(*seat, window);
+            return None;
+        }
+        let wake = seat.participant.wake_at();
+        if wake < seat.scheduled {
+            seat.scheduled = wake;
+            self.heap.push(Reverse((wake, slot)));
+        }
+        self.seats[slot as usize] = Some(seat);
+        result.ok()
+    }
+
+    /// Somebody is not there any more; what was heard remains.
+    fn stand_up(&mut self, mut seat: Seat, window: Window) {
+        let around = Around {
+            player: self.number,
+            slot: 0,
+            shared: &self.shared,
+            node: &self.node,
+            window,
+            measured: &mut self.measured,
+        };
+        // Where nothing more can be said there is nobody to say it to.
+        let _ = seat.participant.leave(self.poll.registry(), &around);
+        if !seat.opened {
+            self.opening -= 1;
+        }
+        let core = seat.participant.core;
+        let here = |nanos: u64| core.open_at.is_some_and(|at| clock::nanos(at) <= nanos);
+        self.played.push(Played {
+            call: core.spec.call,
+            number: core.spec.number,
+            sent: core.sources.iter().map(|source| (source.key, source.sent)).collect(),
+            skipped: core.sources.iter().map(|source| source.skipped).sum(),
+            tally: core.tally,
+            whole: here(window.start) && clock::nanos(Instant::now()) >= window.end,
+        });
+    }
+
+    fn churn(&mut self, window: Window) {
+        let listens = |seat: &Seat| seat.opened && seat.participant.core.spec.sections.is_empty();
+        let found = self.seats.iter_mut().find(|seat| seat.as_deref().is_some_and(listens));
+        let Some(seat) = found.and_then(Option::take) else { return };
+        let spec = seat.participant.core.spec.clone();
+        self.stand_up(*seat, window);
+        self.waiting.push_back(self.shared.successor(&spec));
+    }
+
+    fn end(&mut self, window: Window) {
+        for seat in std::mem::take(&mut self.seats).into_iter().flatten() {
+            self.stand_up(*seat, window);
+        }
+    }
+}
+
+/// What a participant needs when it is its turn.
+struct Turn<'a> {
+    now: Instant,
+    registry: &'a Registry,
+    room: &'a mut Room,
+    around: Around<'a>,
+}
