@@ -75,12 +75,13 @@ impl Signalling {
     }
 
     fn heard_on_channel(&mut self, now: Instant, id: TransportId, text: bool, data: &[u8]) {
-        if let Some(answer) = data_channel::reflex(text, data) {
-            return self.send(id, Command::Send { transport: id, text, data: answer.to_vec() });
-        }
-        let message = match (text, data) {
-            (true, _) => Err(DataChannelError::Text),
-            (false, data) => PeerMessage::decode(data),
+        let message = match (text, data_channel::reflex(text, data)) {
+            // A worker answers these itself; what one that was stopped had left comes here.
+            (true, Some(answer)) => {
+                return self.send(id, Command::Send { transport: id, text, data: answer.to_vec() });
+            }
+            (true, None) => Err(DataChannelError::Text),
+            (false, _) => PeerMessage::decode(data),
         };
         match message {
             Ok(message) => self.take_channel(now, id, message),
