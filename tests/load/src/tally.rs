@@ -14,6 +14,8 @@ pub struct Arrival {
     pub at: Instant,
     /// It came as a retransmission of its own kind (RFC 4588).
     pub retransmitted: bool,
+    /// It begins a key frame: what is missing before it is not missed.
+    pub key_frame: bool,
     /// The last feedback to the server that could have asked for it, if it is asked for at all.
     pub asked_at: Option<Instant>,
 }
@@ -124,7 +126,8 @@ impl Heard {
     fn take(&mut self, sequence: u32, arrival: Arrival, measured: bool) -> bool {
         let ahead = sequence.wrapping_sub(self.highest);
         if ahead != 0 && ahead < u32::MAX / 2 {
-            let fresh = std::mem::take(&mut self.switched);
+            // Newcomers may be shown the last key frame at once, and what is live from the next one on.
+            let fresh = std::mem::take(&mut self.switched) || arrival.key_frame;
             self.seen = if ahead < REMEMBERED { self.seen << ahead | 1 } else { 1 };
             self.highest = sequence;
             if ahead > 1 && !fresh {
@@ -160,7 +163,7 @@ mod tests {
 
     fn hear(tally: &mut Tally, layer: u8, sequence: u32) -> Verdict {
         let stream = StreamKey { call: 1, sender: 2, kind: Kind::Screen, layer };
-        let arrival = Arrival { at: Instant::now(), retransmitted: false, asked_at: None };
+        let arrival = Arrival { at: Instant::now(), retransmitted: false, key_frame: false, asked_at: None };
         tally.count((1, 3), Trailer { sent: 0, stream, sequence }, arrival, ALL)
     }
 
@@ -188,7 +191,7 @@ mod tests {
     fn a_packet_of_ones_own_is_wrong() {
         let mut tally = Tally::default();
         let stream = StreamKey { call: 1, sender: 2, kind: Kind::Voice, layer: 0 };
-        let arrival = Arrival { at: Instant::now(), retransmitted: false, asked_at: None };
+        let arrival = Arrival { at: Instant::now(), retransmitted: false, key_frame: false, asked_at: None };
         let trailer = Trailer { sent: 0, stream, sequence: 0 };
         assert_eq!(tally.count((1, 2), trailer, arrival, ALL), Verdict::WrongReceiver);
         assert_eq!(tally.count((2, 3), trailer, arrival, ALL), Verdict::WrongReceiver);

@@ -73,11 +73,12 @@ impl Core {
             self.tally.unreadable += 1;
             return;
         };
+        let key_frame = trailer.stream.kind.is_video() && begins_key_frame(&packet.payload);
         if !self.awaited.is_empty() && trailer.stream.kind.is_video() {
-            self.picture(packet, outside.at, around);
+            self.picture(packet, key_frame, outside.at, around);
         }
         let retransmitted = *packet.header.ssrc != outside.ssrc;
-        let arrival = Arrival { at: outside.at, retransmitted, asked_at: self.feedback_at };
+        let arrival = Arrival { at: outside.at, retransmitted, key_frame, asked_at: self.feedback_at };
         let verdict = self.tally.count((self.spec.call, self.spec.number), trailer, arrival, around.window);
         if let Verdict::Measured { latency, video } = verdict {
             around.measured.packet(latency, video);
@@ -85,12 +86,12 @@ impl Core {
     }
 
     /// A packet of a picture, while some first pictures are waited for.
-    fn picture(&mut self, packet: &RtpPacket, now: Instant, around: &mut Around<'_>) {
+    fn picture(&mut self, packet: &RtpPacket, key_frame: bool, now: Instant, around: &mut Around<'_>) {
         let mut api = self.rtc.direct_api();
         let Some(stream) = api.stream_rx(&packet.header.ssrc) else { return };
         let mid = stream.mid();
         let Some(at) = self.awaited.iter().position(|awaited| awaited.mid == mid) else { return };
-        if begins_key_frame(&packet.payload) {
+        if key_frame {
             let awaited = self.awaited.swap_remove(at);
             around.measured.key_frame((now - awaited.since).as_micros());
             return;
