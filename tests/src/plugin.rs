@@ -4,6 +4,7 @@ use crate::http::{self, Response};
 use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::{SinkExt as _, StreamExt as _};
 use rmpv::Value;
+use rtcd_load::signal::{bytes_of, field, map, read_frame, text};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -307,13 +308,7 @@ impl Connection {
         loop {
             let frame = timeout(PATIENCE, self.socket.next()).await.context("no message came")?;
             match frame.context("the connection has ended")?? {
-                Message::Binary(bytes) => {
-                    let mut rest = &bytes[..];
-                    let kind = rmpv::decode::read_value(&mut rest)?;
-                    let data = rmpv::decode::read_value(&mut rest)?;
-                    ensure!(rest.is_empty(), "{} bytes follow the message", rest.len());
-                    return Ok((kind.as_str().context("the type is no string")?.to_owned(), data));
-                }
+                Message::Binary(bytes) => return read_frame(&bytes),
                 Message::Ping(_) | Message::Pong(_) => {}
                 other => bail!("unexpected frame {other:?}"),
             }
@@ -321,30 +316,13 @@ impl Connection {
     }
 }
 
-fn map<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
-    Value::Map(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
-}
-
-fn field<'a>(data: &'a Value, name: &str) -> Option<&'a Value> {
-    data.as_map()?.iter().find(|(key, _)| key.as_str() == Some(name)).map(|(_, value)| value)
-}
-
-fn text(data: &Value, name: &str) -> String {
-    field(data, name).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
 fn read_rtc(data: &Value) -> Rtc {
-    let bytes = match field(data, "data") {
-        Some(Value::Binary(bytes)) => bytes.clone(),
-        Some(Value::String(text)) => text.as_bytes().to_vec(),
-        _ => Vec::new(),
-    };
     Rtc {
         group_id: text(data, "group_id"),
         user_id: text(data, "user_id"),
         session_id: text(data, "session_id"),
         call_id: text(data, "call_id"),
         kind: field(data, "type").and_then(Value::as_i64).unwrap_or_default(),
-        data: bytes,
+        data: bytes_of(data, "data"),
     }
 }

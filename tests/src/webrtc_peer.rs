@@ -3,12 +3,12 @@
 mod source;
 
 use crate::mattermost::Mattermost;
-use crate::peer::msgpack::{self, Message};
 use crate::peer::{lock, wait_until};
 use crate::plugin::{Join, Received, rtc};
 use anyhow::{Context as _, Result, bail};
 use bytes::BytesMut;
 use rtc_crate::rtp_transceiver::rtp_sender::RtpCodecKind;
+use rtcd_load::channel::{self, Message};
 use serde_json::{Value, json};
 use source::{stream, track};
 use std::collections::HashMap;
@@ -323,7 +323,7 @@ impl Engine {
 
     async fn send(&self, description: &Value, first: bool) -> Result<()> {
         if self.config.join.dc_signaling && !first {
-            let message = msgpack::sdp(&description.to_string());
+            let message = channel::sdp(&description.to_string());
             self.channel.send(BytesMut::from(&message[..])).await?;
         } else {
             self.node.rtc(&self.config.join, rtc::SDP, Some(description.clone()));
@@ -380,7 +380,7 @@ impl Engine {
     }
 
     async fn channel_message(&mut self, data: &[u8]) -> Result<()> {
-        match msgpack::read(data)? {
+        match channel::read(data)? {
             Message::Sdp(json) => self.description(&serde_json::from_str(&json)?).await,
             Message::Lock(true) if self.waiting.is_empty() => Ok(self.channel.send(BytesMut::from(&[8][..])).await?),
             Message::Lock(true) => self.offer(false).await,

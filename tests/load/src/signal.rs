@@ -68,26 +68,27 @@ pub fn rtc(client_id: &str, who: &Who, kind: i64, data: Option<&str>) -> Vec<u8>
 
 /// Reads a frame.
 pub fn read(bytes: &[u8]) -> Result<Received> {
-    let mut rest = bytes;
-    let kind = rmpv::decode::read_value(&mut rest)?;
-    let data = rmpv::decode::read_value(&mut rest)?;
-    ensure!(rest.is_empty(), "{} bytes follow the message", rest.len());
+    let (name, data) = read_frame(bytes)?;
     let session_id = text(&data, "session_id");
-    Ok(match kind.as_str().context("the type is no string")? {
+    Ok(match name.as_str() {
         "hello" => Received::Hello,
         "rtc" => {
             let kind = field(&data, "type").and_then(Value::as_i64).unwrap_or_default();
-            let data = match field(&data, "data") {
-                Some(Value::Binary(bytes)) => bytes.clone(),
-                Some(Value::String(text)) => text.as_bytes().to_vec(),
-                _ => Vec::new(),
-            };
-            Received::Rtc { session_id, kind, data }
+            Received::Rtc { session_id, kind, data: bytes_of(&data, "data") }
         }
         "vad" => Received::Vad { session_id },
         "close" => Received::Close { session_id: text(&data, "sessionID") },
         other => bail!("unexpected message {other}"),
     })
+}
+
+/// The two values of a frame: what it is called, and what it says.
+pub fn read_frame(bytes: &[u8]) -> Result<(String, Value)> {
+    let mut rest = bytes;
+    let name = rmpv::decode::read_value(&mut rest)?;
+    let data = rmpv::decode::read_value(&mut rest)?;
+    ensure!(rest.is_empty(), "{} bytes follow the message", rest.len());
+    Ok((name.as_str().context("the type is no string")?.to_owned(), data))
 }
 
 fn frame(kind: &str, data: &Value) -> Vec<u8> {
@@ -98,14 +99,26 @@ fn frame(kind: &str, data: &Value) -> Vec<u8> {
     out
 }
 
-fn map<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+/// A map with these names.
+pub fn map<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     Value::Map(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
 }
 
-fn field<'a>(data: &'a Value, name: &str) -> Option<&'a Value> {
+/// What a map has under a name.
+pub fn field<'a>(data: &'a Value, name: &str) -> Option<&'a Value> {
     data.as_map()?.iter().find(|(key, _)| key.as_str() == Some(name)).map(|(_, value)| value)
 }
 
-fn text(data: &Value, name: &str) -> String {
+/// The same as text; empty when it is none.
+pub fn text(data: &Value, name: &str) -> String {
     field(data, name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// The same as bytes, which some write as text; empty when it is neither.
+pub fn bytes_of(data: &Value, name: &str) -> Vec<u8> {
+    match field(data, name) {
+        Some(Value::Binary(bytes)) => bytes.clone(),
+        Some(Value::String(text)) => text.as_bytes().to_vec(),
+        _ => Vec::new(),
+    }
 }

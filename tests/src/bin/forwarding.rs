@@ -5,6 +5,7 @@
 use anyhow::{Context as _, Result};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rtcd::plane::socket::{Datagram, SEND_BATCH, SEND_SIZE, SendScratch, UdpSocket};
+use rtcd_load::process;
 use rtcd_tests::daemon::{Daemon, DaemonConfig, build_daemon};
 use rtcd_tests::mattermost::Mattermost;
 use rtcd_tests::peer::{Peer, PeerConfig};
@@ -72,21 +73,13 @@ async fn main() -> Result<()> {
 async fn measure(daemon: &Daemon, lasting: Duration) -> Result<(f64, String)> {
     let kinds = ["forwarded", "retransmitted", "repeated", "padding"];
     let counted = || kinds.map(|kind| daemon.metric(&format!("rtcd_plane_{kind}_total")));
-    let (before, cpu, begun) = (counted(), cpu_seconds(daemon.pid())?, Instant::now());
+    let (before, cpu, begun) = (counted(), process::cpu(daemon.pid())?, Instant::now());
     tokio::time::sleep(lasting).await;
-    let (after, cpu, lasted) = (counted(), cpu_seconds(daemon.pid())? - cpu, begun.elapsed());
+    let (after, cpu, lasted) = (counted(), process::cpu(daemon.pid())? - cpu, begun.elapsed());
     let counts =
         kinds.iter().zip(after).zip(before).map(|((kind, after), before)| format!("{} {kind}", after - before));
     let text = format!("{} in {:.1} s", counts.collect::<Vec<_>>().join(", "), lasted.as_secs_f64());
-    Ok((cpu * 1e6 / (after[0] - before[0]), text))
-}
-
-/// User and system time of a process.
-fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit_once(')').context("no process name")?.1.split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    Ok(ticks as f64 / 100.0)
+    Ok((cpu.as_secs_f64() * 1e6 / (after[0] - before[0]), text))
 }
 
 /// Microseconds of CPU to seal one packet and to send it, `group` packets in a row to each receiver.

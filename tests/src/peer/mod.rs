@@ -1,13 +1,13 @@
 //! A participant made of str0m: an independent ICE, DTLS, SRTP, SCTP and SDP implementation, driven over a real socket.
 mod engine;
 mod link;
-pub(crate) mod msgpack;
 mod sdp;
 mod state;
 
 use crate::mattermost::Mattermost;
 use crate::plugin::{Join, rtc};
 use anyhow::Result;
+use rtcd_load::channel;
 use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,7 +30,7 @@ const LEVEL: i8 = -30;
 
 /// A description as a message of the data channel.
 pub fn sdp_message(json: &str) -> Vec<u8> {
-    msgpack::sdp(json)
+    channel::sdp(json)
 }
 
 /// How a participant behaves.

@@ -76,7 +76,7 @@ impl Signalling {
 
     fn heard_on_channel(&mut self, now: Instant, id: TransportId, text: bool, data: &[u8]) {
         let message = match (text, data_channel::reflex(text, data)) {
-            // A worker answers these itself; what one that was stopped had left comes here.
+            // Workers answer it themselves where they have the reflex.
             (true, Some(answer)) => {
                 return self.send(id, Command::Send { transport: id, text, data: answer.to_vec() });
             }

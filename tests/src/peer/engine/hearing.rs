@@ -2,9 +2,9 @@
 use super::negotiation::Change;
 use super::{Engine, LOCK_RETRY};
 use crate::peer::lock;
-use crate::peer::msgpack::{self, Message};
 use crate::plugin::{Received, rtc};
 use anyhow::{Context as _, Result, anyhow};
+use rtcd_load::channel::{self, Message};
 use std::time::Instant;
 use str0m::media::{Direction, MediaKind, Mid};
 use str0m::{Candidate, Event};
@@ -63,7 +63,7 @@ impl Engine {
     }
 
     fn channel_message(&mut self, data: &[u8]) -> Result<()> {
-        match msgpack::read(data)? {
+        match channel::read(data)? {
             Message::Ping => self.write_channel(false, &[2]),
             Message::Pong => lock(&self.state).pongs += 1,
             Message::Sdp(json) => self.description(&serde_json::from_str(&json)?, true)?,

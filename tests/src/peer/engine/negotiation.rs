@@ -1,8 +1,9 @@
 //! Descriptions: what a participant offers, and what it answers to the offers of the daemon.
 use super::Engine;
-use crate::peer::{lock, msgpack, sdp};
+use crate::peer::{lock, sdp};
 use crate::plugin::rtc;
 use anyhow::{Context as _, Result, anyhow};
+use rtcd_load::channel;
 use serde_json::{Value, json};
 use std::time::Instant;
 use str0m::change::{SdpAnswer, SdpOffer};
@@ -124,7 +125,7 @@ impl Engine {
 
     fn send_description(&mut self, description: &Value, over_channel: bool) {
         if over_channel {
-            let message = msgpack::sdp(&description.to_string());
+            let message = channel::sdp(&description.to_string());
             self.write_channel(false, &message);
         } else {
             self.node.rtc(&self.config.join, rtc::SDP, Some(description.clone()));

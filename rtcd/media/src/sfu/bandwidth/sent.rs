@@ -42,8 +42,8 @@ struct Slot {
     fate: Fate,
 }
 
-/// A ring of them, which grows with what a receiver gets, three times at most. It is written down as its next number alone: what was under way is not known
-/// afterwards, and reports on it are passed over.
+/// A ring of them, which grows with what a receiver gets, three times at most. It is written down as its next number alone:
+/// what was under way is not known afterwards, and reports on it are passed over.
 #[derive(Deserialize)]
 #[serde(from = "Next")]
 pub struct SentPackets {
