@@ -71,6 +71,25 @@ pub struct Args {
     /// Threads that play; else one for 250 participants, and no more than there are CPUs.
     #[arg(long)]
     pub threads: Option<usize>,
+    /// Raises the calls (with more than one) or the participants, step by step, until more than 1 % is lost or the 99th percentile
+    /// of the latency is above 100 ms; says what was carried and why the next step was not.
+    #[arg(long)]
+    pub find_limit: bool,
+    /// Starts the server itself, and prints what it costs in five cases beside the raw floor, as Markdown.
+    #[arg(long, conflicts_with_all = ["find_limit", "json", "url", "pid", "auth_key_file"])]
+    pub table: bool,
+    /// With --table: the server; else the `rtcd` beside this program, or in PATH.
+    #[arg(long, value_name = "PATH", requires = "table")]
+    pub daemon: Option<PathBuf>,
+    /// With --table: another server that takes the same variables, in turn with the first.
+    #[arg(long, value_name = "PATH", requires = "table")]
+    pub against: Option<PathBuf>,
+    /// With --table: how many times each case is measured; the middle value counts.
+    #[arg(long, value_name = "N", requires = "table", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// With --table: this case alone, 1 to 5.
+    #[arg(long, value_name = "N", requires = "table")]
+    pub case: Option<usize>,
     /// The result as JSON, on standard output.
     #[arg(long)]
     pub json: bool,

@@ -47,7 +47,12 @@ pub struct Udp {
 impl Udp {
     /// A socket on any port of this address.
     pub fn bind(local: IpAddr, registry: &Registry, token: Token) -> io::Result<Self> {
-        let mut socket = mio::net::UdpSocket::bind((local, 0).into())?;
+        Self::bind_to((local, 0).into(), registry, token)
+    }
+
+    /// A socket on this very port.
+    pub fn bind_to(local: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
+        let mut socket = mio::net::UdpSocket::bind(local)?;
         let _ = nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::RcvBuf, &RECEIVE_BUFFER);
         registry.register(&mut socket, token, Interest::READABLE)?;
         Ok(Self { local: socket.local_addr()?, socket })
@@ -78,6 +83,11 @@ impl Udp {
             }
         }
         Ok(count == BATCH)
+    }
+
+    /// Its descriptor, for calls that are not here.
+    pub fn fd(&self) -> std::os::fd::RawFd {
+        self.socket.as_raw_fd()
     }
 
     /// Sends; what the kernel does not take is lost, as on any network.

@@ -2,7 +2,9 @@
 use anyhow::Result;
 use clap::Parser as _;
 use rtcd_load::cli::Args;
+use rtcd_load::limit::find;
 use rtcd_load::run::run;
+use rtcd_load::table::{Table, default_daemon};
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
@@ -35,11 +37,38 @@ fn load(args: &Args) -> Result<Option<String>> {
             eprintln!("{line}");
         }
     };
-    let report = run(&args.api()?, &args.plan(), &say)?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        println!("{report}");
+    let plan = args.plan();
+    if args.table {
+        let table = Table {
+            daemon: args.daemon.clone().unwrap_or_else(default_daemon),
+            against: args.against.clone(),
+            rounds: args.rounds as usize,
+            case: args.case,
+        };
+        // A key, which it does not need, is not printed.
+        let mut command: Vec<String> = Vec::new();
+        for arg in std::env::args() {
+            let key = command.last().is_some_and(|last| last == "--auth-key");
+            command.push(if key { "..".into() } else { arg });
+        }
+        println!("{}", table.run(&plan, args.threads.is_some(), &command.join(" "), &say)?);
+        return Ok(None);
     }
+    if args.find_limit {
+        let limit = find(|| args.api(), &plan, args.threads.is_some(), &say)?;
+        print(args, &limit)?;
+        return Ok(limit.good.is_none().then_some(limit.failed.reason));
+    }
+    let report = run(&args.api()?, &plan, &say)?;
+    print(args, &report)?;
     Ok(report.fault())
+}
+
+fn print(args: &Args, result: &(impl serde::Serialize + std::fmt::Display)) -> Result<()> {
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(result)?);
+    } else {
+        println!("{result}");
+    }
+    Ok(())
 }

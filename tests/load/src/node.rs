@@ -7,11 +7,16 @@ use anyhow::Result;
 use futures_util::{SinkExt as _, StreamExt as _};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 /// What participants want to be said; more than these do not wait: a server that reads nothing ends the run.
 pub const MAX_WAITING: usize = 1 << 16;
+
+/// How long the goodbyes of a server may take.
+const GOODBYE: Duration = Duration::from_secs(4);
 
 /// What a participant wants to be said.
 #[derive(Debug)]
@@ -49,12 +54,22 @@ pub async fn carry(
     shared: Arc<Shared>,
 ) {
     let mut places: HashMap<String, (usize, u32)> = HashMap::new();
+    let mut ending = None;
     loop {
+        if ending.is_some() && places.is_empty() {
+            let _ = socket.close(None).await;
+            return;
+        }
         let done = tokio::select! {
-            say = said.recv() => match say {
+            () = tokio::time::sleep_until(ending.unwrap_or_else(Instant::now)), if ending.is_some() => {
+                places.clear();
+                Ok(())
+            }
+            say = said.recv(), if ending.is_none() => match say {
+                // The server says goodbye to each session.
                 None | Some(Say::End) => {
-                    let _ = socket.close(None).await;
-                    return;
+                    ending = Some(Instant::now() + GOODBYE);
+                    Ok(())
                 }
                 Some(say) => {
                     if let Say::Join { who, player, slot } = &say {

@@ -51,6 +51,8 @@ pub struct Loss {
     pub lost: u64,
     /// Of what was expected.
     pub percent: f64,
+    /// Participants that something did not come to.
+    pub participants: u32,
 }
 
 /// How long something took, in milliseconds.
@@ -267,8 +269,9 @@ fn losses(plan: &Plan, outcomes: &[Outcome]) -> ByKind<Loss> {
     for played in outcomes.iter().flat_map(|outcome| &outcome.played) {
         sent.entry(played.call).or_default().extend(&played.sent);
     }
-    let (mut voice, mut video) = (Loss::default(), Loss::default());
+    let (mut voice, mut video, mut all) = (Loss::default(), Loss::default(), Loss::default());
     for played in outcomes.iter().flat_map(|outcome| &outcome.played) {
+        let before = (voice.lost, video.lost);
         let heard = |key: StreamKey| played.tally.streams.iter().find(|heard| heard.key == key);
         for (key, sent) in sent.get(&played.call).into_iter().flatten() {
             if key.sender == played.number {
@@ -286,9 +289,12 @@ fn losses(plan: &Plan, outcomes: &[Outcome]) -> ByKind<Loss> {
             loss.expected += expected;
             loss.lost += expected.saturating_sub(received);
         }
+        voice.participants += u32::from(voice.lost > before.0);
+        video.participants += u32::from(video.lost > before.1);
+        all.participants += u32::from((voice.lost, video.lost) != before);
     }
     let done = |loss: Loss| Loss { percent: 100.0 * loss.lost as f64 / loss.expected.max(1) as f64, ..loss };
-    let all = Loss { expected: voice.expected + video.expected, lost: voice.lost + video.lost, percent: 0.0 };
+    (all.expected, all.lost) = (voice.expected + video.expected, voice.lost + video.lost);
     ByKind { voice: done(voice), video: done(video), all: done(all) }
 }
 
@@ -307,8 +313,15 @@ impl fmt::Display for Report {
             if loss.expected > 0 {
                 writeln!(
                     f,
-                    "{name:<18} {:.3} % lost ({} of {}); latency p50 {:.2}, p95 {:.2}, p99 {:.2}, max {:.1} ms",
-                    loss.percent, loss.lost, loss.expected, times.p50, times.p95, times.p99, times.max
+                    "{name:<18} {:.3} % lost ({} of {}, at {} participants); latency p50 {:.2}, p95 {:.2}, p99 {:.2}, max {:.1} ms",
+                    loss.percent,
+                    loss.lost,
+                    loss.expected,
+                    loss.participants,
+                    times.p50,
+                    times.p95,
+                    times.p99,
+                    times.max
                 )?;
             }
         }

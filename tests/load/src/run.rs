@@ -65,7 +65,7 @@ impl Plan {
     }
 
     /// What the participant of this place in its call sends.
-    fn sections(&self, place: u32) -> Vec<Vec<Shape>> {
+    pub fn sections(&self, place: u32) -> Vec<Vec<Shape>> {
         let mut sections = Vec::new();
         if place < self.voices {
             sections.push(vec![Shape::VOICE]);

@@ -11,10 +11,6 @@ const VOICE_BYTES: usize = 90;
 const VOICE_EVERY: Duration = Duration::from_millis(20);
 /// Chromium fills packets to about this much payload.
 const MAX_PAYLOAD: usize = 1150;
-/// A picture does not leave at once: so many packets, then a pause. Chromium's pacer sends at 2.5 times the target rate; three
-/// packets every 5 ms are 5.5 Mbit/s, that of a picture which is somewhat larger than the average.
-const BURST: usize = 3;
-const BURST_EVERY: Duration = Duration::from_millis(5);
 /// A key frame is so many times as large as another picture.
 const KEY_FRAME_FACTOR: usize = 3;
 /// Descriptor (RFC 7741, 4.2) with a picture id of 15 bits, and the header of a key frame (RFC 6386, 9.1).
@@ -52,8 +48,23 @@ impl Shape {
     pub const CAMERA: Self =
         Self { kind: Kind::Camera, layer: 0, rid: None, bits_per_second: 600_000, pictures_per_second: 20 };
 
+    /// A picture does not leave at once: so many packets, then a pause. Chromium's pacer sends at 2.5 times the target rate;
+    /// three packets every 5 ms are 5.5 Mbit/s, that of a picture which is somewhat larger than the average.
+    pub const BURST: usize = 3;
+    /// The pause.
+    pub const BURST_EVERY: Duration = Duration::from_millis(5);
+
+    /// Packets of a picture, or of 20 ms of a voice, and the bytes of each.
+    pub fn packets(&self) -> (usize, usize) {
+        if self.kind == Kind::Voice {
+            return (1, VOICE_BYTES);
+        }
+        let packets = self.picture_bytes().div_ceil(MAX_PAYLOAD);
+        (packets, self.picture_bytes() / packets)
+    }
+
     /// Time between two pictures, or packets of a voice.
-    fn every(&self) -> Duration {
+    pub fn every(&self) -> Duration {
         Duration::from_micros(1_000_000 / self.pictures_per_second)
     }
 
@@ -194,11 +205,11 @@ impl Source {
         if self.picture.gone == self.picture.packets {
             self.begin_picture(now);
         }
-        for _ in 0..BURST.min(self.picture.packets - self.picture.gone) {
+        for _ in 0..Shape::BURST.min(self.picture.packets - self.picture.gone) {
             self.send_part(rtc, now, window);
         }
         if self.picture.gone < self.picture.packets {
-            self.next_at = now + BURST_EVERY;
+            self.next_at = now + Shape::BURST_EVERY;
             return;
         }
         self.picture_at += self.shape.every();

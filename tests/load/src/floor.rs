@@ -1,0 +1,293 @@
+//! The raw floor: what it costs to open, seal and send the packets of a case, in their rhythm, with nothing else around it.
+//!
+//! Three threads: one sends what participants would send; one, the relay, opens each packet, seals it for everybody else in the
+//! call and sends that; one reads what arrives. The relay's CPU time is the floor. It takes and gives as much at a time as the
+//! kernel lets it: recvmmsg, sendmmsg, and segmentation offload for what came in one burst.
+use crate::clock;
+use crate::link::{Room, Udp};
+use crate::run::Plan;
+use crate::traffic::Shape;
+use anyhow::{Context as _, Result, anyhow};
+use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use mio::{Events, Poll, Token};
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, sendmmsg};
+use std::io::IoSlice;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Header of RTP with nothing more: call, sender and number in place of its fields.
+const HEADER: usize = 12;
+/// What AES-GCM adds.
+const TAG: usize = 16;
+/// A packet, sealed.
+const SLOT: usize = 1280;
+/// Messages that one sendmmsg takes.
+const BATCH: usize = 64;
+/// Packets of a burst that go to a receiver at once.
+const BURST: usize = 8;
+/// How long a nap of the relay lasts at most.
+const NAP: Duration = Duration::from_millis(100);
+
+/// Microseconds of CPU for each packet that is forwarded as this plan has it.
+pub fn floor(plan: &Plan, lasting: Duration) -> Result<f64> {
+    let done = Arc::new(AtomicBool::new(false));
+    let mut readers = Vec::new();
+    let mut receivers = Vec::new();
+    let poll = Poll::new()?;
+    for number in 0..plan.total() {
+        let udp = Udp::bind(Ipv4Addr::LOCALHOST.into(), poll.registry(), Token(number as usize))?;
+        let SocketAddr::V4(address) = udp.local else { continue };
+        receivers.push(Receiver { address: address.into(), key: key(number)? });
+        readers.push(udp);
+    }
+    let input = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let to = input.local_addr()?;
+    drop(input);
+    std::thread::scope(|scope| {
+        let reading = scope.spawn({
+            let done = done.clone();
+            move || read(poll, readers, &done)
+        });
+        let relaying = scope.spawn({
+            let done = done.clone();
+            move || Relay::new(plan, to, receivers)?.run(&done)
+        });
+        let sent = send(plan, to, lasting);
+        done.store(true, Ordering::Relaxed);
+        let relayed = relaying.join().map_err(|_| anyhow!("the relay panicked"))?;
+        reading.join().map_err(|_| anyhow!("the reader panicked"))??;
+        sent?;
+        relayed
+    })
+}
+
+struct Receiver {
+    address: SockaddrIn,
+    key: LessSafeKey,
+}
+
+fn key(number: u32) -> Result<LessSafeKey> {
+    let mut bytes = [7; 16];
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    Ok(LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &bytes).ok().context("no key")?))
+}
+
+fn nonce(header: &[u8]) -> Nonce {
+    let mut bytes = [0; 12];
+    bytes.copy_from_slice(&header[..HEADER]);
+    Nonce::assume_unique_for_key(bytes)
+}
+
+/// Reads all that arrives.
+fn read(mut poll: Poll, mut sockets: Vec<Udp>, done: &AtomicBool) -> Result<()> {
+    let (mut events, mut room) = (Events::with_capacity(1024), Room::default());
+    while !done.load(Ordering::Relaxed) {
+        poll.poll(&mut events, Some(NAP))?;
+        for event in &events {
+            while sockets[event.token().0].receive(&mut room, |_, _| {})? {}
+        }
+    }
+    Ok(())
+}
+
+/// A stream that somebody sends.
+struct Stream {
+    call: u32,
+    sender: u32,
+    packets: usize,
+    bytes: usize,
+    every: Duration,
+    left: usize,
+    next_at: Instant,
+    picture_at: Instant,
+    sequence: u32,
+}
+
+fn streams(plan: &Plan, now: Instant) -> Vec<Stream> {
+    let mut streams = Vec::new();
+    for sender in 0..plan.total() {
+        let (call, place) = (sender % plan.calls, sender / plan.calls);
+        for shape in plan.sections(place).concat() {
+            let (packets, bytes) = shape.packets();
+            let next_at = now + Duration::from_micros(1370) * (sender % 36);
+            streams.push(Stream {
+                call,
+                sender,
+                packets,
+                bytes,
+                every: shape.every(),
+                left: 0,
+                next_at,
+                picture_at: next_at,
+                sequence: 0,
+            });
+        }
+    }
+    streams
+}
+
+/// Sends what participants send, sealed, in their rhythm.
+fn send(plan: &Plan, to: SocketAddr, lasting: Duration) -> Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let begun = Instant::now();
+    let mut streams = streams(plan, begun);
+    let keys = (0..plan.total()).map(key).collect::<Result<Vec<_>>>()?;
+    let mut packet = [0x5a; SLOT];
+    while begun.elapsed() < lasting {
+        let now = Instant::now();
+        let mut wake = now + NAP;
+        for stream in &mut streams {
+            if stream.next_at <= now {
+                if stream.left == 0 {
+                    stream.left = stream.packets;
+                }
+                for _ in 0..Shape::BURST.min(stream.left) {
+                    packet[..4].copy_from_slice(&stream.call.to_be_bytes());
+                    packet[4..8].copy_from_slice(&stream.sender.to_be_bytes());
+                    packet[8..HEADER].copy_from_slice(&stream.sequence.to_be_bytes());
+                    let (header, payload) = packet[..HEADER + stream.bytes].split_at_mut(HEADER);
+                    let sealed = keys[stream.sender as usize].seal_in_place_separate_tag(
+                        nonce(header),
+                        Aad::from(&*header),
+                        payload,
+                    );
+                    let tag = sealed.ok().context("sealing")?;
+                    packet[HEADER + stream.bytes..][..TAG].copy_from_slice(tag.as_ref());
+                    // The first ones come before the relay listens.
+                    let _ = socket.send_to(&packet[..HEADER + stream.bytes + TAG], to);
+                    stream.sequence += 1;
+                    stream.left -= 1;
+                }
+                if stream.left > 0 {
+                    stream.next_at = now + Shape::BURST_EVERY;
+                } else {
+                    stream.picture_at += stream.every;
+                    stream.next_at = stream.picture_at;
+                }
+            }
+            wake = wake.min(stream.next_at);
+        }
+        std::thread::sleep(wake.saturating_duration_since(Instant::now()));
+    }
+    Ok(())
+}
+
+/// What is measured.
+struct Relay {
+    calls: u32,
+    poll: Poll,
+    socket: Udp,
+    receivers: Vec<Receiver>,
+    keys: Vec<LessSafeKey>,
+    room: Room,
+    /// Packets of one sender that came at once, opened: all of one length.
+    burst: Vec<([u8; SLOT], usize)>,
+    out: Vec<[u8; SLOT * BURST]>,
+    headers: MultiHeaders<SockaddrIn>,
+    forwarded: u64,
+}
+
+impl Relay {
+    fn new(plan: &Plan, at: SocketAddr, receivers: Vec<Receiver>) -> Result<Self> {
+        let poll = Poll::new()?;
+        let socket = Udp::bind_to(at, poll.registry(), Token(0))?;
+        Ok(Self {
+            calls: plan.calls,
+            poll,
+            socket,
+            receivers,
+            keys: (0..plan.total()).map(key).collect::<Result<_>>()?,
+            room: Room::default(),
+            burst: Vec::with_capacity(BURST),
+            out: vec![[0; SLOT * BURST]; BATCH],
+            headers: MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(u16))),
+            forwarded: 0,
+        })
+    }
+
+    /// Microseconds of CPU for each packet that it forwarded.
+    fn run(mut self, done: &AtomicBool) -> Result<f64> {
+        let mut events = Events::with_capacity(8);
+        let begun = clock::thread_cpu();
+        while !done.load(Ordering::Relaxed) {
+            self.poll.poll(&mut events, Some(NAP))?;
+            let mut room = std::mem::take(&mut self.room);
+            loop {
+                let mut taken: Vec<([u8; SLOT], usize)> = Vec::new();
+                let more = self.socket.receive(&mut room, |_, bytes| {
+                    let mut slot = [0; SLOT];
+                    if let Some(place) = slot.get_mut(..bytes.len()) {
+                        place.copy_from_slice(bytes);
+                        taken.push((slot, bytes.len()));
+                    }
+                })?;
+                for (slot, len) in taken {
+                    self.open(slot, len)?;
+                }
+                self.forward()?;
+                if !more {
+                    break;
+                }
+            }
+            self.room = room;
+        }
+        let cpu = clock::thread_cpu() - begun;
+        Ok(cpu.as_secs_f64() * 1e6 / self.forwarded.max(1) as f64)
+    }
+
+    fn open(&mut self, mut slot: [u8; SLOT], len: usize) -> Result<()> {
+        if let Some((first, first_len)) = self.burst.first()
+            && (first[..8] != slot[..8] || *first_len != len || self.burst.len() == BURST)
+        {
+            self.forward()?;
+        }
+        let (header, sealed) = slot[..len].split_at_mut(HEADER);
+        let sender = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+        let key = self.keys.get(sender as usize).context("a stranger's packet")?;
+        key.open_in_place(nonce(header), Aad::from(&*header), sealed).ok().context("opening")?;
+        self.burst.push((slot, len));
+        Ok(())
+    }
+
+    /// Seals the burst for everybody else in its call, and sends it.
+    fn forward(&mut self) -> Result<()> {
+        let Some((first, len)) = self.burst.first() else { return Ok(()) };
+        let [call, sender] = [0, 4].map(|at| first[at..].first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes)));
+        let (len, count) = (*len, self.burst.len());
+        let audience: Vec<usize> = (call..self.receivers.len() as u32)
+            .step_by(self.calls as usize)
+            .filter(|number| *number != sender)
+            .map(|number| number as usize)
+            .collect();
+        for group in audience.chunks(BATCH) {
+            for (out, to) in self.out.iter_mut().zip(group) {
+                for (place, (packet, _)) in out.chunks_exact_mut(len).zip(&self.burst) {
+                    place.copy_from_slice(&packet[..len]);
+                    let (header, rest) = place.split_at_mut(HEADER);
+                    let (payload, tag) = rest.split_at_mut(len - HEADER - TAG);
+                    let sealed =
+                        self.receivers[*to].key.seal_in_place_separate_tag(nonce(header), Aad::from(&*header), payload);
+                    tag.copy_from_slice(sealed.ok().context("sealing")?.as_ref());
+                }
+            }
+            self.send(group, len, count)?;
+        }
+        self.forwarded += (audience.len() * count) as u64;
+        self.burst.clear();
+        Ok(())
+    }
+
+    fn send(&mut self, group: &[usize], len: usize, count: usize) -> Result<()> {
+        let slices: Vec<[IoSlice<'_>; 1]> =
+            self.out[..group.len()].iter().map(|out| [IoSlice::new(&out[..len * count])]).collect();
+        let addresses: Vec<Option<SockaddrIn>> = group.iter().map(|to| Some(self.receivers[*to].address)).collect();
+        let segment = u16::try_from(len)?;
+        let offload = [ControlMessage::UdpGsoSegments(&segment)];
+        let controls = if count > 1 { &offload[..] } else { &[] };
+        sendmmsg(self.socket.fd(), &mut self.headers, &slices, &addresses, controls, MsgFlags::empty())
+            .context("sendmmsg with segmentation offload")?;
+        Ok(())
+    }
+}
