@@ -1,59 +1,106 @@
-//! `rtcd-load`, the tool that plays participants, against the daemon: what it measures is what was played, and under its load
-//! nobody gets what is somebody else's, nor in another order.
-use rtcd_tests::daemon::{self, Daemon, DaemonConfig};
+//! `rtcd-load` against the daemon: small loads, all of which arrive.
+use rtcd_tests::daemon::{ADMIN_KEY, Daemon, DaemonConfig, binary_of};
+use rtcd_tests::http::basic;
 use serde_json::Value;
 use std::process::{Command, Output};
 
-fn load(daemon: &Daemon, arguments: &[&str], key: Option<&str>) -> Output {
-    let tool = daemon::binary_of("rtcd-load");
-    let mut command = Command::new(tool);
-    command.arg("--url").arg(format!("http://{}", daemon.api_addr())).arg("--json").args(arguments);
-    command.env_remove("RTCD_LOAD_AUTH_KEY").envs(key.map(|key| ("RTCD_LOAD_AUTH_KEY", key)));
-    command.output().expect("rtcd-load runs")
+/// Runs it against a daemon: a short window, nothing to settle before it, the result as JSON.
+fn load(daemon: &Daemon, args: &[&str], key: Option<&str>) -> Output {
+    let mut command = Command::new(binary_of("rtcd-load"));
+    command.args(["--url", &format!("http://{}", daemon.api_addr())]).args([
+        "--seconds",
+        "2",
+        "--warm-up",
+        "2",
+        "--json",
+    ]);
+    command.args(args).env_remove("RTCD_LOAD_AUTH_KEY").envs(key.map(|key| ("RTCD_LOAD_AUTH_KEY", key)));
+    command.output().expect("it runs")
 }
 
-fn measured(output: &Output) -> Value {
-    assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("JSON")
+/// What a load that must go well says.
+fn report(daemon: &Daemon, args: &[&str]) -> Value {
+    let output = load(daemon, args, None);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
 }
 
-/// Nothing of what must not happen under load, however slow the machine is.
-fn assert_correct(result: &Value, calls: u64, participants: u64) {
-    assert_eq!((&result["calls"], &result["participants"]), (&calls.into(), &participants.into()));
-    for never in ["wrong_receiver", "unreadable", "failed", "duplicates", "reordered"] {
-        assert_eq!(result[never], 0, "{never}: {result:#}");
+fn number(report: &Value, path: &str) -> f64 {
+    report.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path} is no number: {report:#}"))
+}
+
+fn assert_all_arrived(report: &Value) {
+    assert!(number(report, "/delivered") > 0.0, "{report:#}");
+    for path in ["/loss/all/lost", "/wrong_receiver", "/unreadable", "/duplicates", "/reordered", "/failed"] {
+        assert_eq!(number(report, path), 0.0, "{path}: {report:#}");
     }
-    assert!(result["delivered"].as_u64().is_some_and(|delivered| delivered > 0), "{result:#}");
+    assert_eq!(number(report, "/loss/all/expected"), number(report, "/delivered"), "{report:#}");
 }
 
 #[test]
-fn calls_are_played_and_everybody_gets_what_is_theirs_in_its_order() {
+fn a_small_load_arrives_with_figures_of_the_server() {
     let daemon = Daemon::start(DaemonConfig::new());
-    let pid = daemon.pid().to_string();
-    let arguments = ["--calls", "3", "--participants", "6", "--voices", "2", "--seconds", "3", "--pid", &pid];
-    let result = measured(&load(&daemon, &arguments, None));
-    assert_correct(&result, 3, 18);
-    assert_eq!(result["loss"]["voice"]["lost"], 0, "{result:#}");
-    assert_eq!(result["server"]["pid"], daemon.pid());
-    assert!(result["server"]["cpu_us_per_packet"].as_f64().is_some_and(|cost| cost > 0.0), "{result:#}");
-    assert!(result["latency_ms"]["voice"]["count"].as_u64().is_some_and(|count| count > 0), "{result:#}");
+    let args = ["--calls", "2", "--participants", "4", "--cameras", "1", "--pid", &daemon.pid().to_string()];
+    let report = report(&daemon, &args);
+    assert_all_arrived(&report);
+    assert_eq!(number(&report, "/participants"), 8.0);
+    assert_eq!(number(&report, "/join_ms/count"), 8.0);
+    // A screen and a camera, at three in each call.
+    assert_eq!(number(&report, "/key_frame_ms/count"), 12.0);
+    assert!(number(&report, "/latency_ms/voice/count") > 0.0 && number(&report, "/latency_ms/video/count") > 0.0);
+    assert!(number(&report, "/server/cpu_us_per_packet") > 0.0 && number(&report, "/server/peak_rss_bytes") > 1e6);
 }
 
 #[test]
-fn calls_over_tcp_are_played() {
+fn a_small_load_arrives_over_tcp() {
     let daemon = Daemon::start(DaemonConfig::new());
-    let result = measured(&load(&daemon, &["--participants", "5", "--seconds", "2", "--tcp"], None));
-    assert_correct(&result, 1, 5);
-    assert_eq!(result["tcp"], true);
+    let report = report(&daemon, &["--participants", "4", "--tcp"]);
+    assert_all_arrived(&report);
+    assert!(report["tcp"].as_bool().expect("a bool"));
+}
+
+#[test]
+fn a_small_load_of_two_layers_arrives() {
+    let daemon = Daemon::start(DaemonConfig::new());
+    assert_all_arrived(&report(&daemon, &["--participants", "4", "--simulcast"]));
+}
+
+#[test]
+fn who_comes_and_who_goes_takes_nothing_from_the_others() {
+    let daemon = Daemon::start(DaemonConfig::new());
+    let report = report(&daemon, &["--participants", "6", "--churn", "4"]);
+    assert_all_arrived(&report);
+    assert!(number(&report, "/join_ms/count") > 6.0, "nobody new came: {report:#}");
+}
+
+#[test]
+fn a_client_of_its_own_goes_with_the_run() {
+    let daemon = Daemon::start(DaemonConfig::new());
+    report(&daemon, &["--participants", "2"]);
+    let clients = daemon.request("GET", "/clients", Some(&basic("x", ADMIN_KEY)), None);
+    assert_eq!(clients.status, 200);
+    assert!(!clients.text().contains("load-"), "{}", clients.text());
 }
 
 #[test]
 fn a_wrong_key_is_told_as_such() {
     let daemon = Daemon::start(DaemonConfig::new());
-    let arguments = ["--client-id", "somebody", "--participants", "2", "--seconds", "1"];
-    measured(&load(&daemon, &arguments, Some(&"a key of the right length ".repeat(2))));
-    let refused = load(&daemon, &arguments, Some(&"sesame open and be quick ".repeat(2)));
+    let key = |end: &str| format!("a-key-of-32-characters-or-more-{end}");
+    let right = load(&daemon, &["--participants", "2"], Some(&key("right")));
+    assert!(right.status.success(), "{}", String::from_utf8_lossy(&right.stderr));
+    let refused = load(&daemon, &["--participants", "2"], Some(&key("wrong")));
     let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(!refused.status.success() && said.contains("somebody"), "{said}");
-    assert!(!said.contains("sesame"), "{said}");
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("client `load` has another key"), "{said}");
+    assert!(!said.contains(&key("wrong")), "the key is shown: {said}");
+}
+
+#[test]
+fn where_nobody_may_register_the_way_out_is_told() {
+    let daemon = Daemon::start(DaemonConfig::new().env("RTCD_API_SECURITY_ALLOWSELFREGISTRATION", "false"));
+    let refused = load(&daemon, &["--participants", "2"], None);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("allow_self_registration") && said.contains("rtcd client add"), "{said}");
 }

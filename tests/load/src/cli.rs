@@ -7,6 +7,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What `--version` says.
+const VERSION: &str =
+    concat!(env!("RTCD_BUILD_VERSION"), " (commit ", env!("RTCD_BUILD_HASH"), " of ", env!("RTCD_BUILD_DATE"), ")");
 /// One thread plays so many participants before another one is worth it.
 const PER_THREAD: u32 = 250;
 
@@ -18,7 +21,7 @@ const PER_THREAD: u32 = 250;
 ///
 /// Exit status: 0, or 1 when somebody got what was not for them, fell out or did not get in; 2 for a wrong command line.
 #[derive(Parser, Debug)]
-#[command(name = "rtcd-load", version)]
+#[command(name = "rtcd-load", version = VERSION)]
 pub struct Args {
     /// The API of the server.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8045")]

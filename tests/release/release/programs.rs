@@ -6,15 +6,16 @@ use rtcd_tests::world::{VOICE, World};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn programs() -> [PathBuf; 2] {
-    ["rtcd", "provision"].map(|name| file(&format!("{name}-linux-{}", architecture())))
+fn programs() -> [PathBuf; 3] {
+    ["rtcd", "provision", "rtcd-load"].map(|name| file(&format!("{name}-linux-{}", architecture())))
 }
 
 #[test]
 #[ignore = "needs the release files: tests/run"]
 fn a_program_needs_nothing_of_the_machine_and_says_what_it_is() {
     for path in programs() {
-        let name = path.file_name().expect("a name").to_string_lossy().split('-').next().expect("a name").to_owned();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let name = name.split_once("-linux-").expect("a name").0;
         let headers = said(Command::new("readelf").args(["--program-headers", "--dynamic"]).arg(&path));
         assert!(!headers.contains("INTERP") && !headers.contains("NEEDED"), "{headers}");
         let text = said(Command::new(&path).arg("--version").env_clear());

@@ -71,6 +71,8 @@ pub struct Core {
     pub(super) offered: Vec<Change>,
     /// Video that was announced, and whose first key frame is waited for.
     pub(super) awaited: Vec<Awaited>,
+    /// Video whose first key frame has come.
+    pub(super) shown: Vec<Mid>,
     /// What was offered with these sections flows when the answer has come.
     pub(super) sections: Vec<(Mid, usize)>,
     /// When the lock is asked for.
@@ -105,6 +107,7 @@ impl Core {
             pending: None,
             offered: Vec::new(),
             awaited: Vec::new(),
+            shown: Vec::new(),
             sections: Vec::new(),
             ask_at: None,
             asked: false,

@@ -37,6 +37,9 @@ impl Core {
                 let video = self.rtc.media(changed.mid).is_some_and(|media| media.kind() == MediaKind::Video);
                 if changed.direction.is_receiving() && !self.is_ours(changed.mid) {
                     self.track(changed.mid, video, outside.at);
+                } else {
+                    self.awaited.retain(|awaited| awaited.mid != changed.mid);
+                    self.shown.retain(|shown| *shown != changed.mid);
                 }
             }
             Event::KeyframeRequest(request) => {
@@ -54,7 +57,8 @@ impl Core {
 
     /// A track has been announced.
     fn track(&mut self, mid: Mid, video: bool, now: Instant) {
-        if !video {
+        let known = self.awaited.iter().any(|awaited| awaited.mid == mid) || self.shown.contains(&mid);
+        if !video || known {
             return;
         }
         // Browsers ask for what is missing with RTX and without; str0m without it only when it is told to.
@@ -93,6 +97,7 @@ impl Core {
         let Some(at) = self.awaited.iter().position(|awaited| awaited.mid == mid) else { return };
         if key_frame {
             let awaited = self.awaited.swap_remove(at);
+            self.shown.push(mid);
             around.measured.key_frame((now - awaited.since).as_micros());
             return;
         }

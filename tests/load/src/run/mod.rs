@@ -1,4 +1,10 @@
 //! One run: everybody joins, the server settles, a window is measured, everybody leaves.
+mod plan;
+mod shared;
+
+pub use plan::Plan;
+pub use shared::Shared;
+
 use crate::api::{self, Api};
 use crate::clock;
 use crate::link::local_address;
@@ -8,11 +14,10 @@ use crate::player::{Mailbox, Order, Outcome, Player};
 use crate::process;
 use crate::report::{Machine, Report, Server};
 use crate::signal::Who;
-use crate::traffic::{Shape, Window};
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -20,136 +25,14 @@ use tokio::sync::mpsc;
 const LATE: Duration = Duration::from_secs(1);
 /// The window begins a little later than it is announced, so that all threads know of it.
 const ANNOUNCED: Duration = Duration::from_millis(100);
-/// Failures that are kept in words.
-const MAX_FAILURES: usize = 10;
 /// How long all together may take to get in: a participant has a patience of its own.
 const EVERYBODY: Duration = Duration::from_secs(180);
 /// How long the goodbyes may take.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// What is played.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Calls.
-    pub calls: u32,
-    /// Participants of each.
-    pub participants: u32,
-    /// How many of each call speak.
-    pub voices: u32,
-    /// Whether one of each call shares its screen.
-    pub screen: bool,
-    /// How many of each call show themselves.
-    pub cameras: u32,
-    /// Screens come in two layers.
-    pub simulcast: bool,
-    /// Media over TCP.
-    pub tcp: bool,
-    /// How long it is measured.
-    pub lasting: Duration,
-    /// How long nothing is measured after everybody is there.
-    pub warm_up: Duration,
-    /// Participants who leave, and others who come, each second.
-    pub churn: f64,
-    /// Threads that play.
-    pub threads: usize,
-    /// The server's process, when it is on this machine.
-    pub pid: Option<u32>,
-    /// The address that participants have; else the one that leads to the API.
-    pub local: Option<IpAddr>,
-}
-
-impl Plan {
-    /// All participants.
-    pub fn total(&self) -> u32 {
-        self.calls * self.participants
-    }
-
-    /// What the participant of this place in its call sends.
-    pub fn sections(&self, place: u32) -> Vec<Vec<Shape>> {
-        let mut sections = Vec::new();
-        if place < self.voices {
-            sections.push(vec![Shape::VOICE]);
-        }
-        if place == 0 && self.screen {
-            sections.push(if self.simulcast { Shape::SCREEN_LAYERS.to_vec() } else { vec![Shape::SCREEN] });
-        }
-        if place < self.cameras {
-            sections.push(vec![Shape::CAMERA]);
-        }
-        sections
-    }
-}
-
-/// What all threads see.
-#[derive(Debug)]
-pub struct Shared {
-    start: AtomicU64,
-    end: AtomicU64,
-    opened: AtomicU32,
-    ready: AtomicU32,
-    delivered: AtomicU64,
-    failed: AtomicU32,
-    failures: Mutex<Vec<String>>,
-    next_number: AtomicU32,
-}
-
-impl Shared {
-    fn new(total: u32) -> Self {
-        Self {
-            start: AtomicU64::new(u64::MAX),
-            end: AtomicU64::new(u64::MAX),
-            opened: AtomicU32::new(0),
-            ready: AtomicU32::new(0),
-            delivered: AtomicU64::new(0),
-            failed: AtomicU32::new(0),
-            failures: Mutex::default(),
-            next_number: AtomicU32::new(total),
-        }
-    }
-    /// When it is measured, as far as that is known.
-    pub fn window(&self) -> Window {
-        Window { start: self.start.load(Ordering::Relaxed), end: self.end.load(Ordering::Relaxed) }
-    }
-    /// Participants have got in.
-    pub fn opened(&self, count: u32) {
-        self.opened.fetch_add(count, Ordering::Relaxed);
-    }
-    /// All that participants send flows.
-    pub fn ready(&self, count: u32) {
-        self.ready.fetch_add(count, Ordering::Relaxed);
-    }
-    /// Packets have arrived.
-    pub fn delivered(&self, count: u64) {
-        self.delivered.fetch_add(count, Ordering::Relaxed);
-    }
-    /// A participant, or all of them, cannot go on.
-    pub fn fail(&self, reason: String) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.len() < MAX_FAILURES {
-            failures.push(reason);
-        }
-    }
-    /// Somebody new in the call of one who has left.
-    pub fn successor(&self, spec: &Spec) -> Spec {
-        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-after", spec.who.session_id.split("-after").next().unwrap_or_default());
-        let who = Who {
-            call_id: spec.who.call_id.clone(),
-            user_id: format!("user-of-{name}-{number}"),
-            session_id: format!("{name}-{number}"),
-        };
-        Spec { number, who: Arc::new(who), ..spec.clone() }
-    }
-    fn failures(&self) -> (u32, Vec<String>) {
-        let words = self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        (self.failed.load(Ordering::Relaxed), words)
-    }
-}
-
 /// Plays it. `say` is told each second how it goes.
 pub fn run(api: &Api, plan: &Plan, say: &dyn Fn(String)) -> Result<Report> {
-    check(plan)?;
+    plan::check(plan)?;
     raise_open_files(plan)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let socket = runtime.block_on(api.connect())?;
@@ -302,23 +185,6 @@ impl Churn {
             std::thread::sleep(wake.saturating_duration_since(now));
         }
     }
-}
-
-fn check(plan: &Plan) -> Result<()> {
-    if plan.calls == 0 || plan.participants == 0 || plan.threads == 0 || plan.lasting.is_zero() {
-        bail!("--calls, --participants, --threads and --seconds must be 1 at least");
-    }
-    if plan.voices > plan.participants || plan.cameras > plan.participants {
-        bail!("--voices and --cameras are of each call: at most its --participants ({})", plan.participants);
-    }
-    let senders = plan.voices.max(plan.cameras).max(u32::from(plan.screen));
-    if plan.churn > 0.0 && senders >= plan.participants {
-        bail!("--churn lets those leave who only listen, and here everybody sends: raise --participants");
-    }
-    if let Some(pid) = plan.pid {
-        process::cpu(pid)?;
-    }
-    Ok(())
 }
 
 /// Each participant has a socket.

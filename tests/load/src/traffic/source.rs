@@ -1,4 +1,5 @@
-//! What participants send: voices, screens and cameras of the size and in the rhythm of browsers.
+//! A stream that is being sent: packets when they are due.
+use super::{MAX_PAYLOAD, Sent, Shape, VOICE_BYTES, Window};
 use crate::clock;
 use crate::trailer::{Kind, LEN, StreamKey, Trailer};
 use std::time::{Duration, Instant};
@@ -6,11 +7,7 @@ use str0m::Rtc;
 use str0m::media::{Mid, Pt, Rid};
 use str0m::rtp::{ExtensionValues, RtpWrite, SeqNo};
 
-/// Opus: 20 ms of speech at some 36 kbit/s.
-const VOICE_BYTES: usize = 90;
 const VOICE_EVERY: Duration = Duration::from_millis(20);
-/// Chromium fills packets to about this much payload.
-const MAX_PAYLOAD: usize = 1150;
 /// A key frame is so many times as large as another picture.
 const KEY_FRAME_FACTOR: usize = 3;
 /// Descriptor (RFC 7741, 4.2) with a picture id of 15 bits, and the header of a key frame (RFC 6386, 9.1).
@@ -18,88 +15,6 @@ const DESCRIPTOR: usize = 4;
 const KEY_FRAME_HEADER: usize = 10;
 /// Levels of somebody who speaks, in dBov: words and the pauses between them, as the servers' voice detection wants it.
 const LEVELS: [i8; 10] = [-18, -22, -20, -25, -60, -19, -24, -58, -62, -21];
-
-/// How much a stream sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// What it carries.
-    pub kind: Kind,
-    /// 0 without simulcast.
-    pub layer: u8,
-    /// Its name in simulcast.
-    pub rid: Option<&'static str>,
-    bits_per_second: u64,
-    pictures_per_second: u64,
-}
-
-impl Shape {
-    /// Somebody who speaks.
-    pub const VOICE: Self =
-        Self { kind: Kind::Voice, layer: 0, rid: None, bits_per_second: 0, pictures_per_second: 50 };
-    /// A screen in one encoding.
-    pub const SCREEN: Self =
-        Self { kind: Kind::Screen, layer: 0, rid: None, bits_per_second: 1_600_000, pictures_per_second: 20 };
-    /// A screen in two, as the clients of Calls send it.
-    pub const SCREEN_LAYERS: [Self; 2] = [
-        Self { kind: Kind::Screen, layer: 1, rid: Some("l"), bits_per_second: 500_000, pictures_per_second: 5 },
-        Self { kind: Kind::Screen, layer: 2, rid: Some("h"), bits_per_second: 2_500_000, pictures_per_second: 20 },
-    ];
-    /// A camera.
-    pub const CAMERA: Self =
-        Self { kind: Kind::Camera, layer: 0, rid: None, bits_per_second: 600_000, pictures_per_second: 20 };
-
-    /// A picture does not leave at once: so many packets, then a pause. Chromium's pacer sends at 2.5 times the target rate;
-    /// three packets every 5 ms are 5.5 Mbit/s, that of a picture which is somewhat larger than the average.
-    pub const BURST: usize = 3;
-    /// The pause.
-    pub const BURST_EVERY: Duration = Duration::from_millis(5);
-
-    /// Packets of a picture, or of 20 ms of a voice, and the bytes of each.
-    pub fn packets(&self) -> (usize, usize) {
-        if self.kind == Kind::Voice {
-            return (1, VOICE_BYTES);
-        }
-        let packets = self.picture_bytes().div_ceil(MAX_PAYLOAD);
-        (packets, self.picture_bytes() / packets)
-    }
-
-    /// Time between two pictures, or packets of a voice.
-    pub fn every(&self) -> Duration {
-        Duration::from_micros(1_000_000 / self.pictures_per_second)
-    }
-
-    fn picture_bytes(&self) -> usize {
-        usize::try_from(self.bits_per_second / 8 / self.pictures_per_second).unwrap_or(usize::MAX)
-    }
-}
-
-/// Packets that were sent while it was measured, by their numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
-    /// The first.
-    pub first: u32,
-    /// How many.
-    pub count: u32,
-}
-
-/// When it is measured, in nanoseconds of [`clock`].
-#[derive(Clone, Copy, Debug)]
-pub struct Window {
-    /// From here on.
-    pub start: u64,
-    /// Before this.
-    pub end: u64,
-}
-
-impl Window {
-    /// Not yet.
-    pub const NEVER: Self = Self { start: u64::MAX, end: u64::MAX };
-
-    /// Whether something that was sent then is measured.
-    pub fn holds(&self, sent: u64) -> bool {
-        (self.start..self.end).contains(&sent)
-    }
-}
 
 /// A stream that is being sent.
 pub struct Source {
@@ -271,39 +186,5 @@ impl Source {
             self.sent.count += 1;
         }
         self.sequence += 1;
-    }
-}
-
-/// Whether a VP8 payload begins a key frame.
-pub fn begins_key_frame(payload: &[u8]) -> bool {
-    let Some(&first) = payload.first() else { return false };
-    // S, and the first partition.
-    if first & 0x1f != 0x10 {
-        return false;
-    }
-    let mut at = 1;
-    if first & 0x80 != 0 {
-        let Some(&flags) = payload.get(at) else { return false };
-        at += 1;
-        if flags & 0x80 != 0 {
-            at += if payload.get(at).is_some_and(|id| id & 0x80 != 0) { 2 } else { 1 };
-        }
-        at += usize::from(flags & 0x40 != 0) + usize::from(flags & 0x30 != 0);
-    }
-    payload.get(at).is_some_and(|header| header & 1 == 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn key_frames_are_told_from_others() {
-        assert!(begins_key_frame(&[0x90, 0x80, 0x80, 0x01, 0x10]));
-        assert!(!begins_key_frame(&[0x90, 0x80, 0x80, 0x01, 0x11]));
-        assert!(!begins_key_frame(&[0x80, 0x80, 0x80, 0x01, 0x10]), "not its beginning");
-        assert!(begins_key_frame(&[0x10, 0x10]), "without extension");
-        assert!(begins_key_frame(&[0x90, 0xf0, 0x80, 0x01, 7, 0, 0x10]));
-        assert!(!begins_key_frame(&[]));
     }
 }

@@ -1,26 +1,26 @@
 //! A thread that plays many participants: it sleeps until a socket has something, somebody wants to be called, or an order comes.
+mod mailbox;
+mod measured;
+
+pub use mailbox::{Mailbox, Order};
+pub use measured::{Measured, Outcome, Played, histogram};
+
 use crate::clock;
 use crate::link::Room;
 use crate::node::Say;
 use crate::participant::{Around, Participant, Spec};
 use crate::run::Shared;
-use crate::signal::Received;
-use crate::tally::Tally;
-use crate::traffic::{Sent, Window};
-use crate::trailer::StreamKey;
-use anyhow::{Context as _, Result, bail};
-use hdrhistogram::Histogram;
-use mio::{Events, Poll, Registry, Token, Waker};
+use crate::traffic::Window;
+use anyhow::{Context as _, Result};
+use mio::{Events, Poll, Registry, Token};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// Orders that wait for a thread, at most: it takes all that wait at each turn, and its participants are told a few things each.
-const MAX_ORDERS: usize = 1 << 16;
 /// So many participants of a thread are let in at a time: a fair is opened by a queue, not by a crowd.
 const OPENING: usize = 16;
 /// How long a server may take to let somebody in.
@@ -32,108 +32,6 @@ const UNSCHEDULED: Duration = Duration::from_secs(3600);
 /// The first look at one that joins.
 const OPENING_CHECK: Duration = Duration::from_millis(50);
 const WAKER: Token = Token(usize::MAX);
-
-/// What a thread is told.
-pub enum Order {
-    /// Somebody joins.
-    Join(Box<Spec>),
-    /// The server said this to the one in this place.
-    Heard {
-        /// Its place.
-        slot: u32,
-        /// What.
-        message: Received,
-    },
-    /// One of those who only listen leaves, and somebody new comes.
-    Churn,
-    /// All leave.
-    End,
-}
-
-/// Where orders for a thread are put.
-#[derive(Clone)]
-pub struct Mailbox {
-    orders: SyncSender<Order>,
-    waker: Arc<Waker>,
-}
-
-impl Mailbox {
-    /// Fails when the thread does not keep up. One that has ended is told nothing more.
-    pub fn send(&self, order: Order) -> Result<()> {
-        match self.orders.try_send(order) {
-            Err(TrySendError::Full(_)) => bail!("a thread of this tool does not keep up: use more --threads"),
-            Err(TrySendError::Disconnected(_)) => Ok(()),
-            Ok(()) => Ok(self.waker.wake()?),
-        }
-    }
-}
-
-/// What a thread measures while it plays.
-pub struct Measured {
-    /// Ages of voice packets, in microseconds.
-    pub voice: Histogram<u32>,
-    /// Ages of packets of pictures, in microseconds.
-    pub video: Histogram<u32>,
-    /// From join to the open data channel, in microseconds.
-    pub joins: Histogram<u32>,
-    /// From the announcement of a track to its first key frame, in microseconds.
-    pub key_frames: Histogram<u32>,
-    /// Packets since the others were told.
-    fresh: u64,
-}
-
-/// A minute, in microseconds: what takes longer counts as that.
-const LONGEST: u64 = 60_000_000;
-
-/// A histogram of microseconds up to a minute, three digits of it.
-pub fn histogram() -> Result<Histogram<u32>> {
-    Ok(Histogram::new_with_bounds(1, LONGEST, 3)?)
-}
-
-impl Measured {
-    fn new() -> Result<Self> {
-        Ok(Self { voice: histogram()?, video: histogram()?, joins: histogram()?, key_frames: histogram()?, fresh: 0 })
-    }
-    /// A packet arrived so many microseconds old.
-    pub fn packet(&mut self, latency: u64, video: bool) {
-        if video { &mut self.video } else { &mut self.voice }.saturating_record(latency);
-        self.fresh += 1;
-    }
-    /// Somebody got in.
-    pub fn joined(&mut self, micros: u128) {
-        self.joins.saturating_record(u64::try_from(micros).unwrap_or(LONGEST));
-    }
-    /// Somebody sees a picture.
-    pub fn key_frame(&mut self, micros: u128) {
-        self.key_frames.saturating_record(u64::try_from(micros).unwrap_or(LONGEST));
-    }
-}
-
-/// What has become of one participant.
-pub struct Played {
-    /// Number of its call.
-    pub call: u32,
-    /// Its number.
-    pub number: u32,
-    /// What it has heard.
-    pub tally: Tally,
-    /// What it has sent while it was measured.
-    pub sent: Vec<(StreamKey, Sent)>,
-    /// Pictures and packets of voice that it was too late for.
-    pub skipped: u64,
-    /// It was there for all of the window.
-    pub whole: bool,
-}
-
-/// What has become of a thread.
-pub struct Outcome {
-    /// Its measures.
-    pub measured: Measured,
-    /// Its participants.
-    pub played: Vec<Played>,
-    /// CPU time that it took in the window.
-    pub cpu: Duration,
-}
 
 struct Seat {
     participant: Participant,
@@ -171,8 +69,7 @@ impl Player {
         node: mpsc::Sender<Say>,
     ) -> Result<(JoinHandle<Result<Outcome>>, Mailbox)> {
         let poll = Poll::new()?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let (orders, inbox) = sync_channel(MAX_ORDERS);
+        let (mailbox, inbox) = Mailbox::new(poll.registry(), WAKER)?;
         let measured = Measured::new()?;
         let play = move || {
             let player = Self {
@@ -192,7 +89,7 @@ impl Player {
             };
             player.run()
         };
-        Ok((std::thread::Builder::new().name(format!("player-{number}")).spawn(play)?, Mailbox { orders, waker }))
+        Ok((std::thread::Builder::new().name(format!("player-{number}")).spawn(play)?, mailbox))
     }
 
     /// Plays until it is told to end.
