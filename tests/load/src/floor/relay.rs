@@ -133,8 +133,8 @@ impl Relay {
         let addresses: Vec<Option<SockaddrIn>> = group.iter().map(|to| Some(self.receivers[*to].address)).collect();
         let segment = u16::try_from(len)?;
         let offload = [ControlMessage::UdpGsoSegments(&segment)];
-        let controls = if count > 1 { &offload[..] } else { &[] };
-        sendmmsg(self.socket.fd(), &mut self.headers, &slices, &addresses, controls, MsgFlags::empty())
+        // Of one packet, too: the room for it is there in any case.
+        sendmmsg(self.socket.fd(), &mut self.headers, &slices, &addresses, offload, MsgFlags::empty())
             .context("sendmmsg with segmentation offload")?;
         Ok(())
     }

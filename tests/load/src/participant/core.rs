@@ -19,6 +19,8 @@ use str0m::{Candidate, Input, Output, Rtc, RtcConfig};
 const PING: Duration = Duration::from_secs(1);
 /// How long to wait before the lock is asked for again.
 pub(super) const LOCK_RETRY: Duration = Duration::from_millis(100);
+/// How long the answer to an offer may take before it is taken back and made again: what holds the lock for longer loses it.
+const OFFER_PATIENCE: Duration = Duration::from_secs(10);
 /// How long an answer of the lock may take before it is asked for anew.
 pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// str0m wants to be called at once for much that has time; so much later a packet has come, most of the times, and has done it.
@@ -81,6 +83,8 @@ pub struct Core {
     pub(super) asked: bool,
     /// The last RTCP packet to the server: it may have asked for what is missing.
     pub(super) feedback_at: Option<Instant>,
+    /// When the pending offer was made.
+    pub(super) offered_at: Instant,
     ping_at: Instant,
     rtc_at: Instant,
 }
@@ -112,6 +116,7 @@ impl Core {
             ask_at: None,
             asked: false,
             feedback_at: None,
+            offered_at: now,
             ping_at: now + PING,
             rtc_at: now,
         };
@@ -158,6 +163,12 @@ impl Core {
             self.ping_at = now + PING;
             self.write_channel(&channel::PING);
         }
+        if self.open_at.is_some() && self.pending.is_some() && self.offered_at + OFFER_PATIENCE <= now {
+            around.measured.unanswered += 1;
+            self.take_back();
+            self.write_channel(&channel::UNLOCK);
+            self.want_to_offer(now);
+        }
         if self.ask_at.is_some_and(|at| at <= now) {
             // An answer that never comes: asked again.
             self.ask_at = Some(now + LOCK_PATIENCE);
@@ -200,6 +211,15 @@ impl Core {
             wake = wake.min(at);
         }
         self.sources.iter().fold(wake, |wake, source| wake.min(source.next_at))
+    }
+
+    /// What keeps it from sending what it should.
+    pub fn waits_for(&self) -> &'static str {
+        match (self.pending.is_some(), self.asked) {
+            (true, _) => "its offer was not answered",
+            (false, true) => "its wish for the signalling lock was not answered",
+            (false, false) => "it was refused the signalling lock again and again",
+        }
     }
 
     /// Whether str0m has given up, or said goodbye.

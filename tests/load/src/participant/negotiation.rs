@@ -54,10 +54,7 @@ impl Core {
             Some("answer") => self.answered(now, &kept, around),
             Some("offer") => {
                 // We are the polite side: ours is taken back and made again.
-                if self.pending.take().is_some() {
-                    self.sections.clear();
-                    self.changes.append(&mut self.offered);
-                }
+                self.take_back();
                 let answer = self.rtc.sdp_api().accept_offer(SdpOffer::from_sdp_string(&kept)?)?;
                 let answer = json!({"type": "answer", "sdp": answer.to_sdp_string()});
                 self.describe(&answer.to_string(), over_channel, around)?;
@@ -68,8 +65,17 @@ impl Core {
         }
     }
 
+    /// A pending offer of ours is void; what it was about is to be offered again.
+    pub(super) fn take_back(&mut self) {
+        if self.pending.take().is_some() {
+            self.sections.clear();
+            self.changes.append(&mut self.offered);
+        }
+    }
+
     fn answered(&mut self, now: Instant, sdp: &str, around: &Around<'_>) -> Result<()> {
-        let pending = self.pending.take().context("an answer without an offer")?;
+        // One that has been taken back by now.
+        let Some(pending) = self.pending.take() else { return Ok(()) };
         self.rtc.sdp_api().accept_answer(pending, SdpAnswer::from_sdp_string(sdp)?)?;
         if self.open_at.is_none() {
             return Ok(());
@@ -133,15 +139,16 @@ impl Core {
         self.asked = false;
         self.ask_at = None;
         if granted {
-            self.offer(around)
+            self.offer(now, around)
         } else {
             self.ask_at = Some(now + LOCK_RETRY);
             Ok(())
         }
     }
 
-    fn offer(&mut self, around: &Around<'_>) -> Result<()> {
+    fn offer(&mut self, now: Instant, around: &Around<'_>) -> Result<()> {
         self.offered = std::mem::take(&mut self.changes);
+        self.offered_at = now;
         let mut sections = Vec::new();
         let streams: Vec<String> = self.offered.iter().map(|change| self.stream_id(change.section)).collect();
         let mut api = self.rtc.sdp_api();

@@ -19,13 +19,22 @@ pub struct Measured {
     pub joins: Histogram<u32>,
     /// From the announcement of a track to its first key frame, in microseconds.
     pub key_frames: Histogram<u32>,
+    /// Offers that a server has not answered: what they are about comes late.
+    pub unanswered: u64,
     /// Packets since the others were told.
     pub(super) fresh: u64,
 }
 
 impl Measured {
     pub(super) fn new() -> Result<Self> {
-        Ok(Self { voice: histogram()?, video: histogram()?, joins: histogram()?, key_frames: histogram()?, fresh: 0 })
+        Ok(Self {
+            voice: histogram()?,
+            video: histogram()?,
+            joins: histogram()?,
+            key_frames: histogram()?,
+            unanswered: 0,
+            fresh: 0,
+        })
     }
     /// A packet arrived so many microseconds old.
     pub fn packet(&mut self, latency: u64, video: bool) {

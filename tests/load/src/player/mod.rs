@@ -248,6 +248,9 @@ impl Player {
                 PATIENCE.as_secs(),
                 if core.spec.tcp { "TCP" } else { "UDP" }
             )),
+            Ok(_) if !seat.ready && core.open_at.is_some_and(|at| now - at > PATIENCE) => {
+                Some(format!("it may not send after {} s: {}", PATIENCE.as_secs(), core.waits_for()))
+            }
             Ok(_) => None,
         };
         if let Some(reason) = lost {

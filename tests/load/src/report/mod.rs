@@ -67,6 +67,8 @@ pub struct Report {
     pub join_ms: Times,
     /// From the announcement of a track to its first key frame.
     pub key_frame_ms: Times,
+    /// Offers that the server did not answer, and that were made again.
+    pub unanswered_offers: u64,
     /// Copies.
     pub duplicates: u64,
     /// Behind a later packet, and not because they were sent again.
@@ -103,6 +105,7 @@ impl Report {
         // The bounds are constants that are right.
         let Ok(empty) = histogram() else { unreachable!("bounds of a histogram") };
         let (mut voice, mut video, mut joins, mut keys) = (empty.clone(), empty.clone(), empty.clone(), empty);
+        let mut unanswered_offers = 0;
         let (mut skipped, mut cpu, mut busiest) = (0, Duration::ZERO, Duration::ZERO);
         let threads = outcomes.len();
         let mut counts = [0u64; 5];
@@ -117,6 +120,7 @@ impl Report {
                 // They have the same bounds.
                 let _ = sum.add(part);
             }
+            unanswered_offers += measured.unanswered;
             cpu += outcome.cpu;
             busiest = busiest.max(outcome.cpu);
             for played in &outcome.played {
@@ -149,6 +153,7 @@ impl Report {
             latency_ms: ByKind { voice: Times::of(&voice), video: Times::of(&video), all: Times::of(&all) },
             join_ms: Times::of(&joins),
             key_frame_ms: Times::of(&keys),
+            unanswered_offers,
             duplicates,
             reordered,
             repaired,

@@ -39,6 +39,9 @@ impl fmt::Display for Report {
             "join               p50 {:.0}, p99 {:.0} ms to the open data channel",
             self.join_ms.p50, self.join_ms.p99
         )?;
+        if self.unanswered_offers > 0 {
+            writeln!(f, "offers             {} were not answered in 10 s and made again", self.unanswered_offers)?;
+        }
         if self.key_frame_ms.count > 0 {
             writeln!(f, "first picture      p50 {:.0}, p99 {:.0} ms", self.key_frame_ms.p50, self.key_frame_ms.p99)?;
         }

@@ -76,7 +76,7 @@ pub struct Sent {
     pub count: u32,
 }
 
-/// When it is measured, in nanoseconds of [`clock`].
+/// When it is measured, in nanoseconds of [`crate::clock`].
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     /// From here on.
