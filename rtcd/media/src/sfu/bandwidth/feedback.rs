@@ -56,7 +56,7 @@ impl Bandwidth {
         self.least_round_trip.note(at, round_trip);
         self.note_round_trip(round_trip);
         self.update(at);
-        if let Some(outcome) = self.prober.handle_reported(at, self.packets.reported()) {
+        if let Some(outcome) = self.prober.handle_reported(at, self.packets.reported(), self.rate.estimate()) {
             self.handle_probed(outcome);
         }
         if let Some(silence) = silence {

@@ -19,6 +19,9 @@ const ADJACENT_US: i64 = 500_000;
 const MAX_WAIT: Duration = Duration::from_secs(1);
 /// A result of so much of what was asked for calls for more at once.
 const GOOD: f64 = 0.75;
+/// One that is so much more than was known, though less than that, calls for more soon.
+const BETTER: f64 = 1.25;
+const SOON_US: i64 = 500_000;
 /// Between clusters that have shown no more room: at first, and at most.
 const MIN_INTERVAL_US: i64 = 2_000_000;
 const MAX_INTERVAL_US: i64 = 6_000_000;
@@ -80,8 +83,9 @@ impl Prober {
         }
     }
 
-    /// Everything below this number has been reported on. Gives the outcome of a cluster once all of it has.
-    pub fn handle_reported(&mut self, now: i64, reported: u64) -> Option<Outcome> {
+    /// Everything below this number has been reported on. Gives the outcome of a cluster once all of it has. `known` is what
+    /// was known to fit before.
+    pub fn handle_reported(&mut self, now: i64, reported: u64, known: Bitrate) -> Option<Outcome> {
         let cluster = self.cluster.filter(|it| it.ended.is_some() && reported > it.last_number)?;
         self.cluster = None;
         let outcome = cluster.outcome();
@@ -93,6 +97,9 @@ impl Prober {
         if outcome.proven.is_some_and(|proven| proven >= cluster.rate.times(GOOD)) {
             self.interval = MIN_INTERVAL_US;
             self.due = now;
+        } else if outcome.proven.is_some_and(|proven| proven >= known.times(BETTER)) {
+            self.interval = MIN_INTERVAL_US;
+            self.due = now + SOON_US;
         } else {
             self.back_off(now);
         }
@@ -175,6 +182,7 @@ mod tests {
     use super::*;
 
     const NONE: Duration = Duration::ZERO;
+    const KNOWN: Bitrate = Bitrate::kbit(1000);
 
     /// Sends a cluster at this rate over a way of that one; gives what it has shown and how many octets it took.
     fn probe(prober: &mut Prober, begin: i64, rate: Bitrate, way: Bitrate) -> (Option<Bitrate>, u64) {
@@ -196,8 +204,8 @@ mod tests {
             assert!(next > now || prober.poll_padding(now) > 0, "time passes");
             now = next.max(now + 1000);
         }
-        assert_eq!(prober.handle_reported(now, number - 1), None, "the last one is unknown");
-        (prober.handle_reported(now, number).and_then(|outcome| outcome.proven), octets)
+        assert_eq!(prober.handle_reported(now, number - 1, KNOWN), None, "the last one is unknown");
+        (prober.handle_reported(now, number, KNOWN).and_then(|outcome| outcome.proven), octets)
     }
 
     #[test]
@@ -222,6 +230,11 @@ mod tests {
             assert!((wait..wait + 300_000).contains(&(due - now)), "{wait} {}", due - now);
             now = due;
         }
+        // More than was known, if less than was asked for: it goes on soon.
+        probe(&mut prober, now, Bitrate::kbit(3000), Bitrate::kbit(1500));
+        let due = prober.next_timeout(NONE, true).unwrap_or(0);
+        assert!((SOON_US..SOON_US + 300_000).contains(&(due - now)), "{}", due - now);
+        now = due;
         prober.hurry(now - 1);
         assert_eq!(prober.next_timeout(NONE, true), Some(now - 1));
         assert_eq!(prober.next_timeout(NONE, false), None, "nothing is wanted");
@@ -252,7 +265,7 @@ mod tests {
                 prober.handle_lost(&packet);
             }
         }
-        assert_eq!(prober.handle_reported(100, 8), Some(Outcome { proven: None, arrived: 0.5 }));
+        assert_eq!(prober.handle_reported(100, 8, KNOWN), Some(Outcome { proven: None, arrived: 0.5 }));
         assert_eq!(prober.next_timeout(NONE, true), Some(100 + MIN_INTERVAL_US));
     }
 
@@ -261,7 +274,7 @@ mod tests {
         let mut prober = Prober::new(0);
         prober.handle_timeout(0, NONE, Some(Bitrate::kbit(1000)));
         (0..8).for_each(|number| prober.handle_sent(number as i64, number, 1200));
-        assert_eq!(prober.handle_reported(100_000, 8), None);
+        assert_eq!(prober.handle_reported(100_000, 8, KNOWN), None);
         assert_eq!(prober.next_timeout(NONE, true), Some(100_000 + ASK_AGAIN_US));
     }
 }

@@ -110,6 +110,12 @@ impl RateControl {
 
     fn increase(&mut self, elapsed: i64, observation: &Observation) {
         let Some(acknowledged) = observation.acknowledged else { return };
+        // What gets through while the queue is steady fits, whatever was thought before: a newcomer is sent more than the
+        // estimate. No more than an overuse would leave of it, so that nothing is taken back that one has taken.
+        let fits = observation.sent.map_or(acknowledged, |sent| sent.min(acknowledged)).times(DECREASE);
+        if fits > self.estimate {
+            return self.set(fits);
+        }
         let most = acknowledged.times(MAX_OVER_ACKNOWLEDGED) + HEADROOM;
         if self.estimate >= most || self.is_idle(observation) {
             return;
@@ -155,6 +161,22 @@ mod tests {
         assert_eq!(control.estimate(), Bitrate::kbit(2550));
         control.update(1_000_000, &seen(Usage::Over, 300, 540));
         assert_eq!(control.estimate(), Bitrate::kbit(255), "what is sent does not arrive");
+    }
+
+    #[test]
+    fn what_gets_through_while_the_queue_is_steady_fits() {
+        let mut control = RateControl::new(Bitrate::kbit(300));
+        // Nothing is known yet of what arrives.
+        let unknown = |usage| Observation { acknowledged: None, recent: None, sent: None, ..seen(usage, 0, 0) };
+        control.update(0, &unknown(Usage::Over));
+        control.update(200_000, &unknown(Usage::Over));
+        assert!(control.estimate() < Bitrate::kbit(220), "{}", control.estimate());
+        control.update(400_000, &seen(Usage::Normal, 1600, 1800));
+        assert!(control.estimate() < Bitrate::kbit(220), "the queue may still drain");
+        control.update(500_000, &seen(Usage::Normal, 1600, 1800));
+        assert_eq!(control.estimate(), Bitrate::kbit(1360));
+        control.update(600_000, &seen(Usage::Normal, 1900, 200));
+        assert!(control.estimate() < Bitrate::kbit(1400), "what had waited comes at once: {}", control.estimate());
     }
 
     #[test]
