@@ -139,6 +139,7 @@ fn an_address_that_is_bound_later_serves_sessions_of_every_worker() {
         assert!(std::iter::repeat_with(answered).take(20).any(|answered| answered));
     }
     assert_eq!(counter(&plane, "stun_refused"), 0);
+    assert!(counter(&plane, "misrouted") > 0, "and that is counted");
     plane.stop();
 }
 

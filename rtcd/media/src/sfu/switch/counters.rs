@@ -30,6 +30,8 @@ macro_rules! counters {
 counters! {
     /// Datagrams from addresses that no authentic check has come from.
     stray,
+    /// Datagrams that arrived at another worker than their participant's, which handed them over.
+    misrouted,
     /// STUN messages that are malformed, not authentic or for nobody here.
     stun_refused,
     /// STUN requests without credentials that were answered.

@@ -48,6 +48,7 @@ impl Switch {
         let key = match owner {
             Some(Owner::Peer(key)) => key,
             Some(Owner::Worker(_, worker)) => {
+                self.counters.misrouted += 1;
                 return sink.hand_over(worker, Handoff::Datagram { path, bytes: (&*bytes).into() });
             }
             None => {
@@ -187,6 +188,7 @@ impl Switch {
             Owner::Worker(transport, worker) => {
                 // A connection moves as a whole.
                 if path.protocol != Protocol::Tcp {
+                    self.counters.misrouted += 1;
                     self.remember_foreign(path, transport, worker);
                 }
                 sink.hand_over(worker, Handoff::Datagram { path, bytes: bytes.into() });
