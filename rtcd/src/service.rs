@@ -173,10 +173,11 @@ async fn serve(loaded: Loaded, load: Load, how: How, inheritance: Inheritance) -
         None => (None, Vec::new(), None),
     };
     let signal = crate::signal::start(settings, plane.handle(), events, metrics.clone(), legacy, memory.clone());
-    let (counters, peers, tally) = (plane.handle(), plane.handle(), plane.handle());
+    let (counters, shares, peers, tally) = (plane.handle(), plane.handle(), plane.handle(), plane.handle());
     let around = Around {
         metrics: metrics.clone(),
         plane: Box::new(move || counters.counters()),
+        shares: Box::new(move || shares.shares()),
         peers: Box::new(move || {
             let peers = peers.clone();
             Box::pin(async move { peers.describe().await })

@@ -10,6 +10,7 @@ pub mod cache;
 pub mod command;
 pub mod keyframe;
 pub mod meter;
+pub mod overload;
 pub mod pacer;
 pub mod receive;
 pub mod rewrite;

@@ -24,6 +24,7 @@ pub async fn system(State(api): State<Api>) -> Response {
 pub async fn metrics(State(api): State<Api>, headers: HeaderMap) -> Response {
     let about = api.inner.metrics.about();
     about.set_draining(api.inner.load.is_draining());
+    about.set_share(api.inner.load.share());
     about.set_certificate(api.certificate_end());
     let text = api.inner.metrics.render(&(api.inner.around.plane)());
     let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");

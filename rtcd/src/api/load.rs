@@ -1,5 +1,7 @@
 //! `cpu_load` of `/system`: 1 / (idle CPU seconds per wall second, all CPUs added up). A Mattermost server sends new
-//! calls to the host with the lowest value.
+//! calls to the host with the lowest value. A host with a worker that does not keep up reports what one without idle time
+//! does, whatever other CPUs it has: a call's packets are not moved to them.
+use super::PlaneShares;
 use crate::logging::Once;
 use procfs::CurrentSI as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +15,10 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Less idle time than this counts as this: the kernel counts in ticks of 10 ms, and the load must stay finite.
 const LEAST_IDLE_SHARE: f64 = 0.001;
 
-/// Higher than any host can report that still takes calls (at most 1 / [`LEAST_IDLE_SHARE`]).
+/// What a host without idle time reports.
+const FULL_LOAD: f64 = 1.0 / LEAST_IDLE_SHARE;
+
+/// Higher than any host can report that still takes calls (at most [`FULL_LOAD`]).
 const DRAINING_LOAD: f64 = 1e9;
 
 /// The last load, written once a second.
@@ -21,6 +26,8 @@ pub struct CpuLoad {
     bits: AtomicU64,
     /// Share of a processor that each worker of the plane has used.
     workers: Mutex<Vec<f64>>,
+    /// The least part of pictures that a worker has time for: the bits of a number.
+    share: AtomicU64,
     draining: AtomicBool,
 }
 
@@ -31,6 +38,7 @@ impl CpuLoad {
         Self {
             bits: AtomicU64::new((1.0 / cpus).to_bits()),
             workers: Mutex::default(),
+            share: AtomicU64::new(1f64.to_bits()),
             draining: AtomicBool::new(false),
         }
     }
@@ -40,7 +48,24 @@ impl CpuLoad {
         if self.draining.load(Ordering::Relaxed) {
             return DRAINING_LOAD;
         }
-        f64::from_bits(self.bits.load(Ordering::Relaxed))
+        let load = f64::from_bits(self.bits.load(Ordering::Relaxed));
+        if self.share() < 1.0 { load.max(FULL_LOAD) } else { load }
+    }
+
+    /// The least part of pictures that a worker of the plane has time for; 1 as a rule.
+    pub fn share(&self) -> f64 {
+        f64::from_bits(self.share.load(Ordering::Relaxed))
+    }
+
+    fn set_share(&self, share: f64, overloaded: &Once) {
+        self.share.store(share.to_bits(), Ordering::Relaxed);
+        if share < 1.0 && overloaded.failed() {
+            warn!(
+                "the machine is too small for its calls: participants get less of screens and cameras, new calls are sent elsewhere"
+            );
+        } else if share >= 1.0 && overloaded.works() {
+            info!("the machine carries its calls again");
+        }
     }
 
     /// Share of a processor that each worker of the plane has used of late, by its number.
@@ -59,11 +84,11 @@ impl CpuLoad {
     }
 
     /// Takes a sample each second; never returns.
-    pub async fn sample(&self) {
+    pub async fn sample(&self, shares: &PlaneShares) {
         let ticks_per_second = procfs::ticks_per_second();
         let mut last: Option<(u64, Instant)> = None;
         let mut threads: Option<(Vec<u64>, Instant)> = None;
-        let unreadable = Once::new();
+        let (unreadable, overloaded) = (Once::new(), Once::new());
         loop {
             let (used, now) = (worker_ticks(), Instant::now());
             if let Some((before, at)) = threads.take().filter(|(before, _)| before.len() == used.len()) {
@@ -73,6 +98,7 @@ impl CpuLoad {
                 *self.workers.lock().unwrap_or_else(PoisonError::into_inner) = shares;
             }
             threads = Some((used, now));
+            self.set_share(shares().into_iter().fold(1.0, f64::min), &overloaded);
             match procfs::KernelStats::current() {
                 Ok(stats) => {
                     let (idle, now) = (stats.total.idle, Instant::now());
@@ -127,6 +153,17 @@ mod tests {
         assert_eq!(load(1.0, Duration::from_secs(2)), 2.0);
         assert_eq!(load(0.0, Duration::from_secs(1)), 1000.0);
         assert!(load(0.0, Duration::ZERO).is_finite());
+    }
+
+    #[test]
+    fn a_worker_that_does_not_keep_up_makes_a_full_host_until_it_does() {
+        let (host, overloaded) = (CpuLoad::new(), Once::new());
+        let before = host.get();
+        host.set_share(0.7, &overloaded);
+        assert_eq!((host.get(), host.share()), (load(0.0, Duration::from_secs(1)), 0.7));
+        assert!(overloaded.is_failing());
+        host.set_share(1.0, &overloaded);
+        assert_eq!(host.get(), before);
     }
 
     #[test]

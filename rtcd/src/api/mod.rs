@@ -67,6 +67,9 @@ const LEAVING_WEBSOCKETS: u32 = 256;
 /// Counters of the plane for `/metrics`, read at the moment of the request.
 pub type PlaneCounters = Box<dyn Fn() -> Vec<(&'static str, &'static str, u64)> + Send + Sync>;
 
+/// The part of pictures that each worker of the plane has time for, 1 as a rule.
+pub type PlaneShares = Box<dyn Fn() -> Vec<f64> + Send + Sync>;
+
 /// How all peers are, by worker, asked for at the moment of the request.
 pub type PlanePeers = Box<dyn Fn() -> BoxFuture<'static, Vec<(WorkerId, Vec<PeerStatus>)>> + Send + Sync>;
 
@@ -79,6 +82,8 @@ pub struct Around {
     pub metrics: Metrics,
     /// What the plane counts.
     pub plane: PlaneCounters,
+    /// What it has time for.
+    pub shares: PlaneShares,
     /// How its peers are.
     pub peers: PlanePeers,
     /// What it holds.

@@ -44,7 +44,7 @@ pub async fn serve(listener: TcpListener, api: Api, shutdown: impl Future<Output
     let tls = api.inner.config.tls.as_ref().map(|tls| TlsAcceptor::from(tls.server.clone()));
     tokio::select! {
         () = accept(&listener, &api, &router, tls.as_ref()) => {}
-        () = api.inner.load.sample() => {}
+        () = api.inner.load.sample(&api.inner.around.shares) => {}
         () = shutdown => {}
     }
     drop(listener);

@@ -183,6 +183,7 @@ impl Api {
             draining: inner.load.is_draining(),
             cpu_load: inner.load.get(),
             worker_cpu: inner.load.workers(),
+            overloaded: inner.load.share() < 1.0,
             notices: inner.around.notices.all(),
             machine: OF_THE_MACHINE.iter().flat_map(|directory| of_directory(directory.as_ref())).collect(),
             nobody_can_register: nobody_can(open, admin, registered.as_ref().map(Vec::len)),

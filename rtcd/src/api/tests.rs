@@ -69,9 +69,10 @@ impl World {
         };
         let store = Store::open(dir.path()).unwrap();
         let plane: PlaneCounters = Box::new(|| vec![("received", "Datagrams received.", 7)]);
+        let shares: PlaneShares = Box::new(|| vec![1.0]);
         let peers: PlanePeers = Box::new(|| Box::pin(async { Vec::new() }));
         let tally: PlaneTally = Box::new(|| Box::pin(async { Tally::default() }));
-        let around = Around { metrics: Metrics::new(), plane, peers, tally, notices: Notices::default() };
+        let around = Around { metrics: Metrics::new(), plane, shares, peers, tally, notices: Notices::default() };
         let api = Api::new(config, store, SignalHandle::new(input), around);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();

@@ -1,8 +1,9 @@
 //! Packets that did not get where they were meant to go, by reason, in words: what the counters of the plane say one by one.
 
 /// A counter of the plane, and why what it counts was dropped.
-const REASONS: [(&str, &str); 16] = [
+const REASONS: [(&str, &str); 19] = [
     ("send_refused", "the kernel did not take it"),
+    ("receive_dropped", "this machine was too busy to read it"),
     ("too_long", "longer than any packet of a call"),
     ("relay_dropped", "the TURN server has no allocation for it"),
     ("handover_dropped", "another worker was too busy"),
@@ -12,6 +13,8 @@ const REASONS: [(&str, &str); 16] = [
     ("rtcp_dropped", "a report was too long"),
     ("events_dropped", "signalling was too busy"),
     ("media_stale", "the process stood still"),
+    ("media_late", "this machine was too busy for pictures: it had lain unread"),
+    ("shed", "this machine was too busy for pictures: left out for a receiver"),
     ("rtp_gated", "its sender is muted or its track not announced"),
     ("rtp_unknown", "no description announced its stream"),
     ("srtp_refused", "media that is not authentic"),

@@ -25,6 +25,8 @@ counters! {
     sent,
     /// Datagrams that the kernel did not take.
     send_refused,
+    /// Datagrams that the kernel dropped, as no worker read them in time.
+    receive_dropped,
     /// Datagrams that did not fit into a receive buffer.
     too_long,
     /// Datagrams received by way of TURN servers.

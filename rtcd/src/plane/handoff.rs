@@ -2,6 +2,7 @@
 use super::command::Command;
 use super::counters::{Counters, Published};
 use super::relay::RelayId;
+use super::stalls::{LATE, STALE};
 use super::web::WebDoor;
 use crossbeam_queue::ArrayQueue;
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -18,14 +19,16 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, fence};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Commands that may wait for a worker: every session of a full machine changing twice at once.
 const COMMANDS: usize = 16 * 1024;
 /// Messages from other workers that may wait: 40 ms of 100,000 packets/s.
 const HANDOFFS: usize = 4096;
+/// Those beyond which pictures find no room: what is left is for voices.
+const HANDOFFS_OF_PICTURES: usize = HANDOFFS / 4 * 3;
 /// Packet buffers kept for reuse, over all workers.
 const POOL: usize = 8192;
 
@@ -38,12 +41,22 @@ const SLOT_OF_PACKET: usize = 2 * size_of::<usize>();
 pub struct MediaPacket {
     /// Which track.
     pub track: TrackId,
+    /// When it was given.
+    pub since: Instant,
     /// What it is.
     pub meta: Meta,
     /// Length of the payload.
     pub len: usize,
     /// The payload.
     pub payload: [u8; MAX_PAYLOAD],
+}
+
+impl MediaPacket {
+    /// Whether it has lain here for too long: the worker does not keep up.
+    pub fn is_late(&self, now: Instant) -> bool {
+        let limit = if self.meta.codec.is_video() { LATE } else { STALE };
+        now.saturating_duration_since(self.since) > limit
+    }
 }
 
 /// What one worker gives another.
@@ -87,6 +100,8 @@ pub struct Inbox {
     pub counters: Counters,
     /// What its switch counts, as of its last turn.
     switch: Published,
+    /// The part of pictures that it has time for: the bits of a number.
+    share: AtomicU64,
     /// Grows with every turn of the worker's loop.
     pub heartbeat: Arc<AtomicU64>,
 }
@@ -105,6 +120,7 @@ impl Inbox {
             waits: AtomicBool::new(false),
             counters: Counters::default(),
             switch: Published::default(),
+            share: AtomicU64::new(1f64.to_bits()),
             heartbeat: Arc::default(),
         })
     }
@@ -146,9 +162,14 @@ impl Inbox {
     pub fn next_command(&self) -> Option<Command> {
         self.commands.pop()
     }
-    /// Publishes what the worker's switch has counted.
-    pub fn publish(&self, counters: &switch::Counters) {
+    /// Publishes what the worker's switch has counted, and the part of pictures that it has time for.
+    pub fn publish(&self, counters: &switch::Counters, share: f64) {
         self.switch.store(counters);
+        self.share.store(share.to_bits(), Relaxed);
+    }
+    /// The part of pictures that the worker has time for; 1 as a rule.
+    pub fn share(&self) -> f64 {
+        f64::from_bits(self.share.load(Relaxed))
     }
     /// Names, meanings and values of everything that is counted here.
     pub fn counted(&self) -> Vec<(&'static str, &'static str, u64)> {
@@ -217,7 +238,15 @@ impl Shared {
 
     /// Puts a message into a worker's box without ringing, so that a batch rings once; false when it is full.
     pub fn hand_over(&self, worker: WorkerId, handoff: Handoff) -> bool {
-        match self.inbox(worker).handoffs.push(handoff) {
+        let queue = &self.inbox(worker).handoffs;
+        let handoff = match handoff {
+            Handoff::Media(packet) if packet.meta.codec.is_video() && queue.len() >= HANDOFFS_OF_PICTURES => {
+                self.recycle(packet);
+                return false;
+            }
+            other => other,
+        };
+        match queue.push(handoff) {
             Ok(()) => true,
             Err(Handoff::Media(packet)) => {
                 self.recycle(packet);
@@ -227,14 +256,14 @@ impl Shared {
         }
     }
 
-    /// A packet buffer, from the pool if there is one.
-    pub fn packet(&self, track: TrackId, meta: Meta, payload: &[u8]) -> Option<Box<MediaPacket>> {
+    /// A packet buffer that is given to another worker at `now`, from the pool if there is one.
+    pub fn packet(&self, now: Instant, track: TrackId, meta: Meta, payload: &[u8]) -> Option<Box<MediaPacket>> {
         if payload.len() > MAX_PAYLOAD {
             return None;
         }
-        let fresh = || Box::new(MediaPacket { track, meta, len: 0, payload: [0; MAX_PAYLOAD] });
+        let fresh = || Box::new(MediaPacket { track, since: now, meta, len: 0, payload: [0; MAX_PAYLOAD] });
         let mut packet = self.pool.pop().unwrap_or_else(fresh);
-        packet.track = track;
+        (packet.track, packet.since) = (track, now);
         packet.meta = meta;
         packet.len = payload.len();
         packet.payload[..payload.len()].copy_from_slice(payload);

@@ -136,7 +136,7 @@ impl Sink for Io {
     }
 
     fn hand_over_media(&mut self, worker: WorkerId, track: TrackId, meta: &Meta, payload: &[u8]) {
-        if let Some(packet) = self.shared.packet(track, *meta, payload) {
+        if let Some(packet) = self.shared.packet(self.batch.now, track, *meta, payload) {
             self.give(worker, Handoff::Media(packet));
         }
     }

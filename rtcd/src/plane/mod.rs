@@ -225,6 +225,10 @@ impl PlaneHandle {
         }
         sum
     }
+    /// The part of pictures that each worker has time for, by its number; 1 as a rule.
+    pub fn shares(&self) -> Vec<f64> {
+        self.0.workers().map(|worker| self.0.inbox(worker).share()).collect()
+    }
     /// One heartbeat per worker; each grows at least twice a second while its worker lives.
     pub fn heartbeats(&self) -> Vec<Arc<AtomicU64>> {
         self.0.workers().map(|worker| self.0.inbox(worker).heartbeat.clone()).collect()

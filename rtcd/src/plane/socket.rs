@@ -14,7 +14,7 @@ pub use pass::{passed_descriptors, receive_descriptors, send_descriptors};
 pub use recv::RecvBatch;
 pub use send::{Datagram, SendScratch};
 
-use bind::{check, get_option, set_option, shared_socket};
+use bind::{check, get_option, set_option, shared_socket, unreceived};
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
@@ -53,6 +53,8 @@ pub struct UdpSocket {
     singly: HashSet<SocketAddr>,
     /// Destinations for which the device could not do it.
     without_offload: usize,
+    /// Datagrams that the kernel has dropped for want of room, as far as they were counted.
+    unreceived: u32,
 }
 
 /// What one flush did.
@@ -81,7 +83,7 @@ impl UdpSocket {
         let sizes = grow_buffers(fd.as_fd())?;
         // The option exists since Linux 4.18: asking for its default value tells.
         let segmentation = get_option(fd.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT).is_ok();
-        Ok((Self { inner: fd.into(), segmentation, singly: HashSet::new(), without_offload: 0 }, sizes))
+        Ok((Self { inner: fd.into(), segmentation, singly: HashSet::new(), without_offload: 0, unreceived: 0 }, sizes))
     }
 
     /// Takes over a socket that is bound and connected already.
@@ -89,12 +91,21 @@ impl UdpSocket {
         socket.set_nonblocking(true)?;
         grow_buffers(socket.as_fd())?;
         let segmentation = get_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT).is_ok();
-        Ok(Self { inner: socket, segmentation, singly: HashSet::new(), without_offload: 0 })
+        // What was dropped before is counted already.
+        let unreceived = unreceived(socket.as_fd()).unwrap_or_default();
+        Ok(Self { inner: socket, segmentation, singly: HashSet::new(), without_offload: 0, unreceived })
     }
 
     /// The address that it is bound to.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
+    }
+
+    /// Datagrams that the kernel has dropped since this was asked last, as its buffer was full.
+    pub fn take_unreceived(&mut self) -> u32 {
+        // A kernel that does not say (before Linux 4.11) has dropped none.
+        let Ok(unreceived) = unreceived(self.inner.as_fd()) else { return 0 };
+        unreceived.wrapping_sub(std::mem::replace(&mut self.unreceived, unreceived))
     }
 
     /// Receives what is there, up to the batch's size; 0 when nothing is.

@@ -1,10 +1,16 @@
-//! Notices that the process stood still.
+//! Notices that the process stood still, or that a worker does not keep up with what comes.
+use rtcd_media::sfu::switch::Age;
 use std::time::{Duration, Instant};
 
 /// A worker that makes no turn for this long stood still: it sleeps half a second at most.
 const STALL: Duration = Duration::from_secs(1);
 /// What comes by connections and from other workers is taken for old until then.
 const CATCHING_UP: Duration = Duration::from_millis(100);
+/// What has lain unread for this long is late: a socket that is not read empty in all this time is one that more comes to than
+/// there is time for, and pictures go first.
+pub const LATE: Duration = Duration::from_millis(250);
+/// And then everything: nobody waits longer for a voice.
+pub const STALE: Duration = Duration::from_millis(800);
 
 /// Notices that the process stood still (a debugger, a frozen container, a machine that was moved). Media that has lain
 /// unread meanwhile must not go out in a burst: nobody wants to hear it, and it is in the way of what is said now.
@@ -13,20 +19,25 @@ pub struct Stalls {
     last: Instant,
     /// Sockets that have not been read empty since.
     behind: Vec<bool>,
+    /// Since when they have not been, each turn anew.
+    unread: Vec<Option<Instant>>,
     until: Option<Instant>,
 }
 
 impl Stalls {
     /// For a worker without sockets.
     pub fn new(now: Instant) -> Self {
-        Self { last: now, behind: Vec::new(), until: None }
+        Self { last: now, behind: Vec::new(), unread: Vec::new(), until: None }
     }
 
     /// A socket that has nothing yet; all before it are known.
     pub fn add(&mut self, socket: usize) {
         match self.behind.get_mut(socket) {
-            Some(behind) => *behind = false,
-            None => self.behind.push(false),
+            Some(_) => self.caught_up(socket),
+            None => {
+                self.behind.push(false);
+                self.unread.push(None);
+            }
         }
     }
 
@@ -39,8 +50,26 @@ impl Stalls {
         self.last = now;
     }
 
+    /// What media of this socket is worth.
+    pub fn age(&self, now: Instant, socket: usize) -> Age {
+        let unread = self.unread.get(socket).copied().flatten().map(|since| now.saturating_duration_since(since));
+        match unread {
+            _ if self.is_behind(now, socket) => Age::Stale,
+            Some(unread) if unread > STALE => Age::Stale,
+            Some(unread) if unread > LATE => Age::Late,
+            _ => Age::Fresh,
+        }
+    }
+
+    /// The socket has more than was read in this turn.
+    pub fn left_unread(&mut self, now: Instant, socket: usize) {
+        if let Some(unread) = self.unread.get_mut(socket) {
+            unread.get_or_insert(now);
+        }
+    }
+
     /// Whether what this socket has is from before.
-    pub fn is_behind(&self, now: Instant, socket: usize) -> bool {
+    fn is_behind(&self, now: Instant, socket: usize) -> bool {
         // A socket that had nothing then has nothing old later.
         self.until.is_some_and(|until| now < until + STALL) && self.behind.get(socket).copied().unwrap_or_default()
     }
@@ -49,6 +78,9 @@ impl Stalls {
     pub fn caught_up(&mut self, socket: usize) {
         if let Some(behind) = self.behind.get_mut(socket) {
             *behind = false;
+        }
+        if let Some(unread) = self.unread.get_mut(socket) {
+            *unread = None;
         }
     }
 
@@ -79,5 +111,21 @@ mod tests {
         assert!(!stalls.is_behind(woken, 0) && stalls.is_behind(woken, 1));
         assert!(!stalls.is_catching_up(woken + CATCHING_UP));
         assert!(!stalls.is_behind(woken + 3 * STALL, 1), "what comes this late is new");
+    }
+
+    #[test]
+    fn a_socket_that_is_never_read_empty_has_late_media_and_then_stale_ones() {
+        let start = Instant::now();
+        let mut stalls = Stalls::new(start);
+        (0..2).for_each(|socket| stalls.add(socket));
+        let ages = [0, 200, 300, 700, 900].map(|ms| {
+            let now = start + Duration::from_millis(ms);
+            stalls.left_unread(now, 0);
+            stalls.age(now, 0)
+        });
+        assert_eq!(ages, [Age::Fresh, Age::Fresh, Age::Late, Age::Late, Age::Stale]);
+        assert_eq!(stalls.age(start + STALL, 1), Age::Fresh, "another socket");
+        stalls.caught_up(0);
+        assert_eq!(stalls.age(start + STALL, 0), Age::Fresh);
     }
 }

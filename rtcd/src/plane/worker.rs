@@ -26,9 +26,11 @@ use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
+/// How often the kernel is asked what it has dropped.
+const COUNT_UNRECEIVED: Duration = Duration::from_secs(1);
 /// Receive batches that one socket gets before others have their turn.
 const BATCHES_PER_TURN: usize = 4;
 /// Bugs that end one session each. More of them, and all sessions of the worker begin again.
@@ -56,6 +58,8 @@ pub struct Worker {
     control: mpsc::Sender<Event>,
     /// Whether this process stood still, and what has lain unread since.
     stalls: Stalls,
+    /// When the kernel is asked next what it has dropped.
+    counts_at: Instant,
     /// What is written down for whoever goes on after a crash.
     keep: Keep,
     /// Bugs that were outlived: a switch that has one after the other is broken.
@@ -94,6 +98,7 @@ impl Worker {
             waiting_events: VecDeque::new(),
             control,
             stalls: Stalls::new(now),
+            counts_at: now,
             keep,
             bugs: TokenBucket::new(BUGS_PER_SECOND, BUGS, now),
             suspending: None,
@@ -157,6 +162,7 @@ impl Worker {
         self.take_messages(now, frame);
         self.suspend(now);
         self.switch.handle_timeout(now, &mut self.io);
+        self.count_unreceived(now);
         for path in self.acceptor.handle_timeout(now, &mut self.io) {
             self.switch.handle_path_closed(path);
         }
@@ -177,7 +183,7 @@ impl Worker {
             let counters = &self.io.shared.inbox(self.io.id).counters;
             counters.received.fetch_add(count as u64, Ordering::Relaxed);
             counters.too_long.fetch_add(received.cut(count), Ordering::Relaxed);
-            let age = if self.stalls.is_behind(now, index) { Age::Stale } else { Age::Fresh };
+            let age = self.stalls.age(now, index);
             let mut batch = Received { batch: received, local: index as u32, count };
             self.switch.handle_batch(now, &mut batch, age, &mut self.io);
             if count < RECV_BATCH {
@@ -185,6 +191,17 @@ impl Worker {
                 return;
             }
         }
+        self.stalls.left_unread(now, index);
+    }
+
+    /// What the kernel has dropped as nobody read it in time.
+    fn count_unreceived(&mut self, now: Instant) {
+        if now < self.counts_at {
+            return;
+        }
+        self.counts_at = now + COUNT_UNRECEIVED;
+        let dropped: u64 = self.io.sockets.iter_mut().map(|socket| u64::from(socket.take_unreceived())).sum();
+        self.io.shared.inbox(self.io.id).counters.receive_dropped.fetch_add(dropped, Ordering::Relaxed);
     }
 
     fn receive_relayed(&mut self, now: Instant, id: RelayId, received: &mut RecvBatch) {
@@ -240,6 +257,10 @@ impl Worker {
                     self.switch.handle_stale_media();
                     shared.recycle(packet);
                 }
+                Handoff::Media(packet) if packet.is_late(now) => {
+                    self.switch.handle_late_media();
+                    shared.recycle(packet);
+                }
                 Handoff::Media(packet) => self.media.push(packet),
                 Handoff::MakeRoom => {
                     self.io.evict_stranger();
@@ -282,8 +303,8 @@ impl Worker {
     /// Forwards what other workers have given: per track, all packets, so that they leave together.
     fn forward_media(&mut self, now: Instant) {
         let mut media = std::mem::take(&mut self.media);
-        // Stable: the order of arrival within a track stays.
-        media.sort_by_key(|packet| packet.track);
+        // Voices first. Stable: the order of arrival within a track stays.
+        media.sort_by_key(|packet| (packet.meta.codec.is_video(), packet.track));
         for packets in media.chunk_by(|a, b| a.track == b.track) {
             let packet = |at: usize| {
                 let packet: &MediaPacket = &packets[at];
@@ -358,7 +379,7 @@ impl Worker {
             self.switch.handle_relay_closed(id.0);
         }
         self.io.end_turn(now);
-        self.io.shared.inbox(self.io.id).publish(self.switch.counters());
+        self.io.shared.inbox(self.io.id).publish(self.switch.counters(), self.switch.share());
         self.tell_control();
     }
 

@@ -28,6 +28,8 @@ pub struct Look {
     pub cpu_load: f64,
     /// Share of a processor that each worker has used of late.
     pub worker_cpu: Vec<f64>,
+    /// A worker has not time for everything.
+    pub overloaded: bool,
     /// What parts of the daemon have found odd.
     pub notices: Vec<(Topic, String)>,
     /// What other parts of the machine have left for the admin.
@@ -93,6 +95,11 @@ fn notices(look: &Look) -> Vec<Notice> {
     let mut all = Vec::new();
     if look.draining {
         all.push(notice("drain", "new calls go to other hosts; running calls end by themselves".into()));
+    }
+    if look.overloaded {
+        let text = "a worker does not keep up: participants get less of screens and cameras, voice goes on, new calls are sent \
+                    elsewhere; the machine needs more processors, or another host beside it";
+        all.push(notice("overload", text.into()));
     }
     if look.advertised.is_empty() {
         let text = "participants are told no address: nobody can join a call, see rtc.ice_address_udp and _tcp";

@@ -152,8 +152,7 @@ impl Allocation {
         grants: &mut Vec<Grant>,
     ) {
         self.granted.retain(|granted| demands.iter().any(|demand| demand.track == granted.track));
-        let top = |demand: &Demand| demand.layers.iter().rev().flatten().next().copied();
-        let pictures: Bitrate = demands.iter().filter_map(top).sum();
+        let pictures: Bitrate = demands.iter().filter_map(Demand::top).sum();
         self.wanted = if pictures > Bitrate::ZERO { voice + pictures } else { Bitrate::ZERO };
         let keeps = self.keeps(now, estimate, voice, demands);
         let rises = self.up_from.is_none_or(|from| from <= now);
@@ -216,7 +215,38 @@ impl Allocation {
     }
 }
 
+/// Leaves no more of what was granted than fits into `budget`, for as long as this is said: less important tracks go first,
+/// of each the higher layers.
+pub fn trim(mut budget: Bitrate, demands: &[Demand], grants: &mut [Grant]) {
+    for (at, demand) in by_importance(demands) {
+        let (Some(granted), Some(grant)) = (grants[at].layer(), grants.get_mut(at)) else { continue };
+        let fits = |(layer, rate): &(Layer, Bitrate)| *layer <= granted && *rate <= budget;
+        let (layer, rate) = match demand.alive().rev().find(fits) {
+            Some(fits) => fits,
+            None => (demand.alive().next().map_or(granted, |(lowest, _)| lowest), budget),
+        };
+        let rate = if let Grant::Thin(_, limit) = *grant { rate.min(limit) } else { rate };
+        *grant = match () {
+            () if demand.rate(layer).is_some_and(|whole| whole <= rate) => Grant::Full(layer),
+            () if rate >= LEAST_THIN => Grant::Thin(layer, rate),
+            () => Grant::Paused,
+        };
+        budget = budget.less(rate);
+    }
+}
+
+/// Screens before cameras, else as they came.
+fn by_importance(demands: &[Demand]) -> impl Iterator<Item = (usize, &Demand)> {
+    let of = |kind| demands.iter().enumerate().filter(move |(_, demand)| demand.kind == kind);
+    of(Kind::Screen).chain(of(Kind::Camera))
+}
+
 impl Demand {
+    /// The rate of its highest layer.
+    pub fn top(&self) -> Option<Bitrate> {
+        self.layers.iter().rev().flatten().next().copied()
+    }
+
     fn rate(&self, layer: Layer) -> Option<Bitrate> {
         self.layers.get(usize::from(layer.0)).copied().flatten()
     }
@@ -250,7 +280,7 @@ impl Chooser<'_> {
         // What is really left, for a part of a layer: a layer that is judged by nine tenths of its rate takes all of it.
         let mut left = budget;
         let mut is_spent = false;
-        for (at, demand) in self.by_importance() {
+        for (at, demand) in by_importance(self.demands) {
             let Some((layer, rate)) = demand.alive().next() else { continue };
             let cost = self.cost(demand, Grant::Full(layer), rate).filter(|cost| !is_spent && *cost <= budget);
             if let Some(cost) = cost {
@@ -265,7 +295,7 @@ impl Chooser<'_> {
                 is_spent = true;
             }
         }
-        for (at, demand) in self.by_importance().filter(|_| !is_spent) {
+        for (at, demand) in by_importance(self.demands).filter(|_| !is_spent) {
             let Some(lowest) = demand.alive().next() else { continue };
             let paid = self.cost(demand, Grant::Full(lowest.0), lowest.1).unwrap_or_default();
             let higher = demand.alive().rev().filter(|(layer, _)| *layer != lowest.0);
@@ -276,12 +306,6 @@ impl Chooser<'_> {
                 grants[at] = Grant::Full(layer);
             }
         }
-    }
-
-    /// Screens before cameras, else as they came.
-    fn by_importance(&self) -> impl Iterator<Item = (usize, &Demand)> {
-        let of = |kind| self.demands.iter().enumerate().filter(move |(_, demand)| demand.kind == kind);
-        of(Kind::Screen).chain(of(Kind::Camera))
     }
 
     /// What must be left of the estimate for this grant; `None` if it is not the time for it.

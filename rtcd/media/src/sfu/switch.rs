@@ -31,6 +31,7 @@ pub use sink::{Age, Class, Datagrams, SLOT_SIZE, Sink};
 
 use super::bandwidth::Bandwidth;
 use super::command::{Claim, Event, Open, TrackId, TransportId, WorkerId};
+use super::overload::Overload;
 use super::receive::ClockReference;
 use super::{Layer, Meta};
 use crate::demux::Path;
@@ -48,7 +49,7 @@ use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a switch is made of.
 #[derive(Clone)]
@@ -123,6 +124,9 @@ enum Owner {
     Worker(TransportId, WorkerId),
 }
 
+/// Packets that go out in one turn beside those of voices, while there is not time for everything: a part of a millisecond.
+const SHORT_TURN: u64 = 64;
+
 /// A packet of the current batch that waits to be forwarded.
 struct Pending {
     forward: usize,
@@ -150,6 +154,8 @@ pub struct Switch {
     pending: Vec<Pending>,
     /// When a peer of ours has sent media last.
     last_media: Option<Instant>,
+    /// Whether there is time for everything.
+    overload: Overload,
     /// Peers whose output and deadlines are looked at before the turn ends.
     touched: Vec<usize>,
     /// A compound packet under construction.
@@ -182,6 +188,7 @@ impl Switch {
             timers: Timers::default(),
             pending: Vec::new(),
             last_media: None,
+            overload: Overload::new(now),
             touched: Vec::new(),
             rtcp: Vec::new(),
             anonymous: TokenBucket::new(ingress::ANONYMOUS_PER_SECOND, ingress::ANONYMOUS_BURST, now),
@@ -202,6 +209,17 @@ impl Switch {
         self.last_media
     }
 
+    /// Until `now` the worker has worked for so long since it last said so, with what it had to wait for the processor.
+    #[inline]
+    pub fn note_work(&mut self, now: Instant, worked: Duration) {
+        self.overload.note(now, worked);
+    }
+
+    /// The part of what pictures would take that receivers here are sent, as there is not time for more; 1 as a rule.
+    pub fn share(&self) -> f64 {
+        self.overload.share()
+    }
+
     /// Whether anybody here sends or receives the track.
     pub fn knows_track(&self, track: TrackId) -> bool {
         self.tracks_by_id.contains_key(&track)
@@ -215,7 +233,11 @@ impl Switch {
 
     /// The time that [`next_timeout`](Self::next_timeout) gave has come.
     pub fn handle_timeout(&mut self, now: Instant, sink: &mut impl Sink) {
-        while let Some((at, key)) = self.timers.pop_due(now) {
+        // Where there is not time for everything a turn is short, so that the next voice is read soon.
+        let enough = if self.overload.is_on() { self.counters.forwarded + SHORT_TURN } else { u64::MAX };
+        while self.counters.forwarded < enough
+            && let Some((at, key)) = self.timers.pop_due(now)
+        {
             let Some(peer) = self.peers.get_mut(key) else { continue };
             if peer.scheduled != Some(at) {
                 continue;
@@ -230,6 +252,11 @@ impl Switch {
         self.current = None;
         self.counters.stun_refused += self.early.expire(now);
         self.send_opening_checks(now, sink);
+    }
+
+    /// Whether something is due that there was no time for in this turn.
+    pub fn is_behind(&self, now: Instant) -> bool {
+        self.overload.is_on() && self.timers.next().is_some_and(|at| at <= now)
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).

@@ -10,6 +10,7 @@ mod heard;
 mod layers;
 mod model;
 mod network;
+mod overload;
 mod participant;
 mod screen;
 mod seeds;

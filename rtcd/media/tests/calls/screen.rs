@@ -29,12 +29,15 @@ pub struct Screen {
     last_packet: Option<Instant>,
     asked: Option<Instant>,
     pub keyframes_asked: u64,
+    /// What has come of it.
+    pub octets: u64,
 }
 
 impl Screen {
     pub fn handle_packet(&mut self, now: Instant, number: u64, marker: bool, payload: &[u8]) {
         // Padding in the stream itself carries nothing, but has a number.
         self.last_packet = Some(now);
+        self.octets += payload.len() as u64;
         if self.next.is_some_and(|next| number < next) {
             return;
         }

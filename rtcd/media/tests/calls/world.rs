@@ -3,11 +3,12 @@
 mod crash;
 mod handover;
 mod nonces;
+mod slow;
 mod tracks;
 mod wire;
 
 use crate::encoder::{HIGH, LOW};
-use crate::network::{Conditions, Network};
+use crate::network::{Conditions, Datagram, Network};
 use crate::participant::{Manner, Participant, TCP_PORT, Wants};
 use crate::screen::Screen;
 use nonces::Nonces;
@@ -18,6 +19,7 @@ use rtcd_media::rtp::ExtensionIds;
 use rtcd_media::sfu::command::{Claim, Command, Event, Open, Outgoing, TrackId, TransportId, WorkerId};
 use rtcd_media::sfu::switch::{Age, Counters, Handoff, Switch, SwitchConfig};
 use rtcd_media::transport::{CloseReason, TransportEvent};
+pub use slow::Slow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -59,6 +61,8 @@ pub struct World {
     /// What participants are sent.
     sent: Vec<Outgoing>,
     pub nonces: Nonces,
+    /// The only worker has not all the time of the world.
+    pub slow: Option<Slow>,
     /// What switches have taken for datagrams and deadlines, and for writing down.
     pub spent: (Duration, Duration),
 }
@@ -100,8 +104,14 @@ impl World {
             keep_at: now,
             sent: Vec::new(),
             nonces: Nonces::default(),
+            slow: None,
             spent: (Duration::ZERO, Duration::ZERO),
         }
+    }
+
+    /// The part of pictures that the first worker has time for.
+    pub fn share_of_pictures(&self) -> f64 {
+        self.switches[0].0.share()
     }
 
     pub fn counters(&self, worker: usize) -> &Counters {
@@ -231,7 +241,7 @@ impl World {
             let switches = self.switches.iter().filter_map(|(switch, _)| switch.next_timeout());
             let next = people.chain(switches).chain(self.network.next_timeout()).min().unwrap_or(end);
             let is_due = |(switch, _): &(Switch, Wire)| switch.next_timeout().is_some_and(|at| at <= self.now);
-            self.spins = if self.switches.iter().any(is_due) { self.spins + 1 } else { 0 };
+            self.spins = if self.slow.is_none() && self.switches.iter().any(is_due) { self.spins + 1 } else { 0 };
             assert!(self.spins < 100, "a worker would not sleep any more");
             // As a worker that is woken in whole milliseconds.
             let tick = self.now + Duration::from_millis(1);
@@ -259,19 +269,16 @@ impl World {
         let now = self.now;
         while let Some((_, datagram)) = self.network.poll(now) {
             if datagram.to == self.server {
-                let worker = usize::from(datagram.from.port()) % self.switches.len();
-                let worker = self.connections.get(&datagram.from).map_or(worker, |owner| usize::from(owner.0));
-                let protocol = if datagram.from.port() == TCP_PORT { Protocol::Tcp } else { Protocol::Udp };
-                let path = Path { protocol, local: 0, remote: datagram.from };
-                let mut bytes = datagram.bytes;
-                let (switch, wire) = &mut self.switches[worker];
-                let took = timed(|| switch.handle_datagram(now, path, &mut bytes, Age::Fresh, wire));
-                self.spent.0 += took;
+                match &mut self.slow {
+                    Some(slow) => slow.push(datagram),
+                    None => self.deliver(datagram),
+                }
             } else if let Some(person) = self.people.iter_mut().find(|person| person.is_at(datagram.to)) {
                 person.handle_datagram(now, (datagram.from, datagram.to), &datagram.bytes);
                 drain(person, now, &mut self.network);
             }
         }
+        self.read_what_waits();
         for person in &mut self.people {
             if person.next_timeout() <= now {
                 person.handle_timeout(now);
@@ -288,7 +295,22 @@ impl World {
         self.spent.1 += took;
     }
 
+    /// A datagram comes to a worker.
+    fn deliver(&mut self, datagram: Datagram) {
+        let worker = usize::from(datagram.from.port()) % self.switches.len();
+        let worker = self.connections.get(&datagram.from).map_or(worker, |owner| usize::from(owner.0));
+        let protocol = if datagram.from.port() == TCP_PORT { Protocol::Tcp } else { Protocol::Udp };
+        let path = Path { protocol, local: 0, remote: datagram.from };
+        let mut bytes = datagram.bytes;
+        let (switch, wire) = &mut self.switches[worker];
+        let took = timed(|| switch.handle_datagram(self.now, path, &mut bytes, Age::Fresh, wire));
+        self.spent.0 += took;
+    }
+
     fn settle(&mut self) {
+        if self.is_busy() {
+            return;
+        }
         let mut events = Vec::new();
         for (switch, wire) in &mut self.switches {
             self.spent.0 += timed(|| {
@@ -296,6 +318,9 @@ impl World {
                 switch.settle(self.now, wire);
             });
             events.extend(std::iter::from_fn(|| switch.poll_event()));
+            if let Some(slow) = &mut self.slow {
+                slow.send(self.now, wire.datagrams.len());
+            }
             for (path, bytes) in wire.datagrams.drain(..) {
                 self.nonces.note(path.remote, &bytes);
                 self.network.send(self.now, self.server, path.remote, bytes);

@@ -36,6 +36,18 @@ pub(super) fn get_option(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_i
     check(result).map(|_| value)
 }
 
+/// Datagrams that the kernel has dropped for want of room since the socket was made; the counter wraps.
+pub(super) fn unreceived(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    // SK_MEMINFO_VARS numbers, of which SK_MEMINFO_DROPS is the last (linux/sock_diag.h).
+    let mut numbers = [0u32; 9];
+    let mut len = size_of_val(&numbers) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes into `numbers`.
+    let result = unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, numbers.as_mut_ptr().cast(), &raw mut len)
+    };
+    check(result).map(|_| numbers[8])
+}
+
 /// Asks for large buffers; says what came out.
 pub fn grow_buffers(fd: BorrowedFd<'_>) -> io::Result<BufferSizes> {
     let wanted = SOCKET_BUFFER as libc::c_int;

@@ -14,13 +14,24 @@ const TURN: Duration = Duration::from_millis(1);
 const QUIET_TURN: Duration = Duration::from_millis(4);
 /// Peers that have sent nothing for this long send no media: a voice pauses for 400 ms where it is not heard (DTX).
 const QUIET_AFTER: Duration = Duration::from_secs(1);
+/// A sleep that lasts this much longer than it was to is the timer's; beyond that the processor was somebody else's, and the
+/// worker wanted to work.
+const OVERSLEPT: Duration = Duration::from_millis(1);
 
 impl Worker {
-    /// Lets things gather.
-    pub(super) fn pause(&self) {
+    /// Lets things gather, after a turn whose work is noted.
+    pub(super) fn pause(&mut self) {
         let begun = self.io.batch.now;
-        std::thread::sleep((begun + TURN).saturating_duration_since(Instant::now()));
-        if self.switch.last_media().is_some_and(|at| begun < at + QUIET_AFTER) {
+        let (due, ended) = (begun + TURN, Instant::now());
+        if due > ended && !self.switch.is_behind(ended) {
+            std::thread::sleep(due - ended);
+            let woken = Instant::now();
+            let overslept = woken.saturating_duration_since(due + OVERSLEPT);
+            self.switch.note_work(woken, ended - begun + overslept);
+        } else {
+            self.switch.note_work(ended, ended - begun);
+        }
+        if self.switch.is_behind(ended) || self.switch.last_media().is_some_and(|at| begun < at + QUIET_AFTER) {
             return;
         }
         let inbox = self.io.shared.inbox(self.io.id);

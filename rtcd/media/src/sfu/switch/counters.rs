@@ -76,6 +76,10 @@ counters! {
     keyframe_requests,
     /// Packets of media that lay unread while the process stood still.
     media_stale,
+    /// Packets of media that had lain unread for too long, as the worker could not keep up: pictures first.
+    media_late,
+    /// Packets of pictures left out for receivers while the worker cannot keep up, with those that do not fit their ways.
+    shed,
     /// Panics that ended a session.
     panics,
 }

@@ -288,6 +288,7 @@ impl Switch {
             track.keep(now, meta, payload);
         }
         let (id, keeps, mut wake, mut broken) = (track.id, track.keeps(), false, Vec::new());
+        let sheds = u64::from(self.overload.is_on());
         self.forwarding = Some(forward);
         let (kept, clocks) = (Kept(&track.caches), &track.clocks);
         for receiver in &mut track.receivers {
@@ -298,13 +299,15 @@ impl Switch {
                 let (meta, payload) = packet(at);
                 if receiver.kind.is_some() {
                     if receiver.is_paused {
+                        self.counters.shed += sheds;
                         continue;
                     }
                     let passage = receiver.admission.admit(now, &meta, payload.len());
                     if passage == Passage::LeftOut {
+                        self.counters.shed += sheds;
                         continue;
                     }
-                    if keeps && let Some(held) = hold(now, peer, receiver, id, &meta, passage) {
+                    if keeps && let Some(held) = hold(now, peer, receiver, id, (&meta, passage), sheds > 0) {
                         wake |= !peer.touched;
                         broken.extend(held.map(|ssrc| (receiver.peer, ssrc)));
                         continue;
@@ -359,7 +362,7 @@ impl Switch {
     }
 }
 
-/// Lets a picture's packet wait for its turn; `None` when it can go out at once. `Some(Some(ssrc))`: another one had to give
+/// Lets a picture's packet wait for its turn, in any case while there is not time for everything; `None` when it can go out at once. `Some(Some(ssrc))`: another one had to give
 /// way for it, and the picture of that stream is broken.
 #[inline]
 fn hold(
@@ -367,11 +370,11 @@ fn hold(
     peer: &mut Peer,
     receiver: &Receiver,
     track: TrackId,
-    meta: &Meta,
-    passage: Passage,
+    (meta, passage): (&Meta, Passage),
+    waits_for_voice: bool,
 ) -> Option<Option<Ssrc>> {
     let sending = peer.sending.as_mut()?;
-    if sending.pacer.is_idle() && sending.pacer.has_room(now) {
+    if !waits_for_voice && sending.pacer.is_idle() && sending.pacer.has_room(now) {
         return None;
     }
     let (ssrc, layer, epoch, seq) = (receiver.rewriter.ssrc(), meta.layer, meta.epoch, meta.seq);

@@ -59,7 +59,7 @@ impl Switch {
         self.current = Some(key);
         match kind {
             Kind::Rtp if age == Age::Stale => self.counters.media_stale += 1,
-            Kind::Rtp => self.ingest(now, key, bytes, index),
+            Kind::Rtp => self.ingest(now, key, bytes, index, age),
             Kind::Rtcp => self.handle_rtcp(now, key, bytes, sink),
             Kind::Dtls => {
                 if let Some(peer) = self.peers.get_mut(key)
@@ -74,7 +74,7 @@ impl Switch {
         self.current = None;
     }
 
-    fn ingest(&mut self, now: Instant, key: usize, bytes: &mut [u8], index: usize) {
+    fn ingest(&mut self, now: Instant, key: usize, bytes: &mut [u8], index: usize, age: Age) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         let was_touched = peer.touched;
         let ingested = peer.ingest(now, bytes, &mut self.counters, &mut self.events);
@@ -83,14 +83,18 @@ impl Switch {
         }
         let Some(Ingested { forward, meta, payload }) = ingested else { return };
         self.last_media = Some(now);
+        if age == Age::Late && meta.codec.is_video() {
+            self.counters.media_late += 1;
+            return;
+        }
         self.pending.push(Pending { forward, datagram: index, payload, meta });
     }
 
-    /// Forwards the media of a batch: per track, per receiver, all packets, so that they leave together.
+    /// Forwards the media of a batch, voices first: per track, per receiver, all packets, so that they leave together.
     fn forward_pending(&mut self, now: Instant, batch: &impl Datagrams, sink: &mut impl Sink) {
         let mut pending = std::mem::take(&mut self.pending);
         // Order of arrival within a track.
-        pending.sort_unstable_by_key(|packet| (packet.forward, packet.datagram));
+        pending.sort_unstable_by_key(|packet| (packet.meta.codec.is_video(), packet.forward, packet.datagram));
         for packets in pending.chunk_by(|a, b| a.forward == b.forward) {
             let packet = |at: usize| -> (Meta, &[u8]) {
                 let packet: &Pending = &packets[at];
@@ -119,6 +123,11 @@ impl Switch {
     /// A packet of media that another worker has handed over lay there for too long.
     pub fn handle_stale_media(&mut self) {
         self.counters.media_stale += 1;
+    }
+
+    /// A packet of media that another worker has handed over lay there for a while: this worker does not keep up.
+    pub fn handle_late_media(&mut self) {
+        self.counters.media_late += 1;
     }
 
     /// What another worker has given us.

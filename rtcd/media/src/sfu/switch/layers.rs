@@ -3,7 +3,7 @@
 use super::peer::{DECIDE_INTERVAL, Sending};
 use super::{Sink, Switch};
 use crate::sfu::Layer;
-use crate::sfu::allocation::{Demand, Grant};
+use crate::sfu::allocation::{Demand, Grant, trim};
 use crate::sfu::bandwidth::Bitrate;
 use std::time::Instant;
 
@@ -45,8 +45,18 @@ impl Switch {
         let estimate = estimate(now, &sending, voice);
         let Sending { allocation, demands, grants, .. } = &mut *sending;
         allocation.update(now, estimate, voice, demands, grants);
+        if self.overload.is_on() {
+            let pictures: Bitrate = demands.iter().filter_map(Demand::top).sum();
+            trim(pictures.times(self.overload.share_of(key)), demands, grants);
+        }
         let wanted = sending.allocation.wanted();
-        sending.bandwidth.set_wanted(now, if repeats { wanted.times(TWICE) } else { wanted });
+        let sought = match repeats {
+            // What a way has room for beside what there is time for is not asked.
+            _ if self.overload.is_on() => wanted.min(sending.bandwidth.estimate()),
+            true => wanted.times(TWICE),
+            false => wanted,
+        };
+        sending.bandwidth.set_wanted(now, sought);
         let whole = estimate.max(sending.bandwidth.estimate());
         sending.pacer.set_rate(now, whole, sending.allocation.wanted());
         let spent: Bitrate =

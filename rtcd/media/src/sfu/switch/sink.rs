@@ -28,6 +28,8 @@ pub enum Class {
 pub enum Age {
     /// It has just come.
     Fresh,
+    /// It has lain unread for a while: a voice is still worth hearing, and there is no time for pictures.
+    Late,
     /// It has lain unread for so long that nobody wants to hear it.
     Stale,
 }
