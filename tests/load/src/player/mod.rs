@@ -43,13 +43,27 @@ struct Seat {
     ready: bool,
 }
 
-/// The thread.
-pub struct Player {
+/// What surrounds all participants of a thread.
+struct Stage {
     number: usize,
-    poll: Poll,
-    orders: Receiver<Order>,
     shared: Arc<Shared>,
     node: mpsc::Sender<Say>,
+    measured: Measured,
+}
+
+impl Stage {
+    /// What surrounds the one in this place.
+    fn around(&mut self, slot: u32, window: Window) -> Around<'_> {
+        let Self { number, shared, node, measured } = self;
+        Around { player: *number, slot, shared, node, window, measured }
+    }
+}
+
+/// The thread.
+pub struct Player {
+    poll: Poll,
+    orders: Receiver<Order>,
+    stage: Stage,
     seats: Vec<Option<Box<Seat>>>,
     waiting: VecDeque<Spec>,
     opening: usize,
@@ -57,7 +71,6 @@ pub struct Player {
     /// Sockets that had more than was read of them.
     again: VecDeque<u32>,
     room: Room,
-    measured: Measured,
     played: Vec<Played>,
 }
 
@@ -73,18 +86,15 @@ impl Player {
         let measured = Measured::new()?;
         let play = move || {
             let player = Self {
-                number,
                 poll,
                 orders: inbox,
-                shared,
-                node,
+                stage: Stage { number, shared, node, measured },
                 seats: Vec::new(),
                 waiting: VecDeque::new(),
                 opening: 0,
                 heap: BinaryHeap::new(),
                 again: VecDeque::new(),
                 room: Room::default(),
-                measured,
                 played: Vec::new(),
             };
             player.run()
@@ -105,7 +115,7 @@ impl Player {
                 Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(error).context("epoll"),
                 _ => {}
             }
-            let window = self.shared.window();
+            let window = self.stage.shared.window();
             let nanos = clock::nanos(Instant::now());
             if at_start.is_none() && nanos >= window.start {
                 at_start = Some(clock::thread_cpu());
@@ -125,13 +135,13 @@ impl Player {
                 if matches!(order, Order::End) {
                     self.end(window);
                     let cpu = at_end.unwrap_or_default().saturating_sub(at_start.unwrap_or_default());
-                    return Ok(Outcome { measured: self.measured, played: self.played, cpu });
+                    return Ok(Outcome { measured: self.stage.measured, played: self.played, cpu });
                 }
                 self.obey(order, window);
             }
             self.call_due(window);
             self.let_in(window);
-            self.shared.delivered(std::mem::take(&mut self.measured.fresh));
+            self.stage.shared.delivered(std::mem::take(&mut self.stage.measured.fresh));
         }
     }
 
@@ -186,14 +196,7 @@ impl Player {
             let Some(spec) = self.waiting.pop_front() else { return };
             let Ok(slot) = u32::try_from(self.seats.len()) else { return };
             let now = Instant::now();
-            let around = Around {
-                player: self.number,
-                slot,
-                shared: &self.shared,
-                node: &self.node,
-                window,
-                measured: &mut self.measured,
-            };
+            let around = self.stage.around(slot, window);
             match Participant::join(spec, now, self.poll.registry(), &around) {
                 Ok(participant) => {
                     let scheduled = now + OPENING_CHECK;
@@ -204,7 +207,7 @@ impl Player {
                 }
                 Err(error) => {
                     self.seats.push(None);
-                    self.shared.fail(format!("{error:#}"));
+                    self.stage.shared.fail(format!("{error:#}"));
                 }
             }
         }
@@ -219,25 +222,18 @@ impl Player {
     ) -> Option<T> {
         let mut seat = self.seats.get_mut(slot as usize)?.take()?;
         let now = Instant::now();
-        let around = Around {
-            player: self.number,
-            slot,
-            shared: &self.shared,
-            node: &self.node,
-            window,
-            measured: &mut self.measured,
-        };
+        let around = self.stage.around(slot, window);
         let mut turn = Turn { now, registry: self.poll.registry(), room: &mut self.room, around };
         let result = act(&mut seat.participant, &mut turn);
         let core = &seat.participant.core;
         if !seat.opened && core.open_at.is_some() {
             seat.opened = true;
             self.opening -= 1;
-            self.shared.opened(1);
+            self.stage.shared.opened(1);
         }
         if !seat.ready && core.publishing {
             seat.ready = true;
-            self.shared.ready(1);
+            self.stage.shared.ready(1);
         }
         let lost = match &result {
             Err(error) => Some(format!("{error:#}")),
@@ -254,7 +250,7 @@ impl Player {
             Ok(_) => None,
         };
         if let Some(reason) = lost {
-            self.shared.fail(format!("{}: {reason}", core.spec.who.session_id));
+            self.stage.shared.fail(format!("{}: {reason}", core.spec.who.session_id));
             self.stand_up(*seat, window);
             return None;
         }
@@ -269,14 +265,7 @@ impl Player {
 
     /// Somebody is not there any more; what was heard remains.
     fn stand_up(&mut self, mut seat: Seat, window: Window) {
-        let around = Around {
-            player: self.number,
-            slot: 0,
-            shared: &self.shared,
-            node: &self.node,
-            window,
-            measured: &mut self.measured,
-        };
+        let around = self.stage.around(0, window);
         // Where nothing more can be said there is nobody to say it to.
         let _ = seat.participant.leave(self.poll.registry(), &around);
         if !seat.opened {
@@ -300,7 +289,7 @@ impl Player {
         let Some(seat) = found.and_then(Option::take) else { return };
         let spec = seat.participant.core.spec.clone();
         self.stand_up(*seat, window);
-        self.waiting.push_back(self.shared.successor(&spec));
+        self.waiting.push_back(self.stage.shared.successor(&spec));
     }
 
     fn end(&mut self, window: Window) {
