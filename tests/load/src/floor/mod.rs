@@ -9,7 +9,7 @@ use crate::link::{Room, Udp};
 use crate::run::Plan;
 use crate::traffic::Shape;
 use anyhow::{Context as _, Result, anyhow};
-use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use mio::{Events, Poll, Token};
 use relay::{Receiver, Relay};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -60,9 +60,9 @@ pub fn floor(plan: &Plan, lasting: Duration) -> Result<f64> {
 }
 
 fn key(number: u32) -> Result<LessSafeKey> {
-    let mut bytes = [7; 16];
+    let mut bytes = [7; 32];
     bytes[..4].copy_from_slice(&number.to_be_bytes());
-    Ok(LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &bytes).ok().context("no key")?))
+    Ok(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &bytes).ok().context("no key")?))
 }
 
 fn nonce(header: &[u8]) -> Nonce {
