@@ -29,7 +29,7 @@ pub(super) struct Io {
     pub(super) connections: Connections,
     pub(super) relays: Relays,
     pub(super) batch: SendBatch,
-    /// Workers that have been given something in this turn.
+    /// Workers that have been given something and not been woken.
     ring: u64,
     /// Where the times of writes go, by track; those of tracks that have ended are dropped now and then.
     writes: HashMap<TrackId, prometheus::Histogram>,
@@ -72,7 +72,7 @@ impl Io {
         self.writes.insert(track, writes);
     }
 
-    /// Gives another worker something; it is woken at the end of the turn.
+    /// Gives another worker something; it is woken at the end of the turn, or [before](Sink::handed_over).
     pub(super) fn give(&mut self, worker: WorkerId, handoff: Handoff) {
         self.ring |= 1 << worker.0;
         let given = self.shared.hand_over(worker, handoff);
@@ -97,10 +97,15 @@ impl Io {
         for writes in self.sampled.drain(..) {
             writes.observe(now.elapsed().as_secs_f64());
         }
-        for worker in self.shared.workers().filter(|worker| self.ring >> worker.0 & 1 == 1) {
+        self.ring();
+    }
+
+    /// Wakes the workers that have been given something.
+    fn ring(&mut self) {
+        let given = std::mem::take(&mut self.ring);
+        for worker in self.shared.workers().filter(|worker| given >> worker.0 & 1 == 1) {
             self.shared.inbox(worker).ring();
         }
-        self.ring = 0;
     }
 }
 
@@ -139,6 +144,10 @@ impl Sink for Io {
         if let Some(packet) = self.shared.packet(self.batch.now, track, *meta, payload) {
             self.give(worker, Handoff::Media(packet));
         }
+    }
+
+    fn handed_over(&mut self) {
+        self.ring();
     }
 
     fn path_verified(&mut self, path: Path) {

@@ -43,7 +43,16 @@ impl WorkerSet {
     }
     /// Those that are in it.
     pub fn iter(self) -> impl Iterator<Item = WorkerId> {
-        (0..MAX_WORKERS as u8).filter(move |bit| self.0 >> bit & 1 == 1).map(WorkerId)
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let next = (rest != 0).then(|| WorkerId(rest.trailing_zeros() as u8));
+            rest &= rest.wrapping_sub(1);
+            next
+        })
+    }
+    /// Whether nobody is.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
     }
 }
 

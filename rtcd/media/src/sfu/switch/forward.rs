@@ -273,6 +273,24 @@ impl Switch {
         Some(SentStream { place, peer, receiver, kept })
     }
 
+    /// Hands `count` packets of one track, given by `packet`, to the workers that have receivers of it; whether there are any.
+    pub(super) fn hand_over_packets<'b, S: Sink>(
+        &self,
+        forward: usize,
+        count: usize,
+        packet: impl Fn(usize) -> (Meta, &'b [u8]),
+        sink: &mut S,
+    ) -> bool {
+        let Some(track) = self.tracks.get(forward) else { return false };
+        for worker in track.remote.iter() {
+            for at in 0..count {
+                let (meta, payload) = packet(at);
+                sink.hand_over_media(worker, track.id, &meta, payload);
+            }
+        }
+        !track.remote.is_empty()
+    }
+
     /// Forwards `count` packets of one track, given by `packet`: per receiver all of them, so that they leave together.
     pub(super) fn forward_packets<'b, S: Sink>(
         &mut self,
@@ -333,12 +351,6 @@ impl Switch {
         (self.current, self.forwarding) = (None, None);
         if !track.receivers.is_empty() {
             sink.forwarded(track.id);
-        }
-        for worker in track.remote.iter() {
-            for at in 0..count {
-                let (meta, payload) = packet(at);
-                sink.hand_over_media(worker, track.id, &meta, payload);
-            }
         }
         for (key, ssrc) in broken {
             self.break_picture(now, key, ssrc, sink);

@@ -95,12 +95,21 @@ impl Switch {
         let mut pending = std::mem::take(&mut self.pending);
         // Order of arrival within a track.
         pending.sort_unstable_by_key(|packet| (packet.meta.codec.is_video(), packet.forward, packet.datagram));
-        for packets in pending.chunk_by(|a, b| a.forward == b.forward) {
-            let packet = |at: usize| -> (Meta, &[u8]) {
-                let packet: &Pending = &packets[at];
-                (packet.meta, batch.bytes(packet.datagram, packet.payload.clone()))
-            };
-            self.forward_packets(now, packets[0].forward, packets.len(), packet, sink);
+        let of = |packets: &[Pending], at: usize| -> (Meta, &[u8]) {
+            let packet = &packets[at];
+            (packet.meta, batch.bytes(packet.datagram, packet.payload.clone()))
+        };
+        let by_track = || pending.chunk_by(|a, b| a.forward == b.forward);
+        // Other workers send while this one does.
+        let mut handed_over = false;
+        for packets in by_track() {
+            handed_over |= self.hand_over_packets(packets[0].forward, packets.len(), |at| of(packets, at), sink);
+        }
+        if handed_over {
+            sink.handed_over();
+        }
+        for packets in by_track() {
+            self.forward_packets(now, packets[0].forward, packets.len(), |at| of(packets, at), sink);
         }
         pending.clear();
         self.pending = pending;

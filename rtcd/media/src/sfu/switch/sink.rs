@@ -44,6 +44,8 @@ pub trait Sink {
     fn hand_over(&mut self, worker: WorkerId, handoff: Handoff);
     /// Gives another worker's switch a plain packet for its receivers.
     fn hand_over_media(&mut self, worker: WorkerId, track: TrackId, meta: &Meta, payload: &[u8]);
+    /// For now nothing more is handed over: the other workers can begin.
+    fn handed_over(&mut self);
     /// An authentic check has come over a path that was not this transport's before.
     fn path_verified(&mut self, path: Path);
     /// Nobody uses the path any more: a connection can be closed.

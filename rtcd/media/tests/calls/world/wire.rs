@@ -33,6 +33,7 @@ impl Sink for Wire {
     fn hand_over_media(&mut self, worker: WorkerId, track: TrackId, meta: &Meta, payload: &[u8]) {
         self.media.push_back((worker, track, *meta, payload.to_vec()));
     }
+    fn handed_over(&mut self) {}
     fn path_verified(&mut self, _path: Path) {}
     fn path_closed(&mut self, _path: Path) {}
     fn forwarded(&mut self, _track: TrackId) {}

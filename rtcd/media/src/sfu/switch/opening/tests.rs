@@ -22,6 +22,7 @@ impl Sink for Road {
     }
     fn hand_over(&mut self, _worker: WorkerId, _handoff: Handoff) {}
     fn hand_over_media(&mut self, _worker: WorkerId, _track: TrackId, _meta: &Meta, _payload: &[u8]) {}
+    fn handed_over(&mut self) {}
     fn path_verified(&mut self, _path: Path) {}
     fn path_closed(&mut self, _path: Path) {}
     fn forwarded(&mut self, _track: TrackId) {}
