@@ -1,5 +1,5 @@
 #![allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
-use super::lost_on_the_way;
+use super::table::lost_on_the_way;
 use crate::codec::Codec;
 use crate::demux::Path;
 use crate::dtls::{Identity, Role};
