@@ -14,23 +14,22 @@ const TURN: Duration = Duration::from_millis(1);
 const QUIET_TURN: Duration = Duration::from_millis(4);
 /// Peers that have sent nothing for this long send no media: a voice pauses for 400 ms where it is not heard (DTX).
 const QUIET_AFTER: Duration = Duration::from_secs(1);
-/// A sleep that lasts this much longer than it was to is the timer's; beyond that the processor was somebody else's, and the
-/// worker wanted to work.
-const OVERSLEPT: Duration = Duration::from_millis(1);
+/// A sleep that lasts this much longer than it was to is that of a machine where others work, too. Beyond that the worker had to
+/// wait for the processor, as in a container that has used up its part of it.
+const OVERSLEPT: Duration = Duration::from_millis(4);
 
 impl Worker {
     /// Lets things gather, after a turn whose work is noted.
     pub(super) fn pause(&mut self) {
         let begun = self.io.batch.now;
         let (due, ended) = (begun + TURN, Instant::now());
+        let (mut now, mut waited) = (ended, Duration::ZERO);
         if due > ended && !self.switch.is_behind(ended) {
             std::thread::sleep(due - ended);
-            let woken = Instant::now();
-            let overslept = woken.saturating_duration_since(due + OVERSLEPT);
-            self.switch.note_work(woken, ended - begun + overslept);
-        } else {
-            self.switch.note_work(ended, ended - begun);
+            now = Instant::now();
+            waited = now.saturating_duration_since(due + OVERSLEPT);
         }
+        self.switch.note_work(now, ended - begun + waited);
         if self.switch.is_behind(ended) || self.switch.last_media().is_some_and(|at| begun < at + QUIET_AFTER) {
             return;
         }
