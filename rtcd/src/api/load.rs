@@ -61,10 +61,10 @@ impl CpuLoad {
         self.share.store(share.to_bits(), Ordering::Relaxed);
         if share < 1.0 && overloaded.failed() {
             warn!(
-                "the machine is too small for its calls: participants get less of screens and cameras, new calls are sent elsewhere"
+                "the machine is too busy for its calls: participants get less of screens and cameras, new calls are sent elsewhere"
             );
         } else if share >= 1.0 && overloaded.works() {
-            info!("the machine carries its calls again");
+            info!("the machine has time for its calls again");
         }
     }
 

@@ -215,21 +215,26 @@ impl Allocation {
     }
 }
 
-/// Leaves no more of what was granted than fits into `budget`, for as long as this is said: less important tracks go first,
-/// of each the higher layers.
+/// Leaves no more of what was granted than fits into `budget`, for as long as this is said: the higher layers go first, then
+/// what is less important.
 pub fn trim(mut budget: Bitrate, demands: &[Demand], grants: &mut [Grant]) {
+    let lowest = |demand: &Demand, grant: Grant| demand.alive().next().filter(|_| grant.layer().is_some());
+    let mut reserved: Bitrate =
+        demands.iter().zip(&*grants).filter_map(|(demand, grant)| Some(lowest(demand, *grant)?.1)).sum();
     for (at, demand) in by_importance(demands) {
-        let (Some(granted), Some(grant)) = (grants[at].layer(), grants.get_mut(at)) else { continue };
-        let fits = |(layer, rate): &(Layer, Bitrate)| *layer <= granted && *rate <= budget;
-        let (layer, rate) = match demand.alive().rev().find(fits) {
-            Some(fits) => fits,
-            None => (demand.alive().next().map_or(granted, |(lowest, _)| lowest), budget),
-        };
-        let rate = if let Grant::Thin(_, limit) = *grant { rate.min(limit) } else { rate };
-        *grant = match () {
-            () if demand.rate(layer).is_some_and(|whole| whole <= rate) => Grant::Full(layer),
-            () if rate >= LEAST_THIN => Grant::Thin(layer, rate),
-            () => Grant::Paused,
+        let Some(grant) = grants.get_mut(at) else { continue };
+        let Some((lowest, least)) = lowest(demand, *grant) else { continue };
+        reserved = reserved.less(least);
+        // Those behind it have their lowest layers before this one has a higher one.
+        let room = budget.less(reserved);
+        let fits = |(layer, rate): &(Layer, Bitrate)| Some(*layer) <= grant.layer() && *rate <= room;
+        let (layer, whole) = demand.alive().rev().find(fits).unwrap_or((lowest, least));
+        let limit = if let Grant::Thin(_, limit) = *grant { limit } else { whole };
+        let rate = whole.min(limit).min(budget);
+        *grant = match rate {
+            rate if rate == whole => Grant::Full(layer),
+            rate if rate >= LEAST_THIN => Grant::Thin(layer, rate),
+            _ => Grant::Paused,
         };
         budget = budget.less(rate);
     }

@@ -46,7 +46,8 @@ fn under_twice_the_limit_voice_goes_on_and_pictures_become_fewer_until_there_is_
 
         let limit = whole / 2.0;
         world.slow = Some(Slow::new(Duration::from_secs_f64(1.0 / limit), world.now));
-        world.run(SECOND);
+        // It takes a moment to be noticed.
+        world.run(3 * SECOND);
         let heard: Vec<u64> = others.iter().map(|at| world.people[*at].seen.voices[&voice].newest()).collect();
         let left = pictures(&mut world, 20 * SECOND);
         let missing = others.iter().zip(&heard).map(|(at, from)| {

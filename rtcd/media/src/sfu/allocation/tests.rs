@@ -165,3 +165,23 @@ fn an_earlier_camera_rises_before_a_later_one() {
     receiver.at(600);
     assert_eq!(receiver.during(10, 3200), [Full(H), Full(L)], "the order is that of the demands");
 }
+
+#[test]
+fn what_there_is_no_time_for_goes_in_the_order_of_its_importance_and_no_more_is_left_than_was_granted() {
+    let demands = [demand(2, Kind::Camera), screen()];
+    let thin = |kbit| Thin(L, Bitrate::kbit(kbit));
+    let trimmed = |kbit, granted: [Grant; 2]| {
+        let mut grants = granted;
+        trim(Bitrate::kbit(kbit), &demands, &mut grants);
+        grants
+    };
+    let whole = [Full(H), Full(H)];
+    assert_eq!(trimmed(5000, whole), whole);
+    assert_eq!(trimmed(4999, whole), [Full(L), Full(H)], "the camera's higher layer goes first");
+    assert_eq!(trimmed(2999, whole), [Full(L), Full(L)], "then the screen's");
+    assert_eq!(trimmed(800, whole), [thin(300), Full(L)]);
+    assert_eq!(trimmed(510, whole), [Paused, Full(L)], "no picture");
+    assert_eq!(trimmed(400, whole), [Paused, thin(400)]);
+    assert_eq!(trimmed(9000, [Full(L), thin(200)]), [Full(L), thin(200)]);
+    assert_eq!(trimmed(3000, [Paused, Full(H)]), [Paused, Full(H)], "nothing is kept for what is paused");
+}
