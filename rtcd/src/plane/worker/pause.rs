@@ -23,14 +23,15 @@ impl Worker {
     pub(super) fn pause(&mut self) {
         let begun = self.io.batch.now;
         let (due, ended) = (begun + TURN, Instant::now());
+        let is_behind = self.switch.is_behind(ended);
         let (mut now, mut waited) = (ended, Duration::ZERO);
-        if due > ended && !self.switch.is_behind(ended) {
+        if due > ended && !is_behind {
             std::thread::sleep(due - ended);
             now = Instant::now();
             waited = now.saturating_duration_since(due + OVERSLEPT);
         }
         self.switch.note_work(now, ended - begun + waited);
-        if self.switch.is_behind(ended) || self.switch.last_media().is_some_and(|at| begun < at + QUIET_AFTER) {
+        if is_behind || self.switch.last_media().is_some_and(|at| begun < at + QUIET_AFTER) {
             return;
         }
         let inbox = self.io.shared.inbox(self.io.id);

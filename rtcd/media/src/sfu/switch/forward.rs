@@ -141,8 +141,8 @@ impl Switch {
     }
 }
 
-/// Lets a picture's packet wait for its turn, in any case while there is not time for everything; `None` when it can go out at once. `Some(Some(ssrc))`: another one had to give
-/// way for it, and the picture of that stream is broken.
+/// Lets a picture's packet wait for its turn, in any case while it `waits_for_voice`; `None` when it can go out at once.
+/// `Some(Some(ssrc))`: another one had to give way for it, and the picture of that stream is broken.
 #[inline]
 fn hold(
     now: Instant,
