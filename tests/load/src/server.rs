@@ -23,6 +23,7 @@ pub struct Server {
 impl Server {
     /// Starts a program that takes the variables of rtcd.
     pub fn start(program: &Path) -> Result<Self> {
+        let program = program.canonicalize().with_context(|| format!("{}: no such program", program.display()))?;
         let directory = std::env::temp_dir().join(format!("rtcd-load-{}", random(6)?));
         DirBuilder::new().mode(0o700).create(&directory).with_context(|| format!("{}", directory.display()))?;
         let api = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
@@ -39,7 +40,6 @@ impl Server {
             ("RTCD_LOGGER_ENABLEFILE", "false".into()),
             ("RTCD_LOGGER_CONSOLELEVEL", "INFO".into()),
         ];
-        let program = program.canonicalize().with_context(|| format!("{}: no such program", program.display()))?;
         let mut command = Command::new(&program);
         // What this shell has set for another server is not for this one.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RTCD_")) {
