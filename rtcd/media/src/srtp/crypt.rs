@@ -37,12 +37,18 @@ pub(super) struct SessionKey {
     keys: Arc<KeyingMaterial>,
     of_client: bool,
     purpose: Purpose,
+    /// Bytes of the tag: here, and not looked up in what all keys share, which is out of the cache when a packet comes.
+    tag_len: usize,
     derived: OnceCell<Crypt>,
 }
 
 impl SessionKey {
     pub(super) fn new(keys: &Arc<KeyingMaterial>, of_client: bool, purpose: Purpose) -> Self {
-        Self { keys: keys.clone(), of_client, purpose, derived: OnceCell::new() }
+        let tag_len = match keys.profile {
+            Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => GCM_TAG,
+            Profile::AesCm128HmacSha1_80 => CM_TAG,
+        };
+        Self { keys: keys.clone(), of_client, purpose, tag_len, derived: OnceCell::new() }
     }
 
     #[inline]
@@ -56,11 +62,9 @@ impl SessionKey {
     }
 
     /// Bytes of the tag.
+    #[inline]
     pub(super) fn tag_len(&self) -> usize {
-        match self.keys.profile {
-            Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => GCM_TAG,
-            Profile::AesCm128HmacSha1_80 => CM_TAG,
-        }
+        self.tag_len
     }
 }
 
