@@ -3,6 +3,7 @@
 mod handover;
 mod held;
 mod messages;
+mod pace;
 mod pause;
 
 use super::accept::Acceptor;
@@ -15,6 +16,7 @@ use super::relay::RelayId;
 use super::socket::{RECV_BATCH, RECV_SIZE, RecvBatch};
 use super::stalls::Stalls;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use pace::Pace;
 use rtcd_media::demux::{Path, Protocol};
 use rtcd_media::sfu::command::{Event, WorkerId};
 use rtcd_media::sfu::switch::{Age, Switch, SwitchConfig};
@@ -67,6 +69,8 @@ pub struct Worker {
     /// Another process goes on: with whom it is to be agreed, and who gets what is left.
     leaving: Option<(Arc<Meeting>, oneshot::Sender<Left>)>,
     stopping: bool,
+    /// How far apart its turns are.
+    pace: Pace,
 }
 
 /// What a worker waits for: its bell.
@@ -102,6 +106,7 @@ impl Worker {
             suspending: None,
             leaving: None,
             stopping: false,
+            pace: Pace::new(),
         }
     }
 
@@ -113,11 +118,13 @@ impl Worker {
         while !self.stopping {
             let inbox = self.io.shared.inbox(self.io.id);
             inbox.heartbeat.fetch_add(1, Ordering::Relaxed);
-            self.pause();
+            let has_paused = self.pause();
             let inbox = self.io.shared.inbox(self.io.id);
             let timeout = if inbox.begin_wait() { self.sleep() } else { EpollTimeout::ZERO };
+            let paused_until = has_paused.then(Instant::now);
             let count = self.io.epoll.wait(&mut ready, timeout).unwrap_or(0);
             inbox.end_wait();
+            self.note_pace(Instant::now(), paused_until, timeout == EpollTimeout::ZERO);
             let turn = || self.turn(&ready[..count], &mut received, &mut frame);
             if catch_unwind(AssertUnwindSafe(turn)).is_err() {
                 self.media.clear();

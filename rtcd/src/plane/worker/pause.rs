@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 /// Longest sleep: the heartbeat must go on.
 const MAX_SLEEP: Duration = Duration::from_millis(500);
-/// Turns begin at least so far apart: what comes within this time is read at once. A worker that is woken less often is not held
-/// up.
-const TURN: Duration = Duration::from_millis(1);
-/// The same for a worker whose peers send no media. Each receiver of pictures reports ten times a second what has arrived: read
-/// one by one, these reports cost more in wake-ups than the pictures cost to send, and nobody waits for them. Media of other
-/// workers ends this sooner.
+/// Who waits no longer has found something.
+const AT_ONCE: Duration = Duration::from_micros(30);
+/// Turns of a worker whose peers send no media are so far apart where pauses pay. Each receiver of pictures reports ten times a
+/// second what has arrived: read one by one, these reports cost more in wake-ups than the pictures cost to send, and nobody waits
+/// for them. Media of other workers ends this sooner.
 const QUIET_TURN: Duration = Duration::from_millis(4);
 /// Peers that have sent nothing for this long send no media: a voice pauses for 400 ms where it is not heard (DTX).
 const QUIET_AFTER: Duration = Duration::from_secs(1);
@@ -19,26 +18,43 @@ const QUIET_AFTER: Duration = Duration::from_secs(1);
 const OVERSLEPT: Duration = Duration::from_millis(4);
 
 impl Worker {
-    /// Lets things gather, after a turn whose work is noted.
-    pub(super) fn pause(&mut self) {
+    /// Lets things gather where that pays, after a turn whose work is noted; whether it did.
+    pub(super) fn pause(&mut self) -> bool {
         let begun = self.io.batch.now;
-        let (due, ended) = (begun + TURN, Instant::now());
+        let (due, ended) = (begun + self.pace.turn(), Instant::now());
         let is_behind = self.switch.is_behind(ended);
         let (mut now, mut waited) = (ended, Duration::ZERO);
-        if due > ended && !is_behind {
+        let pauses = self.pace.pauses() && !is_behind;
+        if due > ended && pauses {
             std::thread::sleep(due - ended);
             now = Instant::now();
             waited = now.saturating_duration_since(due + OVERSLEPT);
         }
         self.switch.note_work(now, ended - begun + waited);
-        if is_behind || self.switch.last_media().is_some_and(|at| begun < at + QUIET_AFTER) {
-            return;
+        if !pauses || !self.is_quiet(begun) {
+            return pauses;
         }
         let inbox = self.io.shared.inbox(self.io.id);
         if inbox.begin_wait() {
             inbox.listen((begun + QUIET_TURN).saturating_duration_since(Instant::now()));
         }
         inbox.end_wait();
+        true
+    }
+
+    /// A turn begins, after a pause until then, if there was one: was it good for something, or would it have been? Mail in the
+    /// worker's box `has_waited`.
+    pub(super) fn note_pace(&mut self, now: Instant, paused_until: Option<Instant>, has_waited: bool) {
+        let has_gathered = match paused_until {
+            Some(until) => has_waited || now < until + AT_ONCE,
+            None => now < self.io.batch.now + if self.is_quiet(now) { QUIET_TURN } else { self.pace.turn() },
+        };
+        self.pace.note(has_gathered);
+    }
+
+    /// Its peers send no media.
+    fn is_quiet(&self, now: Instant) -> bool {
+        self.switch.last_media().is_none_or(|at| now >= at + QUIET_AFTER)
     }
 
     /// How long it sleeps when nothing wakes it.
