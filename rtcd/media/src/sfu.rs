@@ -5,6 +5,7 @@
 //! which layers that is ([`allocation`], by what [`meter`]s say of them), [`rewrite`], and at what pace ([`pacer`]). The
 //! [`switch`] holds it all together, told by [`command`]s.
 pub mod allocation;
+pub mod balance;
 pub mod bandwidth;
 pub mod cache;
 pub mod command;

@@ -12,6 +12,7 @@ use rtcd_media::demux::Path;
 use rtcd_media::dtls::Identity;
 use rtcd_media::footprint::{Per, Tally};
 use rtcd_media::sfu::Meta;
+use rtcd_media::sfu::balance::Balance;
 use rtcd_media::sfu::cache::MAX_PAYLOAD;
 use rtcd_media::sfu::command::{TrackId, WorkerId};
 use rtcd_media::sfu::switch::{self, Reflex};
@@ -189,6 +190,8 @@ pub struct Shared {
     pub nack_buffer: usize,
     /// What is answered on data channels at once.
     pub reflex: Reflex,
+    /// How many sessions each worker has.
+    pub balance: Arc<Balance>,
     /// Where browsers go.
     pub web: WebDoor,
     inboxes: Box<[Inbox]>,
@@ -199,7 +202,16 @@ impl Shared {
     /// Letter boxes for `workers` workers.
     pub fn new(identity: Identity, nack_buffer: usize, reflex: Reflex, workers: usize) -> io::Result<Self> {
         let inboxes = (0..workers).map(|_| Inbox::new()).collect::<io::Result<_>>()?;
-        Ok(Self { identity, nack_buffer, reflex, web: WebDoor::default(), inboxes, pool: ArrayQueue::new(POOL) })
+        let balance = Arc::new(Balance::new(workers));
+        Ok(Self {
+            identity,
+            nack_buffer,
+            reflex,
+            balance,
+            web: WebDoor::default(),
+            inboxes,
+            pool: ArrayQueue::new(POOL),
+        })
     }
 
     /// All workers.

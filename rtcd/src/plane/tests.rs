@@ -79,19 +79,20 @@ fn check(local: &Credentials) -> Vec<u8> {
 }
 
 fn announce(plane: &Listening, local: Credentials) {
+    announce_as(&plane.handle(), TransportId(1), local);
+}
+
+fn announce_as(plane: &PlaneHandle, transport: TransportId, local: Credentials) {
     let open = Arc::new(Open {
-        transport: TransportId(1),
+        transport,
         local,
         remote_ufrag: "peer".into(),
         fingerprint: Identity::generate().expect("a certificate").fingerprint(),
         role: Role::Server,
     });
     let claim = Arc::default();
-    for worker in plane.handle().workers() {
-        plane
-            .handle()
-            .send(worker, SwitchCommand::Open { open: open.clone(), claim: Arc::clone(&claim) })
-            .expect("queued");
+    for worker in plane.workers() {
+        plane.send(worker, SwitchCommand::Open { open: open.clone(), claim: Arc::clone(&claim) }).expect("queued");
     }
 }
 
@@ -141,6 +142,33 @@ fn an_address_that_is_bound_later_serves_sessions_of_every_worker() {
     assert_eq!(counter(&plane, "stun_refused"), 0);
     assert!(counter(&plane, "misrouted") > 0, "and that is counted");
     plane.stop();
+}
+
+#[test]
+fn newcomers_that_the_kernel_brings_to_one_worker_are_spread() {
+    let config = PlaneConfig::new(2, 0);
+    let (plane, mut events) = Plane::start(&config, Identity::generate().expect("a certificate")).expect("started");
+    let mut sockets = Sockets::new(plane.handle());
+    let address = sockets.bind(Kind::Udp, loopback(), Instant::now()).expect("bound");
+    // All from one port, which the kernel gives to one worker.
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+    let mut answer = [0; 200];
+    for number in 0..40 {
+        let local = Credentials::generate();
+        announce_as(&plane.handle(), TransportId(number), local.clone());
+        socket.send_to(&check(&local), address).expect("sent");
+        let (_, from) = socket.recv_from(&mut answer).expect("answered by whoever has it");
+        assert_eq!(from, address, "and from where it was asked");
+    }
+    plane.stop();
+    let mut sessions = [0; 2];
+    while let Some(event) = events.blocking_recv() {
+        if let Event::Claimed { worker, .. } = event {
+            sessions[usize::from(worker.0)] += 1;
+        }
+    }
+    assert!(sessions.iter().sum::<u32>() == 40 && sessions[0].abs_diff(sessions[1]) <= 6, "{sessions:?}");
 }
 
 /// A question for one's own address in a frame, padded to be as long as the answer.

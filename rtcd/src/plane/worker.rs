@@ -91,7 +91,7 @@ impl Worker {
         now: Instant,
     ) -> Self {
         let (identity, nack_buffer, reflex) = (shared.identity.clone(), shared.nack_buffer, shared.reflex);
-        let config = SwitchConfig { worker: id, identity, nack_buffer, reflex };
+        let config = SwitchConfig { worker: id, identity, nack_buffer, reflex, balance: shared.balance.clone() };
         Self {
             switch: Switch::new(config, now),
             io: Io::new(id, shared, epoll),

@@ -29,6 +29,7 @@ pub use opening::LocalSocket;
 pub use peer::{PeerNumbers, REPORT_INTERVAL};
 pub use sink::{Age, Class, Datagrams, SLOT_SIZE, Sink};
 
+use super::balance::Balance;
 use super::bandwidth::Bandwidth;
 use super::command::{Claim, Event, Open, TrackId, TransportId, WorkerId};
 use super::overload::Overload;
@@ -62,6 +63,8 @@ pub struct SwitchConfig {
     pub nack_buffer: usize,
     /// What is answered on a data channel without asking anybody.
     pub reflex: Reflex,
+    /// How many sessions each worker has, known to all.
+    pub balance: Arc<Balance>,
 }
 
 /// The answer to a message (whether it is text, and what it says) that needs no thought, of the same kind: most of what comes
@@ -272,6 +275,7 @@ impl Switch {
             self.drain_peer(now, key, sink);
         }
         self.current = None;
+        self.config.balance.note(self.config.worker, self.peers.len());
     }
 
     /// The next event for control.

@@ -16,6 +16,7 @@ use rtcd_media::demux::{Path, Protocol};
 use rtcd_media::dtls::{Fingerprint, Identity, Role};
 use rtcd_media::ice::Credentials;
 use rtcd_media::rtp::ExtensionIds;
+use rtcd_media::sfu::balance::Balance;
 use rtcd_media::sfu::command::{Claim, Command, Event, Open, Outgoing, TrackId, TransportId, WorkerId};
 use rtcd_media::sfu::switch::{Age, Counters, Handoff, Switch, SwitchConfig};
 use rtcd_media::transport::{CloseReason, TransportEvent};
@@ -72,12 +73,14 @@ impl World {
         #[allow(clippy::disallowed_methods, reason = "some instant to start from")]
         let now = Instant::now();
         let identity = Identity::generate().expect("a certificate");
+        let balance = Arc::new(Balance::new(usize::from(workers)));
         let switch = |worker| {
             let config = SwitchConfig {
                 worker: WorkerId(worker),
                 identity: identity.clone(),
                 nack_buffer: 512,
                 reflex: |_, _| None,
+                balance: balance.clone(),
             };
             (Switch::new(config, now), Wire::default())
         };

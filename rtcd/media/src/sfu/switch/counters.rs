@@ -30,7 +30,8 @@ macro_rules! counters {
 counters! {
     /// Datagrams from addresses that no authentic check has come from.
     stray,
-    /// Datagrams that arrived at another worker than their participant's, which handed them over.
+    /// Datagrams that arrived at another worker than their participant's, which handed them over: some in a hundred, as newcomers go to
+    /// the worker with fewer sessions.
     misrouted,
     /// STUN messages that are malformed, not authentic or for nobody here.
     stun_refused,

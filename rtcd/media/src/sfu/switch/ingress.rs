@@ -229,7 +229,8 @@ impl Switch {
         if let Some(key) = self.peers_by_id.get(&open.transport) {
             return Owner::Peer(*key);
         }
-        let owner = claim.claim(self.config.worker);
+        let (worker, balance) = (self.config.worker, &self.config.balance);
+        let owner = claim.owner().unwrap_or_else(|| claim.claim(balance.place(worker)));
         if owner == self.config.worker {
             Owner::Peer(self.adopt(now, open))
         } else {

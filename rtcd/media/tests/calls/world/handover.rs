@@ -3,6 +3,7 @@ use super::World;
 use super::crash::Memory;
 use super::wire::Wire;
 use crate::{MS, SECOND};
+use rtcd_media::sfu::balance::Balance;
 use rtcd_media::sfu::command::{Claim, TrackId, TransportId, WorkerId};
 use rtcd_media::sfu::switch::{RegistrationRecord, Route, Switch, SwitchConfig, SwitchRecord, SwitchStart};
 use std::collections::HashMap;
@@ -81,6 +82,7 @@ impl World {
                 identity: self.identity.clone(),
                 nack_buffer: 512,
                 reflex: |_, _| None,
+                balance: Arc::new(Balance::new(1)),
             };
             let mut switch = Switch::new(config, self.now);
             let start =
@@ -115,9 +117,15 @@ impl World {
         let routes = Route::between(&peers.collect::<Vec<_>>());
         let owners: Vec<(TransportId, WorkerId)> = everywhere.iter().map(|(_, id, worker)| (*id, *worker)).collect();
         self.switches.clear();
+        let balance = Arc::new(Balance::new(records.len()));
         for (worker, record) in (0..).map(WorkerId).zip(records) {
-            let config =
-                SwitchConfig { worker, identity: self.identity.clone(), nack_buffer: 512, reflex: |_, _| None };
+            let config = SwitchConfig {
+                worker,
+                identity: self.identity.clone(),
+                nack_buffer: 512,
+                reflex: |_, _| None,
+                balance: balance.clone(),
+            };
             let mut switch = Switch::new(config, self.now);
             switch.start(
                 written,

@@ -7,6 +7,7 @@ use crate::ice::Credentials;
 use crate::rtp::{ExtensionIds, Ssrc};
 use crate::sdp::{MediaKind, Mid};
 use crate::sfu::Meta;
+use crate::sfu::balance::Balance;
 use crate::sfu::command::{Claim, Command, Event, Incoming, Open, Outgoing, TrackId, TransportId, WorkerId};
 use crate::sfu::rewrite::Numbers;
 use crate::sfu::switch::{Class, Handoff, SLOT_SIZE, Sink, Switch, SwitchConfig};
@@ -56,8 +57,13 @@ impl World {
     fn new() -> Self {
         let identity = Identity::generate().expect("a certificate");
         let now = Instant::now();
-        let config =
-            SwitchConfig { worker: WorkerId(0), identity: identity.clone(), nack_buffer: 0, reflex: |_, _| None };
+        let config = SwitchConfig {
+            worker: WorkerId(0),
+            identity: identity.clone(),
+            nack_buffer: 0,
+            reflex: |_, _| None,
+            balance: Arc::new(Balance::new(1)),
+        };
         let mut sink = Nowhere([0; SLOT_SIZE]);
         let mut switch = Switch::new(config, now);
         for transport in [SENDER].into_iter().chain(RECEIVERS) {

@@ -3,6 +3,7 @@ use super::*;
 use crate::dtls::{Identity, Role};
 use crate::ice::Credentials;
 use crate::sfu::Meta;
+use crate::sfu::balance::Balance;
 use crate::sfu::command::{Claim, Command, Open, TrackId, WorkerId};
 use crate::sfu::switch::{Class, Handoff, SLOT_SIZE, SwitchConfig};
 use crate::stun::Request;
@@ -44,8 +45,16 @@ impl World {
         let identity = Identity::generate().expect("a certificate");
         let fingerprint = identity.fingerprint();
         let now = Instant::now();
-        let mut switch =
-            Switch::new(SwitchConfig { worker: WorkerId(0), identity, nack_buffer: 0, reflex: |_, _| None }, now);
+        let mut switch = Switch::new(
+            SwitchConfig {
+                worker: WorkerId(0),
+                identity,
+                nack_buffer: 0,
+                reflex: |_, _| None,
+                balance: Arc::new(Balance::new(1)),
+            },
+            now,
+        );
         let socket = |(at, text): (usize, &&str)| LocalSocket { local: at as u32, address: address(text) };
         switch.set_local_sockets(sockets.iter().enumerate().map(socket).collect());
         let local = Credentials { ufrag: "ours".into(), password: "our password".into() };
