@@ -1,15 +1,15 @@
 //! The socket of a participant: UDP, or a TCP connection to the server with RFC 4571 frames.
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg};
 use std::io::{self, ErrorKind, IoSliceMut, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd as _;
 
 /// Datagrams that one system call takes. A burst of a screen is three, of several senders a few more.
 const BATCH: usize = 16;
-/// Larger than any datagram that a server of media sends.
-const DATAGRAM: usize = 2048;
+/// The longest run of datagrams that the kernel gives as one.
+const RUN: usize = 1 << 16;
 /// What waits for a slow TCP connection, at most; what comes on top is dropped, as routers do.
 const MAX_WAITING: usize = 256 << 10;
 /// What is read at once from a TCP connection: several frames.
@@ -19,13 +19,12 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// Room for what is received, shared by all participants of a thread.
 pub struct Room {
-    headers: MultiHeaders<SockaddrStorage>,
-    slots: Box<[[u8; DATAGRAM]; BATCH]>,
+    slots: [Box<[u8]>; BATCH],
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self { headers: MultiHeaders::preallocate(BATCH, None), slots: Box::new([[0; DATAGRAM]; BATCH]) }
+        Self { slots: std::array::from_fn(|_| vec![0; RUN].into()) }
     }
 }
 
@@ -54,6 +53,9 @@ impl Udp {
     pub fn bind_to(local: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
         let mut socket = mio::net::UdpSocket::bind(local)?;
         let _ = nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::RcvBuf, &RECEIVE_BUFFER);
+        // What a server sends in one piece is cut by us, and not in the server's time, which sends over loopback are. A kernel before
+        // 5.0 gives single datagrams.
+        let _ = nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::UdpGroSegment, &true);
         registry.register(&mut socket, token, Interest::READABLE)?;
         Ok(Self { local: socket.local_addr()?, socket })
     }
@@ -61,14 +63,16 @@ impl Udp {
     /// What has come, to `each` with its sender; returns whether there may be more.
     pub fn receive(&mut self, room: &mut Room, mut each: impl FnMut(SocketAddr, &[u8])) -> io::Result<bool> {
         let mut slices = room.slots.each_mut().map(|slot| [IoSliceMut::new(slot)]);
-        let results =
-            recvmmsg(self.socket.as_raw_fd(), &mut room.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
-        let mut got: [(usize, Option<SocketAddr>); BATCH] = [(0, None); BATCH];
+        // New ones each time: nobody else tells the kernel again how much room there is for what it says of runs.
+        let mut headers = MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(i32)));
+        let results = recvmmsg(self.socket.as_raw_fd(), &mut headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
+        let mut got = [(0, None, RUN); BATCH];
         let mut count = 0;
         match results {
             Ok(results) => {
                 for (message, place) in results.zip(&mut got) {
-                    *place = (message.bytes, message.address.as_ref().and_then(address));
+                    *place =
+                        (message.bytes, message.address.as_ref().and_then(address), segment(&message).unwrap_or(RUN));
                     count += 1;
                 }
             }
@@ -77,9 +81,9 @@ impl Udp {
             Err(nix::errno::Errno::ECONNREFUSED) => return Ok(true),
             Err(error) => return Err(error.into()),
         }
-        for ((len, from), slot) in got.iter().zip(room.slots.iter()).take(count) {
+        for ((len, from, segment), slot) in got.iter().zip(&room.slots).take(count) {
             if let Some(from) = from {
-                each(*from, &slot[..(*len).min(DATAGRAM)]);
+                slot[..(*len).min(RUN)].chunks(*segment).for_each(|datagram| each(*from, datagram));
             }
         }
         Ok(count == BATCH)
@@ -94,6 +98,15 @@ impl Udp {
     pub fn send(&self, to: SocketAddr, bytes: &[u8]) {
         let _ = self.socket.send_to(bytes, to);
     }
+}
+
+/// The length of each datagram of a run but the last.
+fn segment(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<usize> {
+    let run = message.cmsgs().ok()?.find_map(|control| match control {
+        ControlMessageOwned::UdpGroSegments(len) => usize::try_from(len).ok(),
+        _ => None,
+    });
+    run.filter(|len| *len > 0)
 }
 
 fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {

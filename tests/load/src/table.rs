@@ -10,7 +10,8 @@ use std::time::Duration;
 /// How long the floor of a case is measured.
 const FLOOR_LASTING: Duration = Duration::from_secs(5);
 
-/// A server that does not let everybody in gets so many chances; what went wrong is told under the table.
+/// A server that does not let everybody in gets so many chances, then the round goes on without it; what went wrong is told under
+/// the table.
 const CHANCES: usize = 3;
 
 /// Its name, calls, participants, voices, and whether a screen is shared.
@@ -99,19 +100,17 @@ impl Table {
         let _ = writeln!(out, "\n|---|{}", "--:|".repeat(columns - 1));
         for (case, mut figures, mut floors) in rows {
             let _ = write!(out, "| {} |", CASES[case].0);
-            for figures in &mut figures {
-                let _ = write!(out, " {:.2} |", median(&mut figures.cpu_us));
-            }
-            let _ = write!(out, " {:.2} |", median(&mut floors));
-            for figures in &mut figures {
-                let _ = write!(out, " {:.1} |", median(&mut figures.p99_ms));
-            }
-            for figures in &mut figures {
-                let _ = write!(out, " {:.0} |", median(&mut figures.peak_mb));
-            }
-            for figures in &mut figures {
-                let _ = write!(out, " {:.2} |", median(&mut figures.lost_percent));
-            }
+            let mut cell = |values: &mut [f64], decimals| {
+                let _ = match median(values) {
+                    Some(middle) => write!(out, " {middle:.decimals$} |"),
+                    None => write!(out, " - |"),
+                };
+            };
+            figures.iter_mut().for_each(|figures| cell(&mut figures.cpu_us, 2));
+            cell(&mut floors, 2);
+            figures.iter_mut().for_each(|figures| cell(&mut figures.p99_ms, 1));
+            figures.iter_mut().for_each(|figures| cell(&mut figures.peak_mb, 0));
+            figures.iter_mut().for_each(|figures| cell(&mut figures.lost_percent, 2));
             out.push('\n');
         }
         let (cpu, cores, kernel) = machine();
@@ -158,12 +157,14 @@ fn measure(
             Err(error) => format!("{error:#}"),
         };
         left -= 1;
-        if left == 0 {
-            bail!("{}, {CHANCES} times in a row: {trouble}", program.display());
-        }
         let name = program.file_name().unwrap_or_default().to_string_lossy();
-        say(format!("  {trouble}; once more"));
-        troubles.push(format!("\n\nMeasured anew ({} calls x {}), {name}: {trouble}", plan.calls, plan.participants));
+        let (next, what) =
+            if left > 0 { ("once more", "Measured anew") } else { ("given up", "Not measured in a round") };
+        say(format!("  {trouble}; {next}"));
+        troubles.push(format!("\n\n{what} ({} calls x {}), {name}: {trouble}", plan.calls, plan.participants));
+        if left == 0 {
+            return Ok(());
+        }
     };
     let cost = report.server.context("no figures of the server")?;
     figures.cpu_us.push(cost.cpu_us_per_packet);
@@ -181,10 +182,10 @@ fn measure(
     Ok(())
 }
 
-/// The middle value; of two the larger one.
-fn median(values: &mut [f64]) -> f64 {
+/// The middle value, if there is any; of two the larger one.
+fn median(values: &mut [f64]) -> Option<f64> {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+    values.get(values.len() / 2).copied()
 }
 
 fn machine() -> (String, usize, String) {
