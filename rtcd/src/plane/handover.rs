@@ -101,6 +101,8 @@ pub struct WorkerStart {
     pub listeners: Vec<(usize, TcpListener)>,
     /// Connections by id.
     pub connections: Vec<(u32, Connection)>,
+    /// An address is bound that it could get no socket at.
+    pub lacks_socket: bool,
 }
 
 impl std::fmt::Debug for WorkerStart {
@@ -195,6 +197,7 @@ pub fn share(
         sockets: Vec::new(),
         listeners: Vec::new(),
         connections: Vec::new(),
+        lacks_socket: false,
     };
     let mut share = Share { workers: (0..workers).map(|_| empty()).collect(), bound: Vec::new(), missing: 0 };
     let claims: HashMap<TransportId, Arc<Claim>> = records
@@ -295,7 +298,9 @@ impl WorkerStart {
         for number in 0..count(Kind::Udp).unwrap_or(0) {
             if self.sockets.iter().all(|(known, _)| *known != number) {
                 let address = address(Kind::Udp, number);
-                let socket = UdpSocket::bind(address).or_else(|_| UdpSocket::bind(NOWHERE));
+                let socket = UdpSocket::bind(address);
+                self.lacks_socket |= socket.is_err();
+                let socket = socket.or_else(|_| UdpSocket::bind(NOWHERE));
                 self.sockets.extend(socket.map(|(socket, _)| (number, socket)));
             }
         }

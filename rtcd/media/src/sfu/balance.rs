@@ -2,7 +2,7 @@
 //! another 93, and the first is full while the second has room. Whoever hears a newcomer first gives it away when it has many more
 //! than another; what comes for it afterwards still arrives here and is handed over.
 use crate::sfu::command::WorkerId;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// So many sessions more than another's are as good as even: a call of a few is not torn apart.
 const EVEN: u32 = 4;
@@ -11,32 +11,42 @@ const EVEN_PART: u32 = 64;
 
 /// What all workers know of each other.
 #[derive(Debug)]
-pub struct Balance(Box<[AtomicU32]>);
+pub struct Balance {
+    sessions: Box<[AtomicU32]>,
+    /// Workers that nobody is to be given to, a bit for each.
+    withdrawn: AtomicU64,
+}
 
 impl Balance {
     /// Of so many workers, which have no sessions yet.
     pub fn new(workers: usize) -> Self {
-        Self((0..workers).map(|_| AtomicU32::new(0)).collect())
+        Self { sessions: (0..workers).map(|_| AtomicU32::new(0)).collect(), withdrawn: AtomicU64::new(0) }
     }
 
     /// How many a worker has.
     pub fn note(&self, worker: WorkerId, sessions: usize) {
-        if let Some(count) = self.0.get(usize::from(worker.0)) {
+        if let Some(count) = self.sessions.get(usize::from(worker.0)) {
             count.store(u32::try_from(sessions).unwrap_or(u32::MAX), Relaxed);
         }
     }
 
+    /// The worker cannot answer at all our addresses: it keeps whom it hears, and is given nobody.
+    pub fn withdraw(&self, worker: WorkerId) {
+        self.withdrawn.fetch_or(1 << worker.0, Relaxed);
+    }
+
     /// Who is to take a newcomer that `worker` has heard.
     pub fn place(&self, worker: WorkerId) -> WorkerId {
-        let count = |of: usize| self.0.get(of).map_or(0, |count| count.load(Relaxed));
-        let lightest = (0..self.0.len()).min_by_key(|other| count(*other));
-        let Some(lightest) = lightest else { return worker };
-        let total: u32 = (0..self.0.len()).map(count).fold(0, u32::saturating_add);
+        let count = |of: usize| self.sessions.get(of).map_or(0, |count| count.load(Relaxed));
+        let withdrawn = self.withdrawn.load(Relaxed);
+        let others = (0..self.sessions.len()).filter(|other| withdrawn >> other & 1 == 0);
+        let Some(lightest) = others.min_by_key(|other| count(*other)) else { return worker };
+        let total = (0..self.sessions.len()).map(count).fold(0, u32::saturating_add);
         if count(usize::from(worker.0)) <= count(lightest) + EVEN + total / EVEN_PART {
             return worker;
         }
         // It notes its sessions by itself when it has the newcomer; until then others are to know.
-        self.0[lightest].fetch_add(1, Relaxed);
+        self.sessions[lightest].fetch_add(1, Relaxed);
         WorkerId(lightest as u8)
     }
 }
@@ -69,6 +79,8 @@ mod tests {
         let taken: Vec<_> = (0..60).map(|_| balance.place(WorkerId(0)).0).collect();
         let by = |worker| taken.iter().filter(|taker| **taker == worker).count();
         assert!((24..=30).contains(&by(1)) && (24..=30).contains(&by(2)), "{taken:?}");
+        balance.withdraw(WorkerId(1));
+        assert!((0..60).all(|_| balance.place(WorkerId(0)) != WorkerId(1)), "it cannot answer everybody");
         assert_eq!(Balance::new(1).place(WorkerId(0)), WorkerId(0));
     }
 }

@@ -89,7 +89,12 @@ fn a_worker_that_begins_again_keeps_its_sessions_and_uses_no_nonce_twice() {
         let (heard, shown) = (world.people[cid].seen.voices[&voice].newest(), world.screen(ann, camera).shown.len());
         world.run(3 * SECOND);
         assert!(world.people[cid].seen.voices[&voice].newest() > heard + 100, "the voice goes on");
-        assert!(world.screen(ann, camera).shown.len() > shown + 10, "the camera goes on");
+        // A key frame is asked for once a second, and what is lost of it nobody has any more.
+        let goes_on = (0..10).any(|_| {
+            world.run(SECOND);
+            world.screen(ann, camera).shown.len() > shown + 10
+        });
+        assert!(goes_on, "the camera goes on");
         assert_eq!(world.counters(0).panics + world.counters(1).panics, 0);
     });
 }

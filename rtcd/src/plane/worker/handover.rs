@@ -51,6 +51,9 @@ impl Worker {
 
     /// Goes on where the worker of another process was.
     pub(super) fn start(&mut self, now: Instant, start: WorkerStart) {
+        if start.lacks_socket {
+            self.io.shared.balance.withdraw(self.io.id);
+        }
         for (number, socket) in start.sockets {
             self.take_socket(number, socket);
         }
