@@ -124,8 +124,9 @@ impl Worker {
             let paused_until = has_paused.then(Instant::now);
             let count = self.io.epoll.wait(&mut ready, timeout).unwrap_or(0);
             inbox.end_wait();
-            self.note_pace(Instant::now(), paused_until, timeout == EpollTimeout::ZERO);
-            let turn = || self.turn(&ready[..count], &mut received, &mut frame);
+            let now = Instant::now();
+            self.note_pace(now, paused_until, timeout == EpollTimeout::ZERO);
+            let turn = || self.turn(now, &ready[..count], &mut received, &mut frame);
             if catch_unwind(AssertUnwindSafe(turn)).is_err() {
                 self.media.clear();
                 self.outlive_bug();
@@ -150,8 +151,7 @@ impl Worker {
         }
     }
 
-    fn turn(&mut self, ready: &[EpollEvent], received: &mut RecvBatch, frame: &mut [u8]) {
-        let now = Instant::now();
+    fn turn(&mut self, now: Instant, ready: &[EpollEvent], received: &mut RecvBatch, frame: &mut [u8]) {
         self.io.batch.now = now;
         self.stalls.turn(now);
         for event in ready {
