@@ -176,7 +176,7 @@ impl Bandwidth {
         let cluster = self.prober.cluster_id();
         let number = self.packets.record(at, len, cluster);
         if what != Sent::Padding {
-            self.sent.add(at, len as u64);
+            self.sent.add(at, len as u32);
         }
         if cluster != 0 {
             self.prober.handle_sent(at, number, len);

@@ -30,6 +30,8 @@ const MAX_WAITING: usize = 256;
 const MAX_AGE: Duration = Duration::from_millis(1500);
 /// On a thin way a single key frame takes seconds.
 const THIN_MAX_AGE: Duration = Duration::from_secs(6);
+/// Nothing has waited for so long: the room for it is given back. A key frame in a while is what made it.
+const RESTS_AFTER: Duration = Duration::from_secs(2);
 
 /// A packet that waits.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +65,9 @@ pub struct Pacer<T> {
     retransmissions: VecDeque<Waiting<T>>,
     #[serde(skip)]
     pictures: VecDeque<Waiting<T>>,
+    /// When something last had to wait, while there is room left for it.
+    #[serde(skip)]
+    waited: Option<Instant>,
     dropped: u64,
 }
 
@@ -71,7 +76,8 @@ impl<T: Copy> Pacer<T> {
     pub fn new(now: Instant, estimate: Bitrate) -> Self {
         let (pace, burst) = pace(estimate, false);
         let (retransmissions, pictures) = (VecDeque::new(), VecDeque::new());
-        Self { pace, burst, budget: burst, at: now, max_age: MAX_AGE, retransmissions, pictures, dropped: 0 }
+        let (max_age, waited) = (MAX_AGE, None);
+        Self { pace, burst, budget: burst, at: now, max_age, retransmissions, pictures, waited, dropped: 0 }
     }
 
     /// The estimate has changed, or what would be sent if there were room.
@@ -80,6 +86,10 @@ impl<T: Copy> Pacer<T> {
         (self.pace, self.burst) = pace(estimate, wanted > estimate);
         self.budget = self.budget.min(self.burst);
         self.max_age = if estimate < THIN { THIN_MAX_AGE } else { MAX_AGE };
+        let rests = |waited| now.saturating_duration_since(waited) >= RESTS_AFTER;
+        if self.is_idle() && self.waited.take_if(|waited| rests(*waited)).is_some() {
+            (self.retransmissions, self.pictures) = (VecDeque::new(), VecDeque::new());
+        }
     }
 
     fn refill(&mut self, now: Instant) {
@@ -124,11 +134,13 @@ impl<T: Copy> Pacer<T> {
 
     /// A picture's packet waits. Gives the oldest one if there are too many.
     pub fn push(&mut self, now: Instant, what: T) -> Option<T> {
+        self.waited = Some(now);
         Self::push_to(&mut self.pictures, &mut self.dropped, now, what)
     }
 
     /// A packet to be sent again waits; it goes before pictures. Gives the oldest one if there are too many.
     pub fn push_retransmission(&mut self, now: Instant, what: T) -> Option<T> {
+        self.waited = Some(now);
         Self::push_to(&mut self.retransmissions, &mut self.dropped, now, what)
     }
 
@@ -317,6 +329,24 @@ mod tests {
         assert_eq!(pacer.pop(now), Some(Turn::Send("again")));
         assert_eq!(pacer.pop(now), Some(Turn::Send("picture")));
         assert_eq!((pacer.pop(now), pacer.is_idle(), pacer.next_timeout(now)), (None, true, None));
+    }
+
+    #[test]
+    fn room_for_what_waits_is_given_back_when_nothing_has_waited_for_a_while() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(start, Bitrate::kbit(1000));
+        let decide = |pacer: &mut Pacer<u8>, now| pacer.set_rate(now, Bitrate::kbit(1000), Bitrate::ZERO);
+        (0..40).for_each(|at| assert_eq!(pacer.push(start, at), None));
+        pacer.push_retransmission(start, 40);
+        decide(&mut pacer, start + RESTS_AFTER);
+        assert_eq!(pacer.waiting(), 41, "it waits still");
+        while pacer.pop_for_probe().is_some() {}
+        pacer.push(start + RESTS_AFTER, 41);
+        pacer.pop_for_probe();
+        decide(&mut pacer, start + 2 * RESTS_AFTER - MS);
+        assert!(pacer.heap_bytes() > 0, "the next ones may be near");
+        decide(&mut pacer, start + 2 * RESTS_AFTER);
+        assert_eq!(pacer.heap_bytes(), 0);
     }
 
     #[test]

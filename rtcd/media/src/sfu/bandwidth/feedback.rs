@@ -67,7 +67,7 @@ impl Bandwidth {
     fn handle_arrival(&mut self, packet: &Packet, arrival: i64) {
         let newest = self.arrival.map_or(arrival, |newest| newest.max(arrival));
         self.arrival = Some(newest);
-        self.acknowledged.add(arrival, u64::from(packet.len));
+        self.acknowledged.add(arrival, u32::from(packet.len));
         self.losses.count(packet.sent, false);
         self.prober.handle_arrival(packet, arrival);
         if self.prober.disturbs(packet.sent) {

@@ -32,9 +32,9 @@ const ASK_AGAIN_US: i64 = 200_000;
 /// When and how much to probe.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Prober {
-    /// Not written down: what has become of its packets is not known afterwards.
+    /// Not written down: what has become of its packets is not known afterwards. Beside what each packet needs, as it is rare.
     #[serde(skip)]
-    cluster: Option<Cluster>,
+    cluster: Option<Box<Cluster>>,
     last_id: u8,
     due: i64,
     interval: i64,
@@ -86,8 +86,7 @@ impl Prober {
     /// Everything below this number has been reported on. Gives the outcome of a cluster once all of it has. `known` is what
     /// was known to fit before.
     pub fn handle_reported(&mut self, now: i64, reported: u64, known: Bitrate) -> Option<Outcome> {
-        let cluster = self.cluster.filter(|it| it.ended.is_some() && reported > it.last_number)?;
-        self.cluster = None;
+        let cluster = self.cluster.take_if(|it| it.ended.is_some() && reported > it.last_number)?;
         let outcome = cluster.outcome();
         if !cluster.is_known() {
             // The feedback is what was lost: nobody knows.
@@ -124,13 +123,13 @@ impl Prober {
 
     /// Whether a packet sent then may have waited behind a cluster.
     pub fn disturbs(&self, sent: i64) -> bool {
-        let sending = self.cluster.is_some_and(|cluster| cluster.ended.is_none() && sent >= cluster.began);
+        let sending = self.cluster.as_ref().is_some_and(|cluster| cluster.ended.is_none() && sent >= cluster.began);
         sending || self.disturbed.is_some_and(|(from, until)| (from..until).contains(&sent))
     }
 
     /// Begins a cluster at this rate if it is time for one; `None`: now is no time to probe.
     pub fn handle_timeout(&mut self, now: i64, round_trip: Duration, rate: Option<Bitrate>) {
-        if let Some(cluster) = self.cluster {
+        if let Some(cluster) = &self.cluster {
             let longest = cluster.length() * MAX_STRETCH;
             let patience = (MAX_WAIT + 2 * round_trip).as_micros() as i64;
             match cluster.ended {
@@ -148,7 +147,7 @@ impl Prober {
         }
         let Some(rate) = rate else { return self.delay(now + ASK_AGAIN_US) };
         self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-        self.cluster = Some(Cluster::new(self.last_id, rate, now));
+        self.cluster = Some(Box::new(Cluster::new(self.last_id, rate, now)));
     }
 
     /// Octets to send now.
@@ -161,7 +160,7 @@ impl Prober {
 
     /// When padding is due, or something else; `wants` says whether more is wanted than is estimated.
     pub fn next_timeout(&self, round_trip: Duration, wants: bool) -> Option<i64> {
-        match self.cluster {
+        match self.cluster.as_deref() {
             Some(Cluster { ended: Some(ended), .. }) => {
                 Some(ended + (MAX_WAIT + 2 * round_trip).as_micros() as i64 + 1)
             }

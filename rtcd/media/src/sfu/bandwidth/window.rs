@@ -13,7 +13,7 @@ const ENOUGH: u64 = 8 * 1200;
 /// Octets of the last half second, in buckets.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct RateWindow {
-    octets: [u64; BUCKETS],
+    octets: [u32; BUCKETS],
     /// The newest bucket, counted from the clock's zero.
     newest: i64,
     /// The first bucket that ever held something, and the newest time.
@@ -24,11 +24,12 @@ pub struct RateWindow {
 impl RateWindow {
     /// So many octets at this time, in microseconds. What is older than the window is not counted.
     #[inline]
-    pub fn add(&mut self, at: i64, octets: u64) {
+    pub fn add(&mut self, at: i64, octets: u32) {
         self.advance(at);
         let bucket = at.div_euclid(BUCKET_US);
         if bucket > self.newest - BUCKETS as i64 {
-            self.octets[bucket.rem_euclid(BUCKETS as i64) as usize] += octets;
+            let bucket = &mut self.octets[bucket.rem_euclid(BUCKETS as i64) as usize];
+            *bucket = bucket.saturating_add(octets);
         }
     }
 
@@ -60,7 +61,7 @@ impl RateWindow {
 
     fn octets_of(&self, buckets: usize) -> u64 {
         let first = self.newest - (buckets as i64 - 1);
-        (first..=self.newest).map(|bucket| self.octets[bucket.rem_euclid(BUCKETS as i64) as usize]).sum()
+        (first..=self.newest).map(|bucket| u64::from(self.octets[bucket.rem_euclid(BUCKETS as i64) as usize])).sum()
     }
 
     fn rate_of(&self, buckets: usize) -> Option<Bitrate> {
