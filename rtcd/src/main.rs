@@ -4,11 +4,6 @@ use rtcd::exit_code::ExitCode;
 use rtcd::{build_info, check, client, config, logging, privileges, service, systemd};
 use std::io::Write as _;
 
-/// musl's allocator takes one lock for all threads.
-#[cfg(target_env = "musl")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> std::process::ExitCode {
     run().into()
 }
