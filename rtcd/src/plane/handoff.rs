@@ -2,6 +2,7 @@
 use super::command::Command;
 use super::counters::{Counters, Published};
 use super::relay::RelayId;
+use super::socket::RECV_SIZE;
 use super::stalls::{LATE, STALE};
 use super::web::WebDoor;
 use crossbeam_queue::ArrayQueue;
@@ -15,9 +16,10 @@ use rtcd_media::sfu::Meta;
 use rtcd_media::sfu::balance::Balance;
 use rtcd_media::sfu::cache::MAX_PAYLOAD;
 use rtcd_media::sfu::command::{TrackId, WorkerId};
-use rtcd_media::sfu::switch::{self, Reflex};
+use rtcd_media::sfu::switch::{self, Age, Datagrams, Reflex};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -30,8 +32,9 @@ const COMMANDS: usize = 16 * 1024;
 const HANDOFFS: usize = 4096;
 /// Those beyond which pictures find no room: what is left is for voices.
 const HANDOFFS_OF_PICTURES: usize = HANDOFFS / 4 * 3;
-/// Packet buffers kept for reuse, over all workers.
+/// Packet buffers kept for reuse, over all workers, and those of whole datagrams.
 const POOL: usize = 8192;
+const MISROUTED_POOL: usize = 1024;
 
 /// A place in a queue: a stamp stands beside what it holds.
 const SLOT_OF_COMMAND: usize = size_of::<usize>() + size_of::<Command>();
@@ -60,6 +63,45 @@ impl MediaPacket {
     }
 }
 
+/// A datagram on its way to the worker that its sender belongs to.
+pub struct MisroutedDatagram {
+    /// The way it came.
+    pub path: Path,
+    /// When it was given.
+    pub since: Instant,
+    /// Its length.
+    pub len: usize,
+    /// What it says.
+    pub bytes: [u8; RECV_SIZE],
+}
+
+impl MisroutedDatagram {
+    /// What media is worth that has lain here.
+    pub fn age(&self, now: Instant) -> Age {
+        match now.saturating_duration_since(self.since) {
+            lain if lain > STALE => Age::Stale,
+            lain if lain > LATE => Age::Late,
+            _ => Age::Fresh,
+        }
+    }
+}
+
+/// Some of them.
+pub struct Misrouted<'a>(pub &'a mut [Box<MisroutedDatagram>]);
+
+impl Datagrams for Misrouted<'_> {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+    fn datagram(&mut self, at: usize) -> Option<(Path, &mut [u8])> {
+        let datagram = &mut *self.0[at];
+        Some((datagram.path, &mut datagram.bytes[..datagram.len]))
+    }
+    fn bytes(&self, at: usize, range: Range<usize>) -> &[u8] {
+        &self.0[at].bytes[range]
+    }
+}
+
 /// What one worker gives another.
 pub enum Handoff {
     /// From switch to switch.
@@ -75,6 +117,8 @@ pub enum Handoff {
     },
     /// A packet for this worker's receivers.
     Media(Box<MediaPacket>),
+    /// A packet of a peer of this worker.
+    Misrouted(Box<MisroutedDatagram>),
     /// Another worker has no descriptor for a newcomer: a stranger's is to go.
     MakeRoom,
     /// A packet that leaves by way of a relay of this worker.
@@ -196,6 +240,7 @@ pub struct Shared {
     pub web: WebDoor,
     inboxes: Box<[Inbox]>,
     pool: ArrayQueue<Box<MediaPacket>>,
+    misrouted: ArrayQueue<Box<MisroutedDatagram>>,
 }
 
 impl Shared {
@@ -211,6 +256,7 @@ impl Shared {
             web: WebDoor::default(),
             inboxes,
             pool: ArrayQueue::new(POOL),
+            misrouted: ArrayQueue::new(MISROUTED_POOL),
         })
     }
 
@@ -228,8 +274,14 @@ impl Shared {
     pub fn count(&self, tally: &mut Tally) {
         let boxes = self.inboxes.len() * (COMMANDS * SLOT_OF_COMMAND + HANDOFFS * SLOT_OF_HANDOFF);
         tally.add(Per::Process, "letter boxes", self.inboxes.len(), boxes);
-        let pooled = self.pool.len() * size_of::<MediaPacket>() + POOL * SLOT_OF_PACKET;
-        tally.add(Per::Process, "packet buffers", self.pool.len(), pooled);
+        let (packets, datagrams) = (self.pool.len(), self.misrouted.len());
+        let pooled = packets * size_of::<MediaPacket>() + datagrams * size_of::<MisroutedDatagram>();
+        tally.add(
+            Per::Process,
+            "packet buffers",
+            packets + datagrams,
+            pooled + (POOL + MISROUTED_POOL) * SLOT_OF_PACKET,
+        );
     }
 
     /// Puts a command into a worker's box and rings.
@@ -264,6 +316,10 @@ impl Shared {
                 self.recycle(packet);
                 false
             }
+            Err(Handoff::Misrouted(datagram)) => {
+                self.recycle_misrouted(datagram);
+                false
+            }
             Err(_) => false,
         }
     }
@@ -280,6 +336,23 @@ impl Shared {
         packet.len = payload.len();
         packet.payload[..payload.len()].copy_from_slice(payload);
         Some(packet)
+    }
+
+    /// The same for a datagram of another worker's peer.
+    pub fn misrouted(&self, now: Instant, path: Path, bytes: &[u8]) -> Option<Box<MisroutedDatagram>> {
+        if bytes.len() > RECV_SIZE {
+            return None;
+        }
+        let fresh = || Box::new(MisroutedDatagram { path, since: now, len: 0, bytes: [0; RECV_SIZE] });
+        let mut datagram = self.misrouted.pop().unwrap_or_else(fresh);
+        (datagram.path, datagram.since, datagram.len) = (path, now, bytes.len());
+        datagram.bytes[..bytes.len()].copy_from_slice(bytes);
+        Some(datagram)
+    }
+
+    /// Gives its buffer back.
+    pub fn recycle_misrouted(&self, datagram: Box<MisroutedDatagram>) {
+        let _ = self.misrouted.push(datagram);
     }
 
     /// Gives a packet buffer back.

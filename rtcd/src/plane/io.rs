@@ -128,15 +128,19 @@ impl Sink for Io {
     }
 
     fn hand_over(&mut self, worker: WorkerId, handoff: switch::Handoff) {
-        match handoff {
-            switch::Handoff::Datagram { path, bytes } if path.protocol == Protocol::Tcp => {
-                let Some(connection) = self.connections.take(path.local) else { return };
-                // Its descriptor leaves the poll set; the other worker adds it to its own.
-                let _ = self.epoll.delete(connection.stream());
-                let (stream, remote, read) = connection.into_parts(&bytes);
-                self.give(worker, Handoff::Connection { stream, remote, read });
-            }
-            handoff => self.give(worker, Handoff::Switch(handoff)),
+        self.give(worker, Handoff::Switch(handoff));
+    }
+
+    fn hand_over_datagram(&mut self, worker: WorkerId, path: Path, bytes: &[u8]) {
+        if path.protocol == Protocol::Tcp {
+            let Some(connection) = self.connections.take(path.local) else { return };
+            // Its descriptor leaves the poll set; the other worker adds it to its own.
+            let _ = self.epoll.delete(connection.stream());
+            let (stream, remote, read) = connection.into_parts(bytes);
+            return self.give(worker, Handoff::Connection { stream, remote, read });
+        }
+        if let Some(datagram) = self.shared.misrouted(self.batch.now, path, bytes) {
+            self.give(worker, Handoff::Misrouted(datagram));
         }
     }
 

@@ -8,7 +8,7 @@ mod pause;
 
 use super::accept::Acceptor;
 use super::counters::count;
-use super::handoff::{MediaPacket, Shared};
+use super::handoff::{MediaPacket, MisroutedDatagram, Shared};
 use super::handover::{Left, Meeting};
 use super::io::{Io, Received};
 use super::keep::Keep;
@@ -54,6 +54,9 @@ pub struct Worker {
     /// Packets that other workers have given and that are not forwarded yet.
     #[allow(clippy::vec_box, reason = "they come from a pool and go back to it: nothing is copied")]
     media: Vec<Box<MediaPacket>>,
+    /// Datagrams that other workers have given and that are not read yet.
+    #[allow(clippy::vec_box, reason = "they come from a pool and go back to it: nothing is copied")]
+    misrouted: Vec<Box<MisroutedDatagram>>,
     waiting_events: VecDeque<Event>,
     control: mpsc::Sender<Event>,
     /// Whether this process stood still, and what has lain unread since.
@@ -97,6 +100,7 @@ impl Worker {
             io: Io::new(id, shared, epoll),
             acceptor: Acceptor::new(now),
             media: Vec::with_capacity(RECV_BATCH),
+            misrouted: Vec::with_capacity(RECV_BATCH),
             waiting_events: VecDeque::new(),
             control,
             stalls: Stalls::new(now),
@@ -129,6 +133,7 @@ impl Worker {
             let turn = || self.turn(now, &ready[..count], &mut received, &mut frame);
             if catch_unwind(AssertUnwindSafe(turn)).is_err() {
                 self.media.clear();
+                self.misrouted.clear();
                 self.outlive_bug();
             }
         }

@@ -58,18 +58,46 @@ impl WorkerSet {
 
 /// Who owns a transport. Set once, by whoever hears its first authentic check.
 #[derive(Debug)]
-pub struct Claim(AtomicU8);
+pub struct Claim {
+    owner: AtomicU8,
+    home: Option<Arc<Home>>,
+}
+
+/// The worker that the members of a small call are on, once there is one. Set once, by whoever hears the first of them.
+#[derive(Debug)]
+pub struct Home(AtomicU8);
+
+impl Default for Home {
+    fn default() -> Self {
+        Self(AtomicU8::new(u8::MAX))
+    }
+}
+
+impl Home {
+    /// The worker, which is `worker` if nobody was faster.
+    pub fn settle(&self, worker: WorkerId) -> WorkerId {
+        match self.0.compare_exchange(u8::MAX, worker.0, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => worker,
+            Err(known) => WorkerId(known),
+        }
+    }
+
+    /// The worker, once somebody of the call is there.
+    pub fn worker(&self) -> Option<WorkerId> {
+        Some(self.0.load(Ordering::Acquire)).filter(|known| *known != u8::MAX).map(WorkerId)
+    }
+}
 
 impl Default for Claim {
     fn default() -> Self {
-        Self(AtomicU8::new(u8::MAX))
+        Self { owner: AtomicU8::new(u8::MAX), home: None }
     }
 }
 
 impl Claim {
     /// The owner, which is `worker` if nobody was faster.
     pub fn claim(&self, worker: WorkerId) -> WorkerId {
-        match self.0.compare_exchange(u8::MAX, worker.0, Ordering::AcqRel, Ordering::Acquire) {
+        match self.owner.compare_exchange(u8::MAX, worker.0, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => worker,
             Err(owner) => WorkerId(owner),
         }
@@ -77,12 +105,22 @@ impl Claim {
 
     /// One that has its owner.
     pub fn owned(worker: WorkerId) -> Self {
-        Self(AtomicU8::new(worker.0))
+        Self { owner: AtomicU8::new(worker.0), home: None }
+    }
+
+    /// One that goes where the others of its call are, if that worker does not have too many.
+    pub fn at_home(home: Arc<Home>) -> Self {
+        Self { home: Some(home), ..Self::default() }
+    }
+
+    /// Where the others of its call are; `None` in a call that is spread over all workers.
+    pub fn home(&self) -> Option<&Home> {
+        self.home.as_deref()
     }
 
     /// The owner, once an authentic check has come.
     pub fn owner(&self) -> Option<WorkerId> {
-        Some(self.0.load(Ordering::Acquire)).filter(|owner| *owner != u8::MAX).map(WorkerId)
+        Some(self.owner.load(Ordering::Acquire)).filter(|owner| *owner != u8::MAX).map(WorkerId)
     }
 
     /// Whether an authentic check has come.

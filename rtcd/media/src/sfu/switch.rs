@@ -74,13 +74,6 @@ pub type Reflex = fn(bool, &[u8]) -> Option<&'static [u8]>;
 /// What one switch gives another.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Handoff {
-    /// A datagram that arrived at the wrong worker's socket.
-    Datagram {
-        /// The way it came.
-        path: Path,
-        /// What it says.
-        bytes: Box<[u8]>,
-    },
     /// The sender's clock of a layer.
     Clock {
         /// Which track.

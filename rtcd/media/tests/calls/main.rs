@@ -7,6 +7,7 @@ mod crash;
 mod encoder;
 mod handover;
 mod heard;
+mod home;
 mod layers;
 mod model;
 mod network;

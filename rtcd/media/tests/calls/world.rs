@@ -17,8 +17,8 @@ use rtcd_media::dtls::{Fingerprint, Identity, Role};
 use rtcd_media::ice::Credentials;
 use rtcd_media::rtp::ExtensionIds;
 use rtcd_media::sfu::balance::Balance;
-use rtcd_media::sfu::command::{Claim, Command, Event, Open, Outgoing, TrackId, TransportId, WorkerId};
-use rtcd_media::sfu::switch::{Age, Counters, Handoff, Switch, SwitchConfig};
+use rtcd_media::sfu::command::{Claim, Command, Event, Home, Open, Outgoing, TrackId, TransportId, WorkerId};
+use rtcd_media::sfu::switch::{Age, Counters, Switch, SwitchConfig};
 use rtcd_media::transport::{CloseReason, TransportEvent};
 pub use slow::Slow;
 use std::collections::HashMap;
@@ -62,6 +62,8 @@ pub struct World {
     /// What participants are sent.
     sent: Vec<Outgoing>,
     pub nonces: Nonces,
+    /// Whoever joins is of one small call; else everybody stays on the worker that hears him.
+    pub home: Option<Arc<Home>>,
     /// The only worker has not all the time of the world.
     pub slow: Option<Slow>,
     /// What switches have taken for datagrams and deadlines, and for writing down.
@@ -107,6 +109,7 @@ impl World {
             keep_at: now,
             sent: Vec::new(),
             nonces: Nonces::default(),
+            home: None,
             slow: None,
             spent: (Duration::ZERO, Duration::ZERO),
         }
@@ -142,13 +145,18 @@ impl World {
             fingerprint: Fingerprint::parse(&remote).expect("SHA-256"),
             role: if manner.is_dtls_server { Role::Client } else { Role::Server },
         });
-        let claim = Arc::new(Claim::default());
+        let claim = Arc::new(self.home.clone().map_or_else(Claim::default, Claim::at_home));
         for (switch, wire) in &mut self.switches {
             let command = Command::Open { open: open.clone(), claim: claim.clone() };
             switch.handle_command(self.now, command, wire);
         }
         self.people.push(person);
         at
+    }
+
+    /// The worker that a participant is on.
+    pub fn worker(&self, at: usize) -> Option<WorkerId> {
+        self.owners.get(&self.people[at].id).copied()
     }
 
     /// Whether the switch has seen a participant's data channel open.
@@ -334,17 +342,22 @@ impl World {
 
     /// Carries what switches have given each other; whether there was something.
     fn carry(&mut self) -> bool {
-        let (mut handoffs, mut media) = (Vec::new(), Vec::new());
+        let (mut handoffs, mut misrouted, mut media) = (Vec::new(), Vec::new(), Vec::new());
         for (_, wire) in &mut self.switches {
             handoffs.extend(wire.handoffs.drain(..));
+            misrouted.extend(wire.misrouted.drain(..));
             media.extend(wire.media.drain(..));
         }
-        let any = !handoffs.is_empty() || !media.is_empty();
-        for (worker, handoff) in handoffs {
+        let any = !handoffs.is_empty() || !misrouted.is_empty() || !media.is_empty();
+        for (worker, path, mut bytes) in misrouted {
             // A connection moves as a whole.
-            if let Handoff::Datagram { path: Path { protocol: Protocol::Tcp, remote, .. }, .. } = handoff {
-                self.connections.insert(remote, worker);
+            if path.protocol == Protocol::Tcp {
+                self.connections.insert(path.remote, worker);
             }
+            let (switch, wire) = &mut self.switches[usize::from(worker.0)];
+            switch.handle_datagram(self.now, path, &mut bytes, Age::Fresh, wire);
+        }
+        for (worker, handoff) in handoffs {
             let (switch, wire) = &mut self.switches[usize::from(worker.0)];
             switch.handle_handoff(self.now, handoff, wire);
         }

@@ -1,6 +1,6 @@
 //! What a worker holds, by kind.
 use super::{RECV_SIZE, RecvBatch, Worker};
-use crate::plane::handoff::MediaPacket;
+use crate::plane::handoff::{MediaPacket, MisroutedDatagram};
 use rtcd_media::footprint::{Footprint, Per, Tally, flat, flat_queue};
 
 impl Worker {
@@ -14,7 +14,8 @@ impl Worker {
         tally.add(Per::Session, "TCP connections", connections, self.io.connections.heap_bytes());
         tally.add(Per::Process, "what is written down", 1, self.keep.heap_bytes());
         let media = flat(&self.media) + self.media.len() * size_of::<MediaPacket>();
-        tally.add(Per::Process, "queues", 1, media + flat_queue(&self.waiting_events));
+        let misrouted = flat(&self.misrouted) + self.misrouted.len() * size_of::<MisroutedDatagram>();
+        tally.add(Per::Process, "queues", 1, media + misrouted + flat_queue(&self.waiting_events));
         tally
     }
 }

@@ -1,7 +1,7 @@
 //! What lies in a worker's box: commands of control, and what other workers give.
 use super::{SOCKET, Worker};
 use crate::plane::command::Command;
-use crate::plane::handoff::{Handoff, MediaPacket};
+use crate::plane::handoff::{Handoff, MediaPacket, Misrouted, MisroutedDatagram};
 use crate::plane::socket::{RECV_BATCH, UdpSocket};
 use crate::plane::tcp::Connection;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
@@ -56,6 +56,7 @@ impl Worker {
                     shared.recycle(packet);
                 }
                 Handoff::Media(packet) => self.media.push(packet),
+                Handoff::Misrouted(datagram) => self.misrouted.push(datagram),
                 Handoff::MakeRoom => {
                     self.io.evict_stranger();
                 }
@@ -71,8 +72,27 @@ impl Worker {
             if self.media.len() >= RECV_BATCH {
                 self.forward_media(now);
             }
+            if self.misrouted.len() >= RECV_BATCH {
+                self.read_misrouted(now);
+            }
         }
         self.forward_media(now);
+        self.read_misrouted(now);
+    }
+
+    /// Reads what has come to other workers' sockets as if it had come to our own.
+    fn read_misrouted(&mut self, now: Instant) {
+        let mut misrouted = std::mem::take(&mut self.misrouted);
+        let age = |datagram: &MisroutedDatagram| match self.stalls.is_catching_up(now) {
+            true => Age::Stale,
+            false => datagram.age(now),
+        };
+        for datagrams in misrouted.chunk_by_mut(|a, b| age(a) == age(b)) {
+            let age = age(&datagrams[0]);
+            self.switch.handle_batch(now, &mut Misrouted(datagrams), age, &mut self.io);
+        }
+        misrouted.drain(..).for_each(|datagram| self.io.shared.recycle_misrouted(datagram));
+        self.misrouted = misrouted;
     }
 
     /// A socket in the place of that number. The one before is closed, which takes it out of the poll set.

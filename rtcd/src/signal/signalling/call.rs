@@ -2,13 +2,20 @@
 use super::handover::CallRecord;
 use crate::ids::{CallId, ClientId};
 use rtcd_media::footprint::{Footprint, flat, flat_table};
-use rtcd_media::sfu::command::TransportId;
+use rtcd_media::sfu::command::{Home, TransportId};
 use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A call of so many is small: even if all of them show themselves at 2.5 Mbit/s, it is a quarter of what a worker has time for.
+/// Whoever comes beyond that is spread over all workers.
+const SMALL: usize = 16;
 
 #[derive(Debug, Default)]
 struct Call {
     sessions: Vec<TransportId>,
     screen: Option<(TransportId, String)>,
+    /// The worker of its first [`SMALL`] members.
+    home: Arc<Home>,
 }
 
 /// All calls, each under its group. A call without sessions does not exist, nor does a group without calls.
@@ -50,7 +57,7 @@ impl Calls {
             sessions.retain(&is_here);
             if !sessions.is_empty() {
                 let screen = screen.filter(|(sharer, _)| is_here(sharer));
-                self.calls.insert((group, call), Call { sessions, screen });
+                self.calls.insert((group, call), Call { sessions, screen, home: Arc::default() });
             }
         }
     }
@@ -58,6 +65,12 @@ impl Calls {
     /// Everybody in a call but one.
     pub fn others(&self, group: &ClientId, call: &CallId, me: TransportId) -> Vec<TransportId> {
         self.sessions(group, call).unwrap_or_default().iter().copied().filter(|id| *id != me).collect()
+    }
+
+    /// The worker that members of a call are to be on, while it is small.
+    pub fn home(&self, group: &ClientId, call: &CallId) -> Option<Arc<Home>> {
+        let call = self.calls.get(&(group.clone(), call.clone()))?;
+        (call.sessions.len() <= SMALL).then(|| call.home.clone())
     }
 
     /// Somebody comes; the first one makes the call.

@@ -10,8 +10,7 @@ use crate::signal::message::{RtcType, ServerMessage};
 use crate::signal::negotiation::{NegotiationError, TransportChange};
 use crate::signal::reading::{DescriptionJson, SignalingChannel};
 use rtcd_media::sdp::Description;
-use rtcd_media::sfu::command::Claim;
-use rtcd_media::sfu::command::{Command, Open, TransportId};
+use rtcd_media::sfu::command::{Claim, Command, Home, Open, TransportId};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -84,8 +83,8 @@ impl Signalling {
             TransportChange::Open { role } => {
                 let Some(fingerprint) = negotiation.remote_fingerprint() else { return };
                 let open = Arc::new(Open { transport: id, local, remote_ufrag, fingerprint, role });
-                let claim = Arc::new(Claim::default());
                 session.link = Link::AwaitingClaim { waiting: Vec::new() };
+                let claim = Arc::new(self.home_of(id).map_or_else(Claim::default, Claim::at_home));
                 self.schedule(now, id);
                 self.send_to_all(|| Command::Open { open: open.clone(), claim: claim.clone() });
                 self.tell_candidates(id);
@@ -105,6 +104,18 @@ impl Signalling {
                 self.trickle(id);
             }
         }
+    }
+
+    /// The worker of the others in its call, if that is small.
+    fn home_of(&self, id: TransportId) -> Option<Arc<Home>> {
+        let Session { group, join, .. } = &**self.sessions.get(&id)?;
+        let home = self.calls.home(group, &join.call)?;
+        // A call that has come from another process has its members, and no home.
+        let members = self.calls.sessions(group, &join.call).unwrap_or_default();
+        if let Some(worker) = members.iter().find_map(|id| self.sessions.get(id)?.worker()) {
+            home.settle(worker);
+        }
+        Some(home)
     }
 
     fn send_description(&mut self, id: TransportId, kind: &str, sdp: &str, channel: SignalingChannel) {

@@ -47,9 +47,13 @@ impl Switch {
         let owner = self.paths.get(&path).copied();
         let key = match owner {
             Some(Owner::Peer(key)) => key,
+            Some(Owner::Worker(..)) if kind == Kind::Rtp && age == Age::Stale => {
+                self.counters.media_stale += 1;
+                return;
+            }
             Some(Owner::Worker(_, worker)) => {
                 self.counters.misrouted += 1;
-                return sink.hand_over(worker, Handoff::Datagram { path, bytes: (&*bytes).into() });
+                return sink.hand_over_datagram(worker, path, bytes);
             }
             None => {
                 self.counters.stray += 1;
@@ -142,7 +146,6 @@ impl Switch {
     /// What another worker has given us.
     pub fn handle_handoff(&mut self, now: Instant, handoff: Handoff, sink: &mut impl Sink) {
         match handoff {
-            Handoff::Datagram { path, mut bytes } => self.handle_datagram(now, path, &mut bytes, Age::Fresh, sink),
             Handoff::Clock { track, layer, clock } => {
                 let place = self.tracks_by_id.get(&track).copied();
                 if let Some(known) = place.and_then(|at| self.tracks[at].clocks.get_mut(layer.0 as usize)) {
@@ -209,7 +212,7 @@ impl Switch {
                     self.counters.misrouted += 1;
                     self.remember_foreign(path, transport, worker);
                 }
-                sink.hand_over(worker, Handoff::Datagram { path, bytes: bytes.into() });
+                sink.hand_over_datagram(worker, path, bytes);
             }
         }
     }
@@ -230,7 +233,7 @@ impl Switch {
             return Owner::Peer(*key);
         }
         let (worker, balance) = (self.config.worker, &self.config.balance);
-        let owner = claim.owner().unwrap_or_else(|| claim.claim(balance.place(worker)));
+        let owner = claim.owner().unwrap_or_else(|| claim.claim(balance.place(worker, claim.home())));
         if owner == self.config.worker {
             Owner::Peer(self.adopt(now, open))
         } else {

@@ -40,8 +40,10 @@ pub trait Sink {
     fn slot(&mut self) -> &mut [u8; SLOT_SIZE];
     /// The first `len` bytes of the slot that was lent last are a packet for `path`.
     fn commit(&mut self, path: Path, len: usize, class: Class);
-    /// Gives another worker's switch something. What came over TCP moves its connection.
+    /// Gives another worker's switch something.
     fn hand_over(&mut self, worker: WorkerId, handoff: Handoff);
+    /// Gives another worker's switch a datagram that is for a peer of that one. What came over TCP moves its connection.
+    fn hand_over_datagram(&mut self, worker: WorkerId, path: Path, bytes: &[u8]);
     /// Gives another worker's switch a plain packet for its receivers.
     fn hand_over_media(&mut self, worker: WorkerId, track: TrackId, meta: &Meta, payload: &[u8]);
     /// For now nothing more is handed over: the other workers can begin.

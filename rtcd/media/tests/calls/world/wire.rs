@@ -10,13 +10,14 @@ pub(super) struct Wire {
     slot: [u8; SLOT_SIZE],
     pub(super) datagrams: VecDeque<(Path, Vec<u8>)>,
     pub(super) handoffs: VecDeque<(WorkerId, Handoff)>,
+    pub(super) misrouted: VecDeque<(WorkerId, Path, Vec<u8>)>,
     pub(super) media: VecDeque<(WorkerId, TrackId, Meta, Vec<u8>)>,
 }
 
 impl Default for Wire {
     fn default() -> Self {
-        let (datagrams, handoffs, media) = Default::default();
-        Self { slot: [0; SLOT_SIZE], datagrams, handoffs, media }
+        let (datagrams, handoffs, misrouted, media) = Default::default();
+        Self { slot: [0; SLOT_SIZE], datagrams, handoffs, misrouted, media }
     }
 }
 
@@ -29,6 +30,9 @@ impl Sink for Wire {
     }
     fn hand_over(&mut self, worker: WorkerId, handoff: Handoff) {
         self.handoffs.push_back((worker, handoff));
+    }
+    fn hand_over_datagram(&mut self, worker: WorkerId, path: Path, bytes: &[u8]) {
+        self.misrouted.push_back((worker, path, bytes.to_vec()));
     }
     fn hand_over_media(&mut self, worker: WorkerId, track: TrackId, meta: &Meta, payload: &[u8]) {
         self.media.push_back((worker, track, *meta, payload.to_vec()));

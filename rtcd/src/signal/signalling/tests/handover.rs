@@ -62,6 +62,7 @@ fn whoever_was_in_the_middle_of_something_comes_to_its_end() {
     assert_eq!(world.heard("ann"), [Heard::Lock(true)], "the lock was ann's, and is again");
     world.offer("cleo", VOICE);
     assert_eq!(world.told("cleo"), [RtcType::Sdp, RtcType::Ice], "the first offer of a session that had just joined");
+    assert_eq!(world.home("cleo"), Some(Some(WorkerId(0))), "it is to be where ann is now");
     world.claim("dan", 0);
     let told =
         |command: &Command| matches!(command, Command::SetIncoming { transport, .. } if *transport == world.id("dan"));

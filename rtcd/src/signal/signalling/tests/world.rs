@@ -241,6 +241,17 @@ impl World {
         self.step(|signalling, now| signalling.handle_event(now, Event::Voice { transport, track, active }));
     }
 
+    /// Where the plane was told to have a participant: where the others of its call are, if they are anywhere yet; `None`: on
+    /// whichever worker hears it.
+    pub(super) fn home(&self, session: &str) -> Option<Option<WorkerId>> {
+        let id = self.id(session);
+        let claim = self.commands.iter().find_map(|(_, command)| match command {
+            Command::Open { open, claim } if open.transport == id => Some(claim),
+            _ => None,
+        });
+        claim.expect("it has been offered").home().map(|home| home.worker())
+    }
+
     /// What the plane was told last of a section that a participant sends in.
     pub(super) fn track(&self, session: &str, mid: &str) -> Incoming {
         let id = self.id(session);

@@ -40,6 +40,7 @@ impl Sink for Nowhere {
     }
     fn commit(&mut self, _path: Path, _len: usize, _class: Class) {}
     fn hand_over(&mut self, _worker: WorkerId, _handoff: Handoff) {}
+    fn hand_over_datagram(&mut self, _worker: WorkerId, _path: Path, _bytes: &[u8]) {}
     fn hand_over_media(&mut self, _worker: WorkerId, _track: TrackId, _meta: &Meta, _payload: &[u8]) {}
     fn handed_over(&mut self) {}
     fn path_verified(&mut self, _path: Path) {}
