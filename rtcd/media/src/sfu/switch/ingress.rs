@@ -53,6 +53,10 @@ impl Switch {
             }
             Some(Owner::Worker(_, worker)) => {
                 self.counters.misrouted += 1;
+                if kind == Kind::Rtp {
+                    // Whoever waits for it waits for this worker, too.
+                    self.last_media = Some(now);
+                }
                 return sink.hand_over_datagram(worker, path, bytes);
             }
             None => {
