@@ -148,7 +148,7 @@ pub struct Switch {
     tracks_by_id: HashMap<TrackId, usize>,
     timers: Timers<usize>,
     pending: Vec<Pending>,
-    /// When a peer of ours has sent media last.
+    /// When a peer of ours has sent media last, or one of another worker to a socket of ours.
     last_media: Option<Instant>,
     /// Whether there is time for everything.
     overload: Overload,
@@ -200,7 +200,7 @@ impl Switch {
         &self.counters
     }
 
-    /// When a peer of this worker has sent media last that was authentic and wanted.
+    /// When a peer of this worker has sent media last that was authentic and wanted, or media for another worker has come here.
     pub fn last_media(&self) -> Option<Instant> {
         self.last_media
     }
