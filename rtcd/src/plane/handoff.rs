@@ -16,7 +16,7 @@ use rtcd_media::sfu::Meta;
 use rtcd_media::sfu::balance::Balance;
 use rtcd_media::sfu::cache::MAX_PAYLOAD;
 use rtcd_media::sfu::command::{TrackId, WorkerId};
-use rtcd_media::sfu::switch::{self, Age, Datagrams, Reflex};
+use rtcd_media::sfu::switch::{self, Datagrams, Reflex};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
@@ -73,17 +73,6 @@ pub struct MisroutedDatagram {
     pub len: usize,
     /// What it says.
     pub bytes: [u8; RECV_SIZE],
-}
-
-impl MisroutedDatagram {
-    /// What media is worth that has lain here.
-    pub fn age(&self, now: Instant) -> Age {
-        match now.saturating_duration_since(self.since) {
-            lain if lain > STALE => Age::Stale,
-            lain if lain > LATE => Age::Late,
-            _ => Age::Fresh,
-        }
-    }
 }
 
 /// Some of them.

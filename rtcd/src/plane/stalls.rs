@@ -24,6 +24,15 @@ pub struct Stalls {
     until: Option<Instant>,
 }
 
+/// What media is worth that nobody has looked at since.
+pub fn age_since(now: Instant, since: Instant) -> Age {
+    match now.saturating_duration_since(since) {
+        lain if lain > STALE => Age::Stale,
+        lain if lain > LATE => Age::Late,
+        _ => Age::Fresh,
+    }
+}
+
 impl Stalls {
     /// For a worker without sockets.
     pub fn new(now: Instant) -> Self {
@@ -52,13 +61,10 @@ impl Stalls {
 
     /// What media of this socket is worth.
     pub fn age(&self, now: Instant, socket: usize) -> Age {
-        let unread = self.unread.get(socket).copied().flatten().map(|since| now.saturating_duration_since(since));
-        match unread {
-            _ if self.is_behind(now, socket) => Age::Stale,
-            Some(unread) if unread > STALE => Age::Stale,
-            Some(unread) if unread > LATE => Age::Late,
-            _ => Age::Fresh,
+        if self.is_behind(now, socket) {
+            return Age::Stale;
         }
+        self.unread.get(socket).copied().flatten().map_or(Age::Fresh, |since| age_since(now, since))
     }
 
     /// The socket has more than was read in this turn.

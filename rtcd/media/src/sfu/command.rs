@@ -57,13 +57,13 @@ impl WorkerSet {
 }
 
 /// Who owns a transport. Set once, by whoever hears its first authentic check.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Claim {
-    owner: AtomicU8,
+    owner: Home,
     home: Option<Arc<Home>>,
 }
 
-/// The worker that the members of a small call are on, once there is one. Set once, by whoever hears the first of them.
+/// The worker that a transport is on, or the members of a small call, once there is one. Set once, by whoever is first.
 #[derive(Debug)]
 pub struct Home(AtomicU8);
 
@@ -82,30 +82,21 @@ impl Home {
         }
     }
 
-    /// The worker, once somebody of the call is there.
+    /// The worker, once there is one.
     pub fn worker(&self) -> Option<WorkerId> {
         Some(self.0.load(Ordering::Acquire)).filter(|known| *known != u8::MAX).map(WorkerId)
-    }
-}
-
-impl Default for Claim {
-    fn default() -> Self {
-        Self { owner: AtomicU8::new(u8::MAX), home: None }
     }
 }
 
 impl Claim {
     /// The owner, which is `worker` if nobody was faster.
     pub fn claim(&self, worker: WorkerId) -> WorkerId {
-        match self.owner.compare_exchange(u8::MAX, worker.0, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => worker,
-            Err(owner) => WorkerId(owner),
-        }
+        self.owner.settle(worker)
     }
 
     /// One that has its owner.
     pub fn owned(worker: WorkerId) -> Self {
-        Self { owner: AtomicU8::new(worker.0), home: None }
+        Self { owner: Home(AtomicU8::new(worker.0)), home: None }
     }
 
     /// One that goes where the others of its call are, if that worker does not have too many.
@@ -120,7 +111,7 @@ impl Claim {
 
     /// The owner, once an authentic check has come.
     pub fn owner(&self) -> Option<WorkerId> {
-        Some(self.owner.load(Ordering::Acquire)).filter(|owner| *owner != u8::MAX).map(WorkerId)
+        self.owner.worker()
     }
 
     /// Whether an authentic check has come.

@@ -3,6 +3,7 @@ use super::{SOCKET, Worker};
 use crate::plane::command::Command;
 use crate::plane::handoff::{Handoff, MediaPacket, Misrouted, MisroutedDatagram};
 use crate::plane::socket::{RECV_BATCH, UdpSocket};
+use crate::plane::stalls::age_since;
 use crate::plane::tcp::Connection;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use rtcd_media::sfu::switch::Age;
@@ -85,7 +86,7 @@ impl Worker {
         let mut misrouted = std::mem::take(&mut self.misrouted);
         let age = |datagram: &MisroutedDatagram| match self.stalls.is_catching_up(now) {
             true => Age::Stale,
-            false => datagram.age(now),
+            false => age_since(now, datagram.since),
         };
         for datagrams in misrouted.chunk_by_mut(|a, b| age(a) == age(b)) {
             let age = age(&datagrams[0]);
