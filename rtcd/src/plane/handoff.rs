@@ -4,6 +4,7 @@ use super::counters::{Counters, Published};
 use super::relay::RelayId;
 use super::socket::RECV_SIZE;
 use super::stalls::{LATE, STALE};
+use super::steering::Steering;
 use super::web::WebDoor;
 use crossbeam_queue::ArrayQueue;
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -225,6 +226,8 @@ pub struct Shared {
     pub reflex: Reflex,
     /// How many sessions each worker has.
     pub balance: Arc<Balance>,
+    /// Whom the kernel is to bring elsewhere.
+    pub steering: Steering,
     /// Where browsers go.
     pub web: WebDoor,
     inboxes: Box<[Inbox]>,
@@ -242,6 +245,7 @@ impl Shared {
             nack_buffer,
             reflex,
             balance,
+            steering: Steering::new(workers),
             web: WebDoor::default(),
             inboxes,
             pool: ArrayQueue::new(POOL),
@@ -263,6 +267,8 @@ impl Shared {
     pub fn count(&self, tally: &mut Tally) {
         let boxes = self.inboxes.len() * (COMMANDS * SLOT_OF_COMMAND + HANDOFFS * SLOT_OF_HANDOFF);
         tally.add(Per::Process, "letter boxes", self.inboxes.len(), boxes);
+        let (steered, steering) = self.steering.held();
+        tally.add(Per::Process, "steering", steered, steering);
         let (packets, datagrams) = (self.pool.len(), self.misrouted.len());
         let pooled = packets * size_of::<MediaPacket>() + datagrams * size_of::<MisroutedDatagram>();
         tally.add(

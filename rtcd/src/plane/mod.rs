@@ -20,6 +20,7 @@ pub mod remains;
 pub mod socket;
 pub mod sockets;
 mod stalls;
+mod steering;
 mod strangers;
 pub mod tcp;
 pub mod torn;

@@ -8,11 +8,13 @@ mod bind;
 mod pass;
 mod recv;
 mod send;
+mod steer;
 
 pub use bind::{BufferSizes, Sharing, grow_buffers, keep_little_unsent, listen_tcp, taken};
 pub use pass::{passed_descriptors, receive_descriptors, send_descriptors};
 pub use recv::RecvBatch;
 pub use send::{Datagram, SendScratch};
+pub use steer::SteeringProgram;
 
 use bind::{check, get_option, set_option, shared_socket, unreceived};
 use std::collections::HashSet;

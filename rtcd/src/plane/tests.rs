@@ -145,6 +145,42 @@ fn an_address_that_is_bound_later_serves_sessions_of_every_worker() {
 }
 
 #[test]
+fn packets_come_to_their_worker_once_the_kernel_knows_whose_they_are() {
+    for host in ["127.0.0.1", "::1"] {
+        let here = SocketAddr::new(host.parse().expect("an address"), 0);
+        let plane = start(&[here], &[], 3).expect("started");
+        let mut ways = Vec::new();
+        for number in 0..6 {
+            let local = Credentials::generate();
+            announce_as(&plane.handle(), TransportId(number), local.clone());
+            for _ in 0..4 {
+                let socket = UdpSocket::bind(here).expect("bound");
+                socket.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+                ways.push((socket, check(&local)));
+            }
+        }
+        // Whether somebody has come to a wrong worker.
+        let strays = || {
+            let before = counter(&plane, "misrouted");
+            for (socket, check) in &ways {
+                socket.send_to(check, plane.udp[0]).expect("sent");
+                socket.recv_from(&mut [0; 200]).expect("answered");
+            }
+            counter(&plane, "misrouted") > before
+        };
+        assert!(
+            std::iter::repeat_with(strays).take(10).any(|strays| strays),
+            "24 ways lead to three sockets by chance"
+        );
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while std::iter::repeat_with(strays).take(10).any(|strays| strays) {
+            assert!(Instant::now() < deadline, "{host}: the kernel does not know them");
+        }
+        plane.stop();
+    }
+}
+
+#[test]
 fn newcomers_that_the_kernel_brings_to_one_worker_are_spread() {
     let config = PlaneConfig::new(2, 0);
     let (plane, mut events) = Plane::start(&config, Identity::generate().expect("a certificate")).expect("started");

@@ -144,6 +144,8 @@ pub struct Switch {
     /// Checks of ours for those from whom none has come yet.
     openings: Openings,
     paths: HashMap<Path, Owner>,
+    /// Who is heard here and belongs to another worker has changed since it was [asked](Self::take_foreign).
+    has_foreign_news: bool,
     tracks: Slab<ForwardTrack>,
     tracks_by_id: HashMap<TrackId, usize>,
     timers: Timers<usize>,
@@ -179,6 +181,7 @@ impl Switch {
             registrations: HashMap::new(),
             openings: Openings::new(now),
             paths: HashMap::new(),
+            has_foreign_news: false,
             tracks: Slab::new(),
             tracks_by_id: HashMap::new(),
             timers: Timers::default(),

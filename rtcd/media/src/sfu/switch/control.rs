@@ -98,7 +98,8 @@ impl Switch {
             Owner::Peer(peer) => Some(*peer) == key,
             Owner::Worker(id, _) => *id == transport,
         };
-        for (path, _) in self.paths.extract_if(|_, owner| is_owned(owner)) {
+        for (path, owner) in self.paths.extract_if(|_, owner| is_owned(owner)) {
+            self.has_foreign_news |= matches!(owner, Owner::Worker(..));
             sink.path_closed(path);
         }
         let Some((key, peer)) = key.and_then(|key| Some((key, self.peers.try_remove(key)?))) else { return };

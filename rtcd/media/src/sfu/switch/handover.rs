@@ -268,6 +268,7 @@ impl Switch {
             self.forget_started(id);
             self.events.push_back(Event::closed(id, CloseReason::NotCarried(reason.to_string())));
         }
+        self.has_foreign_news |= !start.elsewhere.is_empty();
         for (path, transport, worker) in start.elsewhere {
             self.paths.insert(path, Owner::Worker(transport, worker));
         }

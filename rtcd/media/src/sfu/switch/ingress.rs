@@ -181,6 +181,16 @@ impl Switch {
         }
     }
 
+    /// The paths that have led here and belong to peers of other workers, when those have changed: whoever brings packets may
+    /// bring theirs to their own worker.
+    pub fn take_foreign(&mut self) -> Option<impl Iterator<Item = (Path, WorkerId)>> {
+        let foreign = |(path, owner): (&Path, &Owner)| match owner {
+            Owner::Worker(_, worker) => Some((*path, *worker)),
+            Owner::Peer(_) => None,
+        };
+        std::mem::take(&mut self.has_foreign_news).then(|| self.paths.iter().filter_map(foreign))
+    }
+
     fn handle_stun(&mut self, now: Instant, path: Path, bytes: &[u8], sink: &mut impl Sink) {
         // Answers to checks that opened the way: a lite agent learns nothing from them.
         if is_answer(bytes) {
@@ -258,7 +268,8 @@ impl Switch {
                 self.paths.remove(&known[0]);
             }
         }
-        self.paths.insert(path, Owner::Worker(transport, worker));
+        let before = self.paths.insert(path, Owner::Worker(transport, worker));
+        self.has_foreign_news |= !matches!(before, Some(Owner::Worker(_, known)) if known == worker);
     }
 
     fn handle_check(&mut self, now: Instant, key: usize, path: Path, request: &Request<'_>, sink: &mut impl Sink) {
@@ -279,7 +290,8 @@ impl Switch {
                 self.paths.remove(&old);
                 sink.path_closed(old);
             }
-            self.paths.insert(path, Owner::Peer(key));
+            let before = self.paths.insert(path, Owner::Peer(key));
+            self.has_foreign_news |= matches!(before, Some(Owner::Worker(..)));
             sink.path_verified(path);
         }
         if let Some(answer) = answer {

@@ -169,6 +169,7 @@ impl Switch {
             std::mem::replace(self, fresh);
         (self.counters, self.registrations, self.events, self.openings) = (counters, registrations, events, openings);
         self.paths = paths.into_iter().filter(|(_, owner)| matches!(owner, Owner::Worker(..))).collect();
+        self.has_foreign_news = true;
         for (_, old) in &tracks {
             let place = self.place_of(old.id);
             (self.tracks[place].remote, self.tracks[place].publisher) = (old.remote, old.publisher);
