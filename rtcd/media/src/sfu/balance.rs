@@ -9,13 +9,20 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 const EVEN: u32 = 4;
 /// And this part of all.
 const EVEN_PART: u32 = 64;
-/// The same where the others of a small call are: one that grows is not torn apart by the next one that begins.
-const EVEN_AT_HOME: u32 = 32;
+/// The same where the others of a small call are: one that grows is not torn apart by those that begin after it.
+const EVEN_AT_HOME: u32 = 192;
+/// A small call begins on the first worker that has not so many more than another one, so that a few calls wake one worker and not
+/// all. The first one, as calls that begin at the same time are to come to the same.
+const GATHERED: u32 = 96;
+/// A worker that works for more than this part of its time is to be given no call, nor more of one.
+const BUSY: f32 = 0.3;
 
 /// What all workers know of each other.
 #[derive(Debug)]
 pub struct Balance {
     sessions: Box<[AtomicU32]>,
+    /// The part of its time that each has worked lately: the bits of a number.
+    loads: Box<[AtomicU32]>,
     /// Workers that nobody is to be given to, a bit for each.
     withdrawn: AtomicU64,
 }
@@ -23,13 +30,16 @@ pub struct Balance {
 impl Balance {
     /// Of so many workers, which have no sessions yet.
     pub fn new(workers: usize) -> Self {
-        Self { sessions: (0..workers).map(|_| AtomicU32::new(0)).collect(), withdrawn: AtomicU64::new(0) }
+        let zeros = || (0..workers).map(|_| AtomicU32::new(0)).collect();
+        Self { sessions: zeros(), loads: zeros(), withdrawn: AtomicU64::new(0) }
     }
 
-    /// How many a worker has.
-    pub fn note(&self, worker: WorkerId, sessions: usize) {
-        if let Some(count) = self.sessions.get(usize::from(worker.0)) {
+    /// How many sessions a worker has, and the part of its time that it works.
+    pub fn note(&self, worker: WorkerId, sessions: usize, load: f64) {
+        let at = usize::from(worker.0);
+        if let (Some(count), Some(known)) = (self.sessions.get(at), self.loads.get(at)) {
             count.store(u32::try_from(sessions).unwrap_or(u32::MAX), Relaxed);
+            known.store((load as f32).to_bits(), Relaxed);
         }
     }
 
@@ -41,35 +51,48 @@ impl Balance {
     /// Who is to take a newcomer that `worker` has heard: the worker that the others of its call are on, if it has a
     /// [`Home`], or one that has not too many.
     pub fn place(&self, worker: WorkerId, home: Option<&Home>) -> WorkerId {
-        let Some(home) = home else { return self.even(worker, worker, EVEN) };
-        if let Some(known) = home.worker() {
-            return self.even(worker, known, EVEN_AT_HOME);
+        let home = home.map(|home| home.worker().unwrap_or_else(|| home.settle(self.gathering(worker))));
+        match home.filter(|home| !self.is_busy(*home)) {
+            Some(home) => self.even(worker, home, EVEN_AT_HOME),
+            None => self.even(worker, worker, EVEN),
         }
-        let chosen = self.even(worker, worker, EVEN);
-        match home.settle(chosen) {
-            known if known == chosen => chosen,
-            known => self.even(worker, known, EVEN_AT_HOME),
-        }
+    }
+
+    /// Where a call begins of which `worker` hears the first one.
+    fn gathering(&self, worker: WorkerId) -> WorkerId {
+        let takers = || self.takers().filter(|of| !self.is_busy(*of));
+        let most = takers().map(|of| self.count(of)).min().map(|fewest| fewest.saturating_add(GATHERED));
+        takers().find(|of| most.is_some_and(|most| self.count(*of) <= most)).unwrap_or(worker)
+    }
+
+    fn count(&self, worker: WorkerId) -> u32 {
+        self.sessions.get(usize::from(worker.0)).map_or(0, |count| count.load(Relaxed))
+    }
+
+    fn is_busy(&self, worker: WorkerId) -> bool {
+        let load = self.loads.get(usize::from(worker.0)).map_or(0, |load| load.load(Relaxed));
+        f32::from_bits(load) > BUSY
+    }
+
+    /// Those that somebody may be given to.
+    fn takers(&self) -> impl Iterator<Item = WorkerId> {
+        let withdrawn = self.withdrawn.load(Relaxed);
+        (0..self.sessions.len() as u8).filter(move |of| withdrawn >> of & 1 == 0).map(WorkerId)
     }
 
     /// The wanted one, if it does not have so many more than the one that has fewest, and can answer everybody that `worker`
     /// hears.
     fn even(&self, worker: WorkerId, wanted: WorkerId, even: u32) -> WorkerId {
-        let count = |of: usize| self.sessions.get(of).map_or(0, |count| count.load(Relaxed));
-        let withdrawn = self.withdrawn.load(Relaxed);
-        let can_take = |of: usize| of < self.sessions.len() && withdrawn >> of & 1 == 0;
-        let Some(lightest) = (0..self.sessions.len()).filter(|of| can_take(*of)).min_by_key(|of| count(*of)) else {
-            return worker;
-        };
-        let total = (0..self.sessions.len()).map(count).fold(0, u32::saturating_add);
-        let wanted_at = usize::from(wanted.0);
-        let is_even = count(wanted_at) <= count(lightest) + even + total / EVEN_PART;
-        let taker = if is_even && (wanted == worker || can_take(wanted_at)) { wanted_at } else { lightest };
-        if taker != usize::from(worker.0) {
+        let Some(lightest) = self.takers().min_by_key(|of| self.count(*of)) else { return worker };
+        let total = self.sessions.iter().map(|count| count.load(Relaxed)).fold(0, u32::saturating_add);
+        let is_even = self.count(wanted) <= self.count(lightest) + even + total / EVEN_PART;
+        let can_take = wanted == worker || self.takers().any(|of| of == wanted);
+        let taker = if is_even && can_take { wanted } else { lightest };
+        if taker != worker {
             // It notes its sessions by itself when it has the newcomer; until then others are to know.
-            self.sessions[taker].fetch_add(1, Relaxed);
+            self.sessions[usize::from(taker.0)].fetch_add(1, Relaxed);
         }
-        WorkerId(taker as u8)
+        taker
     }
 }
 
@@ -86,7 +109,7 @@ mod tests {
             let heard_by = WorkerId(u8::from(newcomer % 3 == 0));
             let taker = balance.place(heard_by, None);
             sessions[usize::from(taker.0)] += 1;
-            (0..2).for_each(|worker| balance.note(WorkerId(worker), sessions[usize::from(worker)]));
+            (0..2).for_each(|worker| balance.note(WorkerId(worker), sessions[usize::from(worker)], 0.0));
             if newcomer == 5 {
                 assert_eq!(sessions, [4, 2], "a few stay where the kernel has put them");
             }
@@ -97,7 +120,7 @@ mod tests {
     #[test]
     fn who_gives_many_away_at_once_does_not_wait_to_hear_of_them() {
         let balance = Balance::new(3);
-        balance.note(WorkerId(0), 30);
+        balance.note(WorkerId(0), 30, 0.0);
         let taken: Vec<_> = (0..60).map(|_| balance.place(WorkerId(0), None).0).collect();
         let by = |worker| taken.iter().filter(|taker| **taker == worker).count();
         assert!((24..=30).contains(&by(1)) && (24..=30).contains(&by(2)), "{taken:?}");
@@ -111,15 +134,31 @@ mod tests {
         let balance = Balance::new(2);
         let (call, other) = (Home::default(), Home::default());
         let places = |home: &Home, heard_by: u8| balance.place(WorkerId(heard_by), Some(home)).0;
-        assert_eq!([1, 0, 1, 0].map(|heard_by| places(&call, heard_by)), [1; 4]);
-        assert_eq!([0, 1].map(|heard_by| places(&other, heard_by)), [0; 2], "each call its own");
-        balance.note(WorkerId(1), 30);
-        assert_eq!(places(&call, 0), 1, "it stays together");
-        assert_eq!(places(&Home::default(), 1), 0, "another begins where there is room");
-        balance.note(WorkerId(1), 60);
-        assert_eq!([0, 1].map(|heard_by| places(&call, heard_by)), [0; 2], "nobody is to be late for that");
-        balance.note(WorkerId(1), 0);
-        balance.withdraw(WorkerId(1));
+        assert_eq!([1, 0, 1, 0].map(|heard_by| places(&call, heard_by)), [0; 4]);
+        assert_eq!([0, 1].map(|heard_by| places(&other, heard_by)), [0; 2], "the next call wakes nobody else");
+        balance.note(WorkerId(0), 96, 0.0);
+        assert_eq!(places(&Home::default(), 0), 0);
+        balance.note(WorkerId(0), 97, 0.0);
+        assert_eq!(places(&Home::default(), 0), 1, "another begins where there is room");
+        assert_eq!(places(&call, 1), 0, "and it stays together");
+        balance.note(WorkerId(0), 198, 0.0);
+        assert_eq!([0, 1].map(|heard_by| places(&call, heard_by)), [1; 2], "nobody is to be late for that");
+        balance.note(WorkerId(0), 0, 0.0);
+        balance.withdraw(WorkerId(0));
         assert_eq!([0, 1].map(|heard_by| places(&call, heard_by)), [0, 1], "who hears them can answer them");
+    }
+
+    #[test]
+    fn a_busy_worker_is_given_no_call() {
+        let balance = Balance::new(2);
+        let call = Home::default();
+        balance.note(WorkerId(0), 10, 0.1);
+        assert_eq!(balance.place(WorkerId(1), Some(&call)).0, 0);
+        balance.note(WorkerId(0), 11, 0.9);
+        assert_eq!(balance.place(WorkerId(0), Some(&call)).0, 1, "nor more of one");
+        assert_eq!(balance.place(WorkerId(0), Some(&Home::default())).0, 1);
+        balance.note(WorkerId(1), 11, 0.9);
+        let both = [0, 1].map(|heard_by| balance.place(WorkerId(heard_by), Some(&Home::default())).0);
+        assert_eq!(both, [0, 1], "where the kernel brings them");
     }
 }

@@ -13,6 +13,8 @@ const SUSTAINED: u32 = 2;
 /// Part of the time in work from which on a worker does not keep up, and up to which there is room for more.
 const TOO_MUCH: f64 = 0.95;
 const ROOM: f64 = 0.8;
+/// Weight of the newest window in what is said of the load: two seconds count, not the handshakes of a hundred newcomers.
+const LATELY: f64 = 0.1;
 /// What is left of pictures when it is too much, and windows until that has shown: receivers' layers are chosen five times a
 /// second, and what had gathered is sent first.
 const DECREASE: f64 = 0.7;
@@ -35,6 +37,8 @@ const GOLDEN: f64 = 0.618_033_988_749_895;
 pub struct Overload {
     since: Instant,
     worked: Duration,
+    /// The part of its time that it has worked lately.
+    load: f64,
     /// Windows in a row that were too much, and those until the last decrease has shown.
     hot: u32,
     waits: u32,
@@ -51,6 +55,7 @@ impl Overload {
         Self {
             since: now,
             worked: Duration::ZERO,
+            load: 0.0,
             hot: 0,
             waits: 0,
             share: 1.0,
@@ -71,6 +76,11 @@ impl Overload {
         (self.share / (1.0 - SPREAD * rank)).min(1.0)
     }
 
+    /// The part of its time that the worker has worked lately.
+    pub fn load(&self) -> f64 {
+        self.load
+    }
+
     /// Whether there is not time for everything.
     pub fn is_on(&self) -> bool {
         self.share < 1.0
@@ -82,7 +92,9 @@ impl Overload {
         self.worked += worked;
         let window = now.saturating_duration_since(self.since);
         if window >= WINDOW {
-            self.judge(self.worked.as_secs_f64() / window.as_secs_f64());
+            let load = self.worked.as_secs_f64() / window.as_secs_f64();
+            self.load += (load - self.load) * LATELY;
+            self.judge(load);
             (self.since, self.worked) = (now, Duration::ZERO);
         }
     }

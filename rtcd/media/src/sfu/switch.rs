@@ -271,7 +271,7 @@ impl Switch {
             self.drain_peer(now, key, sink);
         }
         self.current = None;
-        self.config.balance.note(self.config.worker, self.peers.len());
+        self.config.balance.note(self.config.worker, self.peers.len(), self.overload.load());
     }
 
     /// The next event for control.

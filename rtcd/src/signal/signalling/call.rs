@@ -6,9 +6,9 @@ use rtcd_media::sfu::command::{Home, TransportId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A call of so many is small: even if all of them show themselves at 2.5 Mbit/s, it is a quarter of what a worker has time for.
-/// Whoever comes beyond that is spread over all workers.
-const SMALL: usize = 16;
+/// A call of so many is small: with a screen, six cameras and six voices it was a fifth of what a worker has time for. Whoever
+/// comes beyond that is spread over all workers.
+const SMALL: usize = 100;
 
 #[derive(Debug, Default)]
 struct Call {

@@ -51,17 +51,17 @@ fn a_first_offer_is_answered_with_our_candidates_and_opens_the_transport_on_ever
 
 #[test]
 fn members_of_a_small_call_are_to_be_where_the_others_are_and_those_of_a_larger_one_anywhere() {
-    let mut world = World::new();
-    (1..=16).for_each(|session| world.join(&session.to_string()));
+    let mut world = World::with_bound(1000);
+    (1..=100).for_each(|session| world.join(&session.to_string()));
     world.offer("1", VOICE);
     assert_eq!(world.home("1"), Some(None), "nobody is there yet");
     world.claim("1", 1);
     world.offer("2", VOICE);
     assert_eq!(world.home("2"), Some(Some(WorkerId(1))));
-    world.join("17");
-    world.offer("17", VOICE);
-    assert_eq!(world.home("17"), None);
-    world.leave("17");
+    world.join("101");
+    world.offer("101", VOICE);
+    assert_eq!(world.home("101"), None);
+    world.leave("101");
     world.offer("3", VOICE);
     assert_eq!(world.home("3"), Some(Some(WorkerId(1))), "it is small again");
 }
