@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// So many sessions more than another's are as good as even: a call of a few is not torn apart.
 const EVEN: u32 = 4;
-/// And this part of all.
-const EVEN_PART: u32 = 64;
 /// The same where the others of a small call are: one that grows is not torn apart by those that begin after it.
 const EVEN_AT_HOME: u32 = 192;
 /// A small call begins on the first worker that has not so many more than another one, so that a few calls wake one worker and not
@@ -84,8 +82,7 @@ impl Balance {
     /// hears.
     fn even(&self, worker: WorkerId, wanted: WorkerId, even: u32) -> WorkerId {
         let Some(lightest) = self.takers().min_by_key(|of| self.count(*of)) else { return worker };
-        let total = self.sessions.iter().map(|count| count.load(Relaxed)).fold(0, u32::saturating_add);
-        let is_even = self.count(wanted) <= self.count(lightest) + even + total / EVEN_PART;
+        let is_even = self.count(wanted) <= self.count(lightest).saturating_add(even);
         let can_take = wanted == worker || self.takers().any(|of| of == wanted);
         let taker = if is_even && can_take { wanted } else { lightest };
         if taker != worker {
@@ -141,7 +138,7 @@ mod tests {
         balance.note(WorkerId(0), 97, 0.0);
         assert_eq!(places(&Home::default(), 0), 1, "another begins where there is room");
         assert_eq!(places(&call, 1), 0, "and it stays together");
-        balance.note(WorkerId(0), 198, 0.0);
+        balance.note(WorkerId(0), 200, 0.0);
         assert_eq!([0, 1].map(|heard_by| places(&call, heard_by)), [1; 2], "nobody is to be late for that");
         balance.note(WorkerId(0), 0, 0.0);
         balance.withdraw(WorkerId(0));
