@@ -1,7 +1,7 @@
 //! How many sessions each worker has. The kernel spreads them by a hash of their addresses: of 200 one worker gets 107 as a rule,
-//! another 93, and the first is full while the second has room. Whoever hears a newcomer first gives it away when it has many more
-//! than another; what comes for it afterwards still arrives here and is handed over. The members of a small call go to one worker:
-//! each of their packets then wakes one worker and not all.
+//! another 93, and the first is full while the second has room. Whoever hears a newcomer first gives it away when it has more than
+//! another; what comes for it afterwards is handed over until the kernel knows where it belongs. The members of a small call go to
+//! one worker: each of their packets then wakes one worker and not all.
 use crate::sfu::command::{Home, WorkerId};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -12,7 +12,7 @@ const EVEN_AT_HOME: u32 = 192;
 /// A small call begins on the first worker that has not so many more than another one, so that a few calls wake one worker and not
 /// all. The first one, as calls that begin at the same time are to come to the same.
 const GATHERED: u32 = 96;
-/// A worker that works for more than this part of its time is to be given no call, nor more of one.
+/// A worker that works for more than this part of its time is to be given nobody while another one does not.
 const BUSY: f32 = 0.3;
 
 /// What all workers know of each other.
@@ -49,18 +49,19 @@ impl Balance {
     /// Who is to take a newcomer that `worker` has heard: the worker that the others of its call are on, if it has a
     /// [`Home`], or one that has not too many.
     pub fn place(&self, worker: WorkerId, home: Option<&Home>) -> WorkerId {
-        let home = home.map(|home| home.worker().unwrap_or_else(|| home.settle(self.gathering(worker))));
-        match home.filter(|home| !self.is_busy(*home)) {
-            Some(home) => self.even(worker, home, EVEN_AT_HOME),
+        match home {
+            Some(home) => {
+                let home = home.worker().unwrap_or_else(|| home.settle(self.gathering(worker)));
+                self.even(worker, home, EVEN_AT_HOME)
+            }
             None => self.even(worker, worker, EVEN),
         }
     }
 
     /// Where a call begins of which `worker` hears the first one.
     fn gathering(&self, worker: WorkerId) -> WorkerId {
-        let takers = || self.takers().filter(|of| !self.is_busy(*of));
-        let most = takers().map(|of| self.count(of)).min().map(|fewest| fewest.saturating_add(GATHERED));
-        takers().find(|of| most.is_some_and(|most| self.count(*of) <= most)).unwrap_or(worker)
+        let most = self.takers().map(|of| self.count(of)).min().map(|fewest| fewest.saturating_add(GATHERED));
+        self.takers().find(|of| most.is_some_and(|most| self.count(*of) <= most)).unwrap_or(worker)
     }
 
     fn count(&self, worker: WorkerId) -> u32 {
@@ -75,21 +76,26 @@ impl Balance {
     /// Those that somebody may be given to.
     fn takers(&self) -> impl Iterator<Item = WorkerId> {
         let withdrawn = self.withdrawn.load(Relaxed);
-        (0..self.sessions.len() as u8).filter(move |of| withdrawn >> of & 1 == 0).map(WorkerId)
+        let able = move || (0..self.sessions.len() as u8).filter(move |of| withdrawn >> of & 1 == 0).map(WorkerId);
+        let are_all_busy = able().all(|of| self.is_busy(of));
+        able().filter(move |of| are_all_busy || !self.is_busy(*of))
     }
 
-    /// The wanted one, if it does not have so many more than the one that has fewest, and can answer everybody that `worker`
-    /// hears.
+    /// The wanted one, if it may be given somebody, and does not have so many more than the one that has fewest.
     fn even(&self, worker: WorkerId, wanted: WorkerId, even: u32) -> WorkerId {
         let Some(lightest) = self.takers().min_by_key(|of| self.count(*of)) else { return worker };
         let is_even = self.count(wanted) <= self.count(lightest).saturating_add(even);
-        let can_take = wanted == worker || self.takers().any(|of| of == wanted);
-        let taker = if is_even && can_take { wanted } else { lightest };
+        let taker = if is_even && self.may_have(worker, wanted) { wanted } else { lightest };
         if taker != worker {
             // It notes its sessions by itself when it has the newcomer; until then others are to know.
             self.sessions[usize::from(taker.0)].fetch_add(1, Relaxed);
         }
         taker
+    }
+
+    /// Who cannot answer at all our addresses can answer whom it hears.
+    fn may_have(&self, worker: WorkerId, wanted: WorkerId) -> bool {
+        wanted == worker && !self.is_busy(wanted) || self.takers().any(|of| of == wanted)
     }
 }
 
@@ -146,16 +152,18 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_worker_is_given_no_call() {
+    fn a_busy_worker_is_given_nobody_while_another_has_time() {
         let balance = Balance::new(2);
         let call = Home::default();
         balance.note(WorkerId(0), 10, 0.1);
         assert_eq!(balance.place(WorkerId(1), Some(&call)).0, 0);
         balance.note(WorkerId(0), 11, 0.9);
-        assert_eq!(balance.place(WorkerId(0), Some(&call)).0, 1, "nor more of one");
-        assert_eq!(balance.place(WorkerId(0), Some(&Home::default())).0, 1);
+        for home in [Some(&call), Some(&Home::default()), None] {
+            balance.note(WorkerId(1), 100, 0.1);
+            assert_eq!(balance.place(WorkerId(0), home).0, 1, "{home:?}");
+        }
         balance.note(WorkerId(1), 11, 0.9);
-        let both = [0, 1].map(|heard_by| balance.place(WorkerId(heard_by), Some(&Home::default())).0);
-        assert_eq!(both, [0, 1], "where the kernel brings them");
+        assert_eq!([0, 1].map(|heard_by| balance.place(WorkerId(heard_by), Some(&call)).0), [0; 2]);
+        assert_eq!([0, 1].map(|heard_by| balance.place(WorkerId(heard_by), None).0), [0, 1]);
     }
 }
