@@ -30,8 +30,8 @@ macro_rules! counters {
 counters! {
     /// Datagrams from addresses that no authentic check has come from.
     stray,
-    /// Datagrams that arrived at another worker than their participant's, which handed them over: some in a hundred of a large call, as
-    /// newcomers go to the worker with fewer sessions, and half of them in small ones, whose members are on one worker.
+    /// Datagrams that arrived at another worker than their participant's, which handed them over: those by which a newcomer is
+    /// known, until the kernel has been told where the others go; more of them where it takes no such word, or has no room for all.
     misrouted,
     /// STUN messages that are malformed, not authentic or for nobody here.
     stun_refused,
