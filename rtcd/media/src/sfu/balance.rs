@@ -5,7 +5,7 @@
 use crate::sfu::command::{Home, WorkerId};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// So many sessions more than another's are as good as even: a call of a few is not torn apart.
+/// So many sessions more than another's are as good as even: whoever comes stays where the kernel has brought it.
 const EVEN: u32 = 4;
 /// The same where the others of a small call are: one that grows is not torn apart by those that begin after it.
 const EVEN_AT_HOME: u32 = 192;
@@ -60,8 +60,8 @@ impl Balance {
 
     /// Where a call begins of which `worker` hears the first one.
     fn gathering(&self, worker: WorkerId) -> WorkerId {
-        let most = self.takers().map(|of| self.count(of)).min().map(|fewest| fewest.saturating_add(GATHERED));
-        self.takers().find(|of| most.is_some_and(|most| self.count(*of) <= most)).unwrap_or(worker)
+        let Some(fewest) = self.takers().map(|of| self.count(of)).min() else { return worker };
+        self.takers().find(|of| self.count(*of) <= fewest.saturating_add(GATHERED)).unwrap_or(worker)
     }
 
     fn count(&self, worker: WorkerId) -> u32 {
